@@ -1,0 +1,67 @@
+#include "binding/call.h"
+
+#include <cstring>
+
+namespace iconface::binding {
+
+Tensor Call::input(const char* name) const {
+  const Tensor t = optional(name);
+  if (!t.defined()) fail(Code::InvalidArgument, "tensor '%s' is missing", name);
+  return t;
+}
+
+Tensor Call::optional(const char* name) const {
+  const auto found = inputs.find(name);
+  return found == inputs.end() ? Tensor{} : found->second;
+}
+
+double Call::number(const char* name) const {
+  const auto found = number_lists.find(name);
+  if (found == number_lists.end() || found->second.size() != 1) fail(Code::InvalidArgument, "number '%s' is missing", name);
+  return found->second[0];
+}
+
+double Call::number(const char* name, double otherwise) const {
+  return number_lists.count(name) ? number(name) : otherwise;
+}
+
+std::vector<double> Call::numbers(const char* name) const {
+  const auto found = number_lists.find(name);
+  return found == number_lists.end() ? std::vector<double>{} : found->second;
+}
+
+std::string Call::text(const char* name, const char* otherwise) const {
+  const auto found = texts.find(name);
+  return found == texts.end() ? otherwise : found->second;
+}
+
+DType Call::dtype(const char* name, DType otherwise) const {
+  const auto found = texts.find(name);
+  if (found == texts.end()) return otherwise;
+  if (found->second == "f32") return DType::F32;
+  if (found->second == "bf16") return DType::BF16;
+  fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for %s but received '%s'", name, found->second.c_str());
+}
+
+Tensor Call::output(const char* name, DType dtype, std::initializer_list<int64_t> shape) {
+  return output_like(name, dtype, Tensor::of(nullptr, dtype, shape));
+}
+
+Tensor Call::output_like(const char* name, DType dtype, const Tensor& shape) {
+  for (const Output& o : outputs)
+    if (o.name == name) return o.tensor;
+  Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
+  Pages memory(t.bytes() > 0 ? t.bytes() : 1);
+  t.data = memory.data();
+  outputs.push_back({name, t, std::move(memory)});
+  return t;
+}
+
+Tensor Call::inout(const Context& ctx, const char* name) {
+  const Tensor from = input(name);
+  const Tensor to = output_like(name, from.dtype, from);
+  if (!ctx.planning()) memcpy(to.data, from.data, from.bytes());
+  return to;
+}
+
+}  // namespace iconface::binding

@@ -1,0 +1,56 @@
+// Call: one operation or network run by itself from JavaScript (lib/ops.ts, lib/networks.ts), without any N-API in sight.
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/context.h"
+#include "runtime/error.h"
+
+namespace iconface {
+class Model;
+}
+
+namespace iconface::binding {
+
+class Call {
+ public:
+  // Filled in by the addon.
+  std::map<std::string, Tensor> inputs;
+  std::map<std::string, std::vector<double>> number_lists;
+  std::map<std::string, std::string> texts;
+  Model* model = nullptr;  // networks only
+
+  Tensor input(const char* name) const;     // throws InvalidArgument when absent
+  Tensor optional(const char* name) const;  // undefined when absent
+  double number(const char* name) const;    // throws when absent
+  double number(const char* name, double otherwise) const;
+  bool flag(const char* name) const { return number(name, 0) != 0; }
+  std::vector<double> numbers(const char* name) const;  // empty when absent
+  std::string text(const char* name, const char* otherwise) const;
+  /// The dtype named by a text parameter ("f32" or "bf16").
+  DType dtype(const char* name, DType otherwise) const;
+
+  /// A result. The first call allocates it, later ones (a call runs once to plan, then to work) return the same.
+  Tensor output(const char* name, DType dtype, std::initializer_list<int64_t> shape);
+  Tensor output_like(const char* name, DType dtype, const Tensor& shape);
+  /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
+  Tensor inout(const Context&, const char* name);
+
+  struct Output {
+    std::string name;
+    Tensor tensor;
+    Pages memory;
+  };
+  std::deque<Output> outputs;
+};
+
+/// Runs one kind: checks its inputs, makes its outputs, calls operations. Called twice: planning, then for real.
+using Run = void (*)(Context&, Call&);
+
+/// All kinds by name; nullptr for an unknown one.
+Run find(const std::string& kind);
+std::vector<std::string> kinds();
+
+}  // namespace iconface::binding

@@ -1,0 +1,60 @@
+// Every kind that can be run by itself, by name. One function per kind, in the file of its family.
+#include "binding/call.h"
+
+namespace iconface::binding {
+
+#define ICONFACE_KINDS(X) \
+  X(linear)               \
+  X(layer_norm_modulate)  \
+  X(qk_norm_rope)         \
+  X(rope_table)           \
+  X(timestep_embedding)   \
+  X(silu)                 \
+  X(add)                  \
+  X(attention)            \
+  X(lowrank_memory)       \
+  X(lowrank_cross_attention) \
+  X(token_detail)         \
+  X(resize_tokens)        \
+  X(conv2d)               \
+  X(to_channels_last)     \
+  X(group_norm_silu)      \
+  X(batch_norm_prelu)     \
+  X(subsample)            \
+  X(pack_latents)         \
+  X(image_to_tensor)      \
+  X(tensor_to_image)      \
+  X(face_crop)            \
+  X(flow_step)            \
+  X(random_normal)        \
+  X(transpose)
+
+#define X(kind) void kind(Context&, Call&);
+ICONFACE_KINDS(X)
+#undef X
+
+namespace {
+struct Named {
+  const char* name;
+  Run run;
+};
+const Named kKinds[] = {
+#define X(kind) {#kind, kind},
+    ICONFACE_KINDS(X)
+#undef X
+};
+}  // namespace
+
+Run find(const std::string& kind) {
+  for (const Named& k : kKinds)
+    if (kind == k.name) return k.run;
+  return nullptr;
+}
+
+std::vector<std::string> kinds() {
+  std::vector<std::string> names;
+  for (const Named& k : kKinds) names.push_back(k.name);
+  return names;
+}
+
+}  // namespace iconface::binding

@@ -1,0 +1,39 @@
+#include "cpu/kernels.h"
+
+#include "cpu/host_tables.h"
+
+#define ICONFACE_TEXT_(x) #x
+#define ICONFACE_TEXT(x) ICONFACE_TEXT_(x)
+
+namespace iconface::cpu::ICONFACE_ISA {
+
+extern const Backend backend;
+const Backend backend = {
+    .name = "cpu/" ICONFACE_TEXT(ICONFACE_ISA),
+    .linear = linear,
+    .layer_norm_modulate = layer_norm_modulate,
+    .qk_norm_rope = qk_norm_rope,
+    .silu = silu,
+    .add = add,
+    .attention = attention,
+    .lowrank_memory = lowrank_memory,
+    .lowrank_cross_attention = lowrank_cross_attention,
+    .token_detail = token_detail,
+    .resize_tokens = resize_tokens,
+    .conv2d = conv2d,
+    .group_norm_silu = group_norm_silu,
+    .batch_norm_prelu = batch_norm_prelu,
+    .subsample = subsample,
+    .pack_latents = pack_latents,
+    .to_channels_last = to_channels_last,
+    .image_to_tensor = image_to_tensor,
+    .tensor_to_image = tensor_to_image,
+    .face_crop = face_crop,
+    .flow_step = flow_step,
+    .transpose = transpose,
+    .rope_table = cpu::rope_table,
+    .timestep_embedding = cpu::timestep_embedding,
+    .random_normal = cpu::random_normal,
+};
+
+}  // namespace iconface::cpu::ICONFACE_ISA

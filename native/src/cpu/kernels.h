@@ -1,0 +1,29 @@
+// The processor's operations, declared once for the instruction set being compiled; kernels.cc lists them as a Backend.
+#pragma once
+#include "op/backend.h"
+
+namespace iconface::cpu::ICONFACE_ISA {
+
+void linear(Context&, const op::LinearArgs&);
+void layer_norm_modulate(Context&, const op::LayerNormModulateArgs&);
+void qk_norm_rope(Context&, const op::QkNormRopeArgs&);
+void silu(Context&, const op::SiluArgs&);
+void add(Context&, const op::AddArgs&);
+void attention(Context&, const op::AttentionArgs&);
+void lowrank_memory(Context&, const op::LowrankMemoryArgs&);
+void lowrank_cross_attention(Context&, const op::LowrankCrossAttentionArgs&);
+void token_detail(Context&, const op::TokenDetailArgs&);
+void resize_tokens(Context&, const op::ResizeTokensArgs&);
+void conv2d(Context&, const op::Conv2dArgs&);
+void group_norm_silu(Context&, const op::GroupNormSiluArgs&);
+void batch_norm_prelu(Context&, const op::BatchNormPreluArgs&);
+void subsample(Context&, const op::SubsampleArgs&);
+void pack_latents(Context&, const op::PackLatentsArgs&);
+void to_channels_last(Context&, const op::ToChannelsLastArgs&);
+void image_to_tensor(Context&, const op::ImageToTensorArgs&);
+void tensor_to_image(Context&, const op::TensorToImageArgs&);
+void face_crop(Context&, const op::FaceCropArgs&);
+void flow_step(Context&, const op::FlowStepArgs&);
+void transpose(Context&, const op::TransposeArgs&);
+
+}  // namespace iconface::cpu::ICONFACE_ISA

@@ -1,0 +1,195 @@
+// Vectors of floats for the instruction set this file is compiled for: AVX-512 (with or without BF16), AVX2, NEON or
+// whatever the compiler makes of 128-bit vectors. Every file of cpu/ is written once over these and compiled once per
+// instruction set, into a namespace of its own (ICONFACE_ISA); cpu/select.cc picks one at run time.
+//
+// Arithmetic on F and I is plain C (+, *, <, ?:), which GCC and Clang turn into vector instructions, a * b + c into a
+// fused multiply-add where there is one. Only what C cannot say is below.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "tensor/tensor.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace iconface::cpu::ICONFACE_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+#if defined(__AVX512BF16__)
+constexpr bool kHasBf16Dot = true;
+#else
+constexpr bool kHasBf16Dot = false;
+#endif
+
+typedef float F __attribute__((vector_size(kLanes * 4)));
+typedef int32_t I __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t U __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t H __attribute__((vector_size(kLanes * 2)));  // kLanes bf16 or f16
+
+using bf16 = uint16_t;  // the upper half of a float
+
+ICONFACE_INLINE F splat(float x) { return x - F{}; }
+ICONFACE_INLINE F load(const float* p) {
+  F v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+ICONFACE_INLINE void store(float* p, F v) { memcpy(p, &v, sizeof v); }
+ICONFACE_INLINE I bits(F v) { return reinterpret_cast<I>(v); }
+ICONFACE_INLINE F floats(I v) { return reinterpret_cast<F>(v); }
+ICONFACE_INLINE F max(F a, F b) { return a > b ? a : b; }
+ICONFACE_INLINE F min(F a, F b) { return a < b ? a : b; }
+
+// ---- bf16 and f16 ---------------------------------------------------------------------------------------------------
+
+ICONFACE_INLINE float widen(bf16 x) {
+  const uint32_t u = static_cast<uint32_t>(x) << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+/// Rounds to nearest even; NaN stays NaN.
+ICONFACE_INLINE bf16 narrow(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<bf16>((u >> 16) | 0x40);
+  return static_cast<bf16>((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
+}
+ICONFACE_INLINE F widen(H h) { return floats(reinterpret_cast<I>(__builtin_convertvector(h, U) << 16)); }
+ICONFACE_INLINE H narrow(F v) {
+#if defined(__AVX512BF16__)
+  return (H)_mm512_cvtneps_pbh((__m512)v);
+#else
+  const U u = reinterpret_cast<U>(v);
+  const U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+  const I is_nan = v != v;
+  return __builtin_convertvector(reinterpret_cast<U>(is_nan ? reinterpret_cast<I>((u >> 16) | 0x40) : reinterpret_cast<I>(rounded)), H);
+#endif
+}
+ICONFACE_INLINE F load(const bf16* p) {
+  H h;
+  memcpy(&h, p, sizeof h);
+  return widen(h);
+}
+ICONFACE_INLINE void store(bf16* p, F v) {
+  const H h = narrow(v);
+  memcpy(p, &h, sizeof h);
+}
+ICONFACE_INLINE float load1(const float* p) { return *p; }
+ICONFACE_INLINE float load1(const bf16* p) { return widen(*p); }
+ICONFACE_INLINE void store1(float* p, float v) { *p = v; }
+ICONFACE_INLINE void store1(bf16* p, float v) { *p = narrow(v); }
+
+/// IEEE half precision, stored as its bits in a type of its own so that overloads can tell it from bf16.
+struct f16 {
+  uint16_t bits;
+};
+ICONFACE_INLINE float load1(const f16* p) {
+  const uint32_t h = p->bits, sign = (h & 0x8000u) << 16;
+  uint32_t exponent = (h >> 10) & 31, mantissa = h & 1023, u;
+  if (exponent == 31) {
+    u = sign | 0x7f800000u | (mantissa << 13);
+  } else if (exponent != 0) {
+    u = sign | ((exponent + 112) << 23) | (mantissa << 13);
+  } else {
+    const float f = static_cast<float>(mantissa) * 0x1p-24f;
+    memcpy(&u, &f, 4);
+    u |= sign;
+  }
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+ICONFACE_INLINE F load(const f16* p) {
+#if defined(__AVX512F__)
+  return (F)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return (F)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+  return (F)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
+#else
+  F v;
+  for (int i = 0; i < kLanes; i++) v[i] = load1(p + i);
+  return v;
+#endif
+}
+
+/// The first n (0..kLanes) elements; the rest are zero and their memory is not touched.
+template <class T>
+ICONFACE_INLINE F load_some(const T* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  T copy[kLanes] = {};
+  for (int64_t i = 0; i < n; i++) copy[i] = p[i];
+  return load(copy);
+}
+template <class T>
+ICONFACE_INLINE void store_some(T* p, F v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  T copy[kLanes];
+  store(copy, v);
+  for (int64_t i = 0; i < n; i++) p[i] = copy[i];
+}
+
+#if defined(__AVX512BF16__)
+/// acc[i] += a[2i] * b[2i] + a[2i+1] * b[2i+1]; a and b hold pairs of bf16.
+ICONFACE_INLINE F dot_pairs(F acc, U a, U b) {
+  return (F)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+}
+#endif
+
+// ---- reductions: always the same order, so that results do not depend on anything but the data --------------------------
+
+ICONFACE_INLINE float sum(F v) {
+  float lane[kLanes];
+  store(lane, v);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  return lane[0];
+}
+ICONFACE_INLINE float largest(F v) {
+  float lane[kLanes];
+  store(lane, v);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
+  return lane[0];
+}
+
+// ---- functions ------------------------------------------------------------------------------------------------------
+
+/// e^x: 2^n * p(r) with |r| <= ln2/2 and a degree-6 polynomial; relative error below 2e-7 on [-87, 88]; 0 below -87.3,
+/// infinity above 88.7; NaN gives NaN.
+ICONFACE_INLINE F exp(F x) {
+  const F clamped = min(max(x, splat(-87.3365f)), splat(88.72284f));
+  const F magic = splat(0x1.8p23f);  // adding it rounds to an integer in the low bits
+  const F n_biased = clamped * 1.44269504f + magic;
+  const F n = n_biased - magic;
+  F r = clamped - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  F p = splat(1.3981999e-3f);
+  p = p * r + 8.3334519e-3f;
+  p = p * r + 4.1665795e-2f;
+  p = p * r + 1.6666665e-1f;
+  p = p * r + 5.0000001e-1f;
+  p = p * r * r + r + 1.0f;
+  // 2^n in two factors: n may be 128 (result infinity or close to it) or -126.
+  const I n_int = bits(n_biased) - 0x4b400000;
+  const I half = n_int >> 1;
+  const F y = p * floats((half + 127) << 23) * floats((n_int - half + 127) << 23);
+  const F low = x < splat(-87.3365f) ? F{} : y;
+  return x != x ? x : low;
+}
+ICONFACE_INLINE F sigmoid(F x) { return 1.0f / (1.0f + exp(-x)); }
+ICONFACE_INLINE F silu(F x) { return x * sigmoid(x); }
+
+}  // namespace iconface::cpu::ICONFACE_ISA

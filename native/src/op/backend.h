@@ -1,0 +1,43 @@
+// Backend: the operations of one device, as a table. op/*.cc check the arguments, then call through it.
+#pragma once
+#include "op/attention.h"
+#include "op/convolution.h"
+#include "op/flow.h"
+#include "op/linear.h"
+#include "op/lowrank_cross_attention.h"
+#include "op/normalize.h"
+#include "op/pixels.h"
+
+namespace iconface {
+
+struct Backend {
+  const char* name;  // "cpu/avx512bf16", ...
+
+  void (*linear)(Context&, const op::LinearArgs&);
+  void (*layer_norm_modulate)(Context&, const op::LayerNormModulateArgs&);
+  void (*qk_norm_rope)(Context&, const op::QkNormRopeArgs&);
+  void (*silu)(Context&, const op::SiluArgs&);
+  void (*add)(Context&, const op::AddArgs&);
+  void (*attention)(Context&, const op::AttentionArgs&);
+  void (*lowrank_memory)(Context&, const op::LowrankMemoryArgs&);
+  void (*lowrank_cross_attention)(Context&, const op::LowrankCrossAttentionArgs&);
+  void (*token_detail)(Context&, const op::TokenDetailArgs&);
+  void (*resize_tokens)(Context&, const op::ResizeTokensArgs&);
+  void (*conv2d)(Context&, const op::Conv2dArgs&);
+  void (*group_norm_silu)(Context&, const op::GroupNormSiluArgs&);
+  void (*batch_norm_prelu)(Context&, const op::BatchNormPreluArgs&);
+  void (*subsample)(Context&, const op::SubsampleArgs&);
+  void (*pack_latents)(Context&, const op::PackLatentsArgs&);
+  void (*to_channels_last)(Context&, const op::ToChannelsLastArgs&);
+  void (*image_to_tensor)(Context&, const op::ImageToTensorArgs&);
+  void (*tensor_to_image)(Context&, const op::TensorToImageArgs&);
+  void (*face_crop)(Context&, const op::FaceCropArgs&);
+  void (*flow_step)(Context&, const op::FlowStepArgs&);
+  void (*transpose)(Context&, const op::TransposeArgs&);
+  // Small tables made once per restore, in double, with the C library: the same bits on every instruction set.
+  void (*rope_table)(Context&, const op::RopeTableArgs&);
+  void (*timestep_embedding)(Context&, const op::TimestepEmbeddingArgs&);
+  void (*random_normal)(Context&, const op::RandomNormalArgs&);
+};
+
+}  // namespace iconface

@@ -1,0 +1,53 @@
+// Normalisations of token streams: LayerNorm with modulation, and q/k RMSNorm with rotary embedding. spec 2, 3, 4
+#pragma once
+#include "op/segments.h"
+#include "runtime/context.h"
+
+namespace iconface::op {
+
+/// out = (1 + scale) * LN(x) + shift, LN without affine, eps 1e-6, biased variance, statistics in f32 (two passes).
+struct LayerNormModulateArgs {
+  Tensor x;         // [batch, tokens, D] F32 or BF16
+  Tensor out;       // same shape, F32 or BF16; may be x
+  Segmented shift;  // [D] F32 per segment; both or neither: plain LN without them
+  Segmented scale;
+};
+void layer_norm_modulate(Context&, const LayerNormModulateArgs&);
+
+/// In place on q and k: RMSNorm over a head (eps 1e-6 inside the root) times a learned scale, then rotation of the
+/// pairs (2m, 2m+1): (e, o) -> (cos e - sin o, sin e + cos o).
+struct QkNormRopeArgs {
+  Tensor q, k;              // [batch, tokens, H, d] F32 or BF16, strided rows (views into qkv); either may be absent
+  Tensor q_scale, k_scale;  // [d] F32, BF16 or F16
+  Tensor cos, sin;          // [tokens, d/2] F32
+};
+void qk_norm_rope(Context&, const QkNormRopeArgs&);
+
+/// cos/sin of id_a * theta^(-2m/d_a): axis a owns d_a consecutive elements of a head; evaluated in double. spec 2
+struct RopeTableArgs {
+  Tensor ids;       // [tokens, axes] F32 or I32 (integers)
+  int axes_dim[8];  // even, add up to d
+  int axes = 0;
+  double theta = 2000;
+  Tensor cos, sin;  // [tokens, d/2] F32
+};
+void rope_table(Context&, const RopeTableArgs&);
+
+/// Sinusoidal embedding of 1000 t, cosines first, max period 10000, evaluated in double. spec 3
+struct TimestepEmbeddingArgs {
+  double timestep;
+  Tensor out;  // [dim] F32, dim even
+};
+void timestep_embedding(Context&, const TimestepEmbeddingArgs&);
+
+/// out = v * sigmoid(v); out = a + b; elementwise on small vectors (modulation).
+struct SiluArgs {
+  Tensor x, out;  // same shape, F32, contiguous; may be the same
+};
+void silu(Context&, const SiluArgs&);
+struct AddArgs {
+  Tensor a, b, out;  // same shape, F32, contiguous; out may be a
+};
+void add(Context&, const AddArgs&);
+
+}  // namespace iconface::op

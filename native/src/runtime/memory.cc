@@ -1,0 +1,67 @@
+#include "runtime/memory.h"
+
+#include <sys/mman.h>
+
+#include <atomic>
+#include <utility>
+
+#include "runtime/error.h"
+
+namespace iconface {
+
+namespace {
+std::atomic<int64_t> g_total{0};
+std::atomic<int64_t> g_fail_in{0};
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kLargePage = 2 << 20;
+// A planning workspace hands out addresses from here: not null, never mapped.
+constexpr uintptr_t kPlanningBase = 4096;
+}  // namespace
+
+Pages::Pages(int64_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  const bool refuse = g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1;
+  void* p = refuse ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED)
+    fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",
+         static_cast<double>(bytes) / (1 << 20));
+  if (bytes >= kLargePage) madvise(p, bytes, MADV_HUGEPAGE);
+  data_ = static_cast<char*>(p);
+  g_total += bytes;
+}
+
+Pages::Pages(Pages&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Pages& Pages::operator=(Pages&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Pages::~Pages() {
+  if (data_ == nullptr) return;
+  munmap(data_, bytes_);
+  g_total -= bytes_;
+}
+
+int64_t Pages::total() { return g_total; }
+void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
+
+void* Workspace::bytes(int64_t n) {
+  const int64_t begin = used_;
+  const int64_t rounded = (n + kAlignment - 1) / kAlignment * kAlignment;
+  if (!planning_ && begin + rounded > pages_.bytes())
+    fail(Code::Internal, "workspace of %lld bytes is too small", static_cast<long long>(pages_.bytes()));
+  used_ += rounded;
+  if (used_ > peak_) peak_ = used_;
+  return planning_ ? reinterpret_cast<void*>(kPlanningBase + begin) : pages_.data() + begin;
+}
+
+Tensor Workspace::tensor(DType dtype, std::initializer_list<int64_t> shape) {
+  Tensor t = Tensor::of(nullptr, dtype, shape);
+  t.data = bytes(t.bytes());
+  return t;
+}
+
+}  // namespace iconface
