@@ -1,0 +1,123 @@
+/**
+ * The one error type of the package, and its codes.
+ *
+ * Every failure a caller can meet is an `IConFaceError` with a stable `code`; the message says what was wrong, with
+ * which value, and what to do. The codes are the same strings the native side uses.
+ */
+
+/** Every code an {@link IConFaceError} can carry. */
+export const ICONFACE_ERROR_CODES = [
+  /** An option or argument has the wrong type or value. */
+  'ERR_ICONFACE_INVALID_ARGUMENT',
+  /** A picture cannot be decoded or has an impossible size. */
+  'ERR_ICONFACE_INVALID_IMAGE',
+  /** A model folder, its configuration or one of its weight files is malformed, incomplete or contradictory. */
+  'ERR_ICONFACE_INVALID_CHECKPOINT',
+  /** A named file or folder does not exist. */
+  'ERR_ICONFACE_FILE_NOT_FOUND',
+  /** The operating system refused to read or write. */
+  'ERR_ICONFACE_IO',
+  /** The work does not fit into memory; found before or while allocating. */
+  'ERR_ICONFACE_OUT_OF_MEMORY',
+  /** The caller's `AbortSignal` fired. */
+  'ERR_ICONFACE_ABORTED',
+  /** The object was used after `dispose`. */
+  'ERR_ICONFACE_DISPOSED',
+  /** A computation produced values that are not finite. */
+  'ERR_ICONFACE_NUMERICAL',
+  /** The request is meaningful, but this build or version cannot do it. */
+  'ERR_ICONFACE_UNSUPPORTED',
+  /** The requested device is not present or cannot be used. */
+  'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+  /** Too many restorations are already waiting. */
+  'ERR_ICONFACE_QUEUE_FULL',
+  /** No native addon for this platform was found. */
+  'ERR_ICONFACE_ADDON_NOT_FOUND',
+  /** A defect of this package; please report it. */
+  'ERR_ICONFACE_INTERNAL',
+] as const
+
+/** One of {@link ICONFACE_ERROR_CODES}. */
+export type IConFaceErrorCode = (typeof ICONFACE_ERROR_CODES)[number]
+
+/** Marks instances, so that two copies of this package in one process recognise each other's errors. */
+const BRAND = Symbol.for('@iconface/native.IConFaceError')
+
+/**
+ * An error of this package.
+ *
+ * @example
+ * try {
+ *   await restore('blurred.jpg')
+ * } catch (error) {
+ *   if (isIConFaceError(error) && error.code === 'ERR_ICONFACE_INVALID_IMAGE') console.error(error.message)
+ *   else throw error
+ * }
+ */
+export class IConFaceError extends Error {
+  override readonly name = 'IConFaceError'
+  readonly code: IConFaceErrorCode
+
+  constructor(code: IConFaceErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.code = code
+    Object.defineProperty(this, BRAND, { value: true })
+  }
+}
+
+/** Whether `error` is an {@link IConFaceError}, of this copy of the package or of another one. */
+export function isIConFaceError(error: unknown): error is IConFaceError {
+  return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[BRAND] === true
+}
+
+/**
+ * An `ERR_ICONFACE_INVALID_ARGUMENT` error, worded "expected <expected> for <name> but received <received>".
+ *
+ * @example
+ * throw invalid('steps', 'an integer from 1 to 1000', options.steps)
+ */
+export function invalid(name: string, expected: string, received: unknown): IConFaceError {
+  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', expectation(name, expected, received))
+}
+
+/** The sentence of {@link invalid}, for errors of another code. */
+export function expectation(name: string, expected: string, received: unknown): string {
+  return `expected ${expected} for ${name} but received ${describeValue(received)}`
+}
+
+/** A short, safe description of any value for a message: its literal where that is short, otherwise its kind. */
+export function describeValue(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
+    case 'bigint':
+      return `${value}n`
+    case 'function':
+      return value.name ? `the function ${value.name}` : 'a function'
+    case 'object':
+      return describeObject(value)
+    default:
+      return Object.is(value, -0) ? '-0' : String(value)
+  }
+}
+
+function describeObject(value: object | null): string {
+  if (value === null) return 'null'
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`
+  if (Array.isArray(value)) {
+    const items = value.slice(0, 8).map((item) => (typeof item === 'object' && item !== null ? '…' : describeValue(item)))
+    return `[${items.join(', ')}${value.length > 8 ? `, … ${value.length} in all` : ''}]`
+  }
+  const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name
+  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object'
+}
+
+/** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for ENOENT, otherwise `ERR_ICONFACE_IO`. */
+export function fileError(action: string, path: string, cause: unknown): IConFaceError {
+  const code = (cause as NodeJS.ErrnoException | null)?.code
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${path} does not exist`, { cause })
+  }
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${path}: ${reason}`, { cause })
+}
