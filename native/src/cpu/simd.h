@@ -141,6 +141,20 @@ ICONFACE_INLINE void store_some(T* p, F v, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = copy[i];
 }
 
+/// The first n lanes; zero in the rest.
+ICONFACE_INLINE F first_lanes(F v, int64_t n) {
+  if (n >= kLanes) return v;
+  I lane{};
+  for (int i = 0; i < kLanes; i++) lane[i] = i;
+  return lane < static_cast<int32_t>(n) ? v : F{};
+}
+/// (1, 0, 3, 2, ...): the two halves of every pair change places.
+ICONFACE_INLINE F swap_pairs(F v) {
+  typedef uint64_t Pairs __attribute__((vector_size(kLanes * 4)));
+  const Pairs p = reinterpret_cast<Pairs>(v);
+  return reinterpret_cast<F>((p << 32) | (p >> 32));
+}
+
 #if defined(__AVX512BF16__)
 /// acc[i] += a[2i] * b[2i] + a[2i+1] * b[2i+1]; a and b hold pairs of bf16.
 ICONFACE_INLINE F dot_pairs(F acc, U a, U b) {
