@@ -27,7 +27,9 @@ namespace iconface::binding {
   X(face_crop)            \
   X(flow_step)            \
   X(random_normal)        \
-  X(transpose)
+  X(transpose)            \
+  X(convert)              \
+  X(identity_anchor)
 
 #define X(kind) void kind(Context&, Call&);
 ICONFACE_KINDS(X)

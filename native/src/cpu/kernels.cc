@@ -31,9 +31,11 @@ const Backend backend = {
     .face_crop = face_crop,
     .flow_step = flow_step,
     .transpose = transpose,
+    .convert = convert,
     .rope_table = cpu::rope_table,
     .timestep_embedding = cpu::timestep_embedding,
     .random_normal = cpu::random_normal,
+    .identity_anchor = cpu::identity_anchor,
 };
 
 }  // namespace iconface::cpu::ICONFACE_ISA

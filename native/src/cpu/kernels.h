@@ -25,5 +25,6 @@ void tensor_to_image(Context&, const op::TensorToImageArgs&);
 void face_crop(Context&, const op::FaceCropArgs&);
 void flow_step(Context&, const op::FlowStepArgs&);
 void transpose(Context&, const op::TransposeArgs&);
+void convert(Context&, const op::ConvertArgs&);
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -1,8 +1,10 @@
 // Backend: the operations of one device, as a table. op/*.cc check the arguments, then call through it.
 #pragma once
 #include "op/attention.h"
+#include "op/convert.h"
 #include "op/convolution.h"
 #include "op/flow.h"
+#include "op/identity_anchor.h"
 #include "op/linear.h"
 #include "op/lowrank_cross_attention.h"
 #include "op/normalize.h"
@@ -34,10 +36,12 @@ struct Backend {
   void (*face_crop)(Context&, const op::FaceCropArgs&);
   void (*flow_step)(Context&, const op::FlowStepArgs&);
   void (*transpose)(Context&, const op::TransposeArgs&);
+  void (*convert)(Context&, const op::ConvertArgs&);
   // Small tables made once per restore, in double, with the C library: the same bits on every instruction set.
   void (*rope_table)(Context&, const op::RopeTableArgs&);
   void (*timestep_embedding)(Context&, const op::TimestepEmbeddingArgs&);
   void (*random_normal)(Context&, const op::RandomNormalArgs&);
+  void (*identity_anchor)(Context&, const op::IdentityAnchorArgs&);
 };
 
 }  // namespace iconface

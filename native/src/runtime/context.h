@@ -1,6 +1,7 @@
 // Context: what an operation needs besides its tensors.
 #pragma once
 #include <atomic>
+#include <string>
 
 #include "runtime/memory.h"
 #include "runtime/thread_pool.h"
@@ -9,16 +10,28 @@ namespace iconface {
 
 struct Backend;  // op/backend.h: the operations of one device
 
+/// Receives intermediate tensors under the names of the golden files, so that a mismatch is located in minutes.
+class Trace {
+ public:
+  virtual ~Trace() = default;
+  virtual void record(const std::string& name, const Tensor& value) = 0;
+};
+
 struct Context {
   const Backend& backend;
   ThreadPool& pool;
   Workspace& workspace;
   const std::atomic<bool>* cancelled = nullptr;
+  Trace* trace = nullptr;
 
   /// True while a forward pass only measures its memory: operations check shapes, take their scratch and return.
   bool planning() const { return workspace.planning(); }
   /// Throws Aborted once the caller has cancelled. Networks call it in every block.
   void check_cancelled() const;
+  /// Shows an intermediate to the trace, if there is one.
+  void note(const std::string& name, const Tensor& value) const {
+    if (trace != nullptr && !planning()) trace->record(name, value);
+  }
 };
 
 }  // namespace iconface

@@ -1,0 +1,38 @@
+// JavaScript values to the core's and back. Every argument that cannot be right is refused here, by name.
+#pragma once
+#include <napi.h>
+
+#include <string>
+
+#include "binding/call.h"
+#include "runtime/error.h"
+#include "tensor/tensor.h"
+
+namespace iconface::addon {
+
+/// The JavaScript error for a failure of the core: an Error with `code`.
+Napi::Error to_js(Napi::Env env, const Error& error);
+Napi::Error to_js(Napi::Env env, Code code, const std::string& message);
+
+/// Runs `body`; whatever the core throws leaves as a JavaScript error.
+template <class Body>
+auto guarded(Napi::Env env, Body&& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    throw to_js(env, e);
+  } catch (const std::bad_alloc&) {
+    throw to_js(env, Code::OutOfMemory, "out of memory");
+  }
+}
+
+/// { dtype: 'f32', shape: [..], data: TypedArray } -> a tensor over a copy of the data held by `memory`.
+Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory);
+Napi::Object tensor_to_js(Napi::Env env, const Tensor& t);
+
+std::string dtype_to_js(DType t);  // lower case
+bool dtype_from_js(const std::string& name, DType* t);
+
+std::vector<double> numbers_from_js(Napi::Value value, const std::string& name);
+
+}  // namespace iconface::addon

@@ -1,0 +1,48 @@
+#include "addon/mailbox.h"
+
+namespace iconface::addon {
+
+namespace {
+using Letter = std::function<void(Napi::Env)>;
+
+void deliver(napi_env env, napi_value, void*, void* data) {
+  std::unique_ptr<Letter> letter(static_cast<Letter*>(data));
+  if (env == nullptr) return;  // the environment is gone; only the letter is to be freed
+  try {
+    Napi::HandleScope scope(env);
+    (*letter)(Napi::Env(env));
+  } catch (const Napi::Error& e) {
+    e.ThrowAsJavaScriptException();
+  }
+}
+}  // namespace
+
+Mailbox::Mailbox(Napi::Env env) : env_(env) {
+  const napi_status status = napi_create_threadsafe_function(
+      env, nullptr, nullptr, Napi::String::New(env, "iconface"), 0, 1, nullptr, nullptr, nullptr, deliver, &function_);
+  if (status != napi_ok) throw Napi::Error::New(env, "could not create a thread-safe function");
+  napi_unref_threadsafe_function(env_, function_);
+}
+
+Mailbox::~Mailbox() { close(); }
+
+void Mailbox::post(Letter letter) {
+  auto* data = new Letter(std::move(letter));
+  if (function_ == nullptr || napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok) delete data;
+}
+
+void Mailbox::keep_alive(bool on) {
+  if (function_ == nullptr) return;
+  if (on)
+    napi_ref_threadsafe_function(env_, function_);
+  else
+    napi_unref_threadsafe_function(env_, function_);
+}
+
+void Mailbox::close() {
+  if (function_ == nullptr) return;
+  napi_release_threadsafe_function(function_, napi_tsfn_abort);
+  function_ = nullptr;
+}
+
+}  // namespace iconface::addon

@@ -1,0 +1,59 @@
+#include "runtime/job_queue.h"
+
+#include <system_error>
+
+#include "runtime/error.h"
+
+namespace iconface {
+
+void JobQueue::submit(std::shared_ptr<Job> job) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) fail(Code::Disposed, "the model is disposed");
+  if (!thread_.joinable()) {
+    try {
+      thread_ = std::thread([this] { serve(); });
+    } catch (const std::system_error& e) {
+      fail(Code::OutOfMemory, "could not start a thread: %s", e.what());
+    }
+  }
+  waiting_.push_back(std::move(job));
+  wake_.notify_one();
+}
+
+bool JobQueue::remove(const Job* job) {
+  std::lock_guard lock(mutex_);
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it)
+    if (it->get() == job) {
+      waiting_.erase(it);
+      return true;
+    }
+  return false;
+}
+
+void JobQueue::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    waiting_.clear();
+    if (running_) running_->cancelled = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void JobQueue::serve() {
+  for (;;) {
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      running_.reset();
+      wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+      if (stopping_) return;
+      job = running_ = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    job->work();
+  }
+}
+
+}  // namespace iconface

@@ -1,0 +1,41 @@
+// JobQueue: one thread that runs jobs in the order they came. Nothing of ours runs on the libuv pool or the event loop.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace iconface {
+
+struct Job {
+  std::atomic<bool> cancelled{false};
+  std::function<void()> work;  // must not throw
+};
+
+class JobQueue {
+ public:
+  JobQueue() = default;
+  ~JobQueue() { stop(); }
+
+  /// Appends a job and starts the thread if it is the first. Throws OutOfMemory when the system refuses a thread.
+  void submit(std::shared_ptr<Job> job);
+  /// Takes a job that has not begun out of the queue; false when it has begun or is not there.
+  bool remove(const Job* job);
+  /// Drops what waits, lets the running job see `cancelled`, and joins. Idempotent; never called from the thread itself.
+  void stop();
+
+ private:
+  void serve();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Job>> waiting_;
+  std::shared_ptr<Job> running_;
+  std::thread thread_;
+  bool stopping_ = false;
+};
+
+}  // namespace iconface

@@ -1,0 +1,31 @@
+// MappedFile: a checkpoint file, read-only in memory, its ranges checked against its real size.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace iconface {
+
+class MappedFile {
+ public:
+  /// Maps the whole file privately. Throws Io when it cannot be opened, InvalidCheckpoint when its size is not the one
+  /// its header was checked against.
+  MappedFile(const std::string& path, int64_t expected_size);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&&) = delete;
+
+  /// Address of `bytes` bytes at `offset`; throws InvalidCheckpoint when they do not lie inside the file.
+  void* at(int64_t offset, int64_t bytes) const;
+  int64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+  /// Throws InvalidCheckpoint when the file on disk is no longer as long as it was: reading a cut mapping would be fatal.
+  void check_unchanged() const;
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  char* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace iconface
