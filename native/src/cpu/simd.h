@@ -113,7 +113,8 @@ ICONFACE_INLINE float load1(const f16* p) {
 }
 ICONFACE_INLINE F load(const f16* p) {
 #if defined(__AVX512F__)
-  return (F)_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return (F)_mm512_maskz_cvtph_ps(0xffff, half);  // the unmasked form warns of an uninitialised value in GCC 12
 #elif defined(__F16C__)
   return (F)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #elif defined(__aarch64__)
