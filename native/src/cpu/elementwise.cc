@@ -1,5 +1,7 @@
 // The small element-by-element operations on f32: SiLU and sum of modulation vectors, the sampler's step, and packing of
 // noise. One unit is a block of elements (or of rows); all are limited by memory, and none matters beside a block.
+#include <algorithm>
+
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
 

@@ -3,6 +3,8 @@
 // angles a head is y * own + swap(y) * other, where per pair own = (cos g_e, cos g_o), other = (-sin g_o, sin g_e); a
 // token's `own` and `other` serve all its heads. One unit is a block of tokens.
 // Bytes: q and k read and written once, klein-4B 2,560 tokens bf16: 63 MB. Limit: copy bandwidth.
+#include <algorithm>
+
 #include "cpu/kernels.h"
 #include "cpu/row.h"
 
