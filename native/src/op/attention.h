@@ -10,8 +10,8 @@ namespace iconface::op {
 /// So text and image rows need no concatenation, the last block asks for the scene rows only, and a pooler's learned
 /// queries attend to other tokens' keys. Scores and softmax in f32, streamed: memory does not grow with tokens^2.
 struct AttentionSegment {
-  Tensor q, out;  // [tokens_q, H, d], both or neither
-  Tensor k, v;    // [tokens_k, H, d], both or neither
+  Tensor q = {}, out = {};  // [tokens_q, H, d], both or neither
+  Tensor k = {}, v = {};    // [tokens_k, H, d], both or neither
 };
 struct AttentionArgs {
   static constexpr int kMaxSegments = 4;

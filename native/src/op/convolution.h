@@ -9,9 +9,9 @@ struct Conv2dArgs {
   Tensor x;         // [B, H, W, C] F32 or BF16, contiguous
   Tensor weight;    // [O, kh, kw, C] F32, BF16 or F16 (channels last: see to_channels_last)
   Tensor out;       // [B, H', W', O] F32 or BF16
-  Tensor bias;      // [O] F32, optional
-  Tensor slope;     // [O] F32, optional: PReLU after the bias
-  Tensor residual;  // [B, H', W', O] F32, optional: added last; may be out
+  Tensor bias = {};      // [O] F32, optional
+  Tensor slope = {};     // [O] F32, optional: PReLU after the bias
+  Tensor residual = {};  // [B, H', W', O] F32, optional: added last; may be out
   int stride = 1;
   int pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;  // zeros
   int upsample = 1;                                              // 2: nearest-neighbour before the padding
@@ -35,7 +35,7 @@ void group_norm_silu(Context&, const GroupNormSiluArgs&);
 struct BatchNormPreluArgs {
   Tensor x, out;        // [B, H, W, C] F32 or BF16; may be the same
   Tensor scale, shift;  // [C] F32
-  Tensor slope;         // [C] F32, optional
+  Tensor slope = {};         // [C] F32, optional
 };
 void batch_norm_prelu(Context&, const BatchNormPreluArgs&);
 
@@ -61,7 +61,7 @@ void pack_latents(Context&, const PackLatentsArgs&);
 struct ToChannelsLastArgs {
   Tensor weight;  // [O, C, kh, kw] F32, BF16 or F16
   Tensor out;     // [O, kh, kw, C] F32 or BF16
-  Tensor scale;   // [O] F32, optional
+  Tensor scale = {};   // [O] F32, optional
 };
 void to_channels_last(Context&, const ToChannelsLastArgs&);
 

@@ -8,7 +8,7 @@ namespace iconface::op {
 struct FlowStepArgs {
   Tensor latents;   // [tokens, C] F32, in place
   Tensor u_prompt;  // [tokens, C] F32
-  Tensor u_empty;   // [tokens, C] F32, optional: absent means guidance 1
+  Tensor u_empty = {};   // [tokens, C] F32, optional: absent means guidance 1
   float guidance = 1;
   float step = 0;
 };

@@ -9,8 +9,8 @@ namespace iconface::op {
 struct LayerNormModulateArgs {
   Tensor x;         // [batch, tokens, D] F32 or BF16
   Tensor out;       // same shape, F32 or BF16; may be x
-  Segmented shift;  // [D] F32 per segment; both or neither: plain LN without them
-  Segmented scale;
+  Segmented shift = {};  // [D] F32 per segment; both or neither: plain LN without them
+  Segmented scale = {};
 };
 void layer_norm_modulate(Context&, const LayerNormModulateArgs&);
 

@@ -1,0 +1,122 @@
+#include "runtime/weights.h"
+
+#include <algorithm>
+
+#include "op/convert.h"
+#include "op/flow.h"
+#include "op/linear.h"
+#include "runtime/error.h"
+
+namespace iconface {
+
+double CheckpointSpec::number(const std::string& name, double otherwise) const {
+  const auto found = numbers.find(name);
+  return found == numbers.end() || found->second.size() != 1 ? otherwise : found->second[0];
+}
+
+Weights::Weights(const CheckpointSpec& spec) {
+  files_.reserve(spec.files.size());
+  for (const CheckpointSpec::File& f : spec.files) files_.emplace_back(f.path, f.size);
+  for (const auto& [name, e] : spec.tensors) {
+    if (e.file >= files_.size()) fail(Code::InvalidCheckpoint, "tensor %s names file %zu of %zu", name.c_str(), e.file, files_.size());
+    if (e.shape.size() > Tensor::kMaxRank) fail(Code::InvalidCheckpoint, "tensor %s has %zu axes", name.c_str(), e.shape.size());
+    int64_t bytes = dtype_bytes(e.dtype);
+    for (int64_t n : e.shape)
+      if (n < 0 || __builtin_mul_overflow(bytes, n, &bytes)) fail(Code::InvalidCheckpoint, "tensor %s has an impossible shape", name.c_str());
+    if (bytes != e.bytes)
+      fail(Code::InvalidCheckpoint, "tensor %s needs %lld bytes, its range has %lld", name.c_str(),
+           static_cast<long long>(bytes), static_cast<long long>(e.bytes));
+    tensors_[name] = Tensor::of(files_[e.file].at(e.offset, e.bytes), e.dtype, e.shape.data(), static_cast<int>(e.shape.size()));
+  }
+}
+
+Tensor Weights::get(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) fail(Code::InvalidCheckpoint, "tensor %s is missing from the checkpoint", name.c_str());
+  return found->second;
+}
+
+Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shape) const {
+  const Tensor t = get(name);
+  bool fits = t.rank == static_cast<int>(shape.size());
+  int axis = 0;
+  std::string expected;
+  for (int64_t n : shape) {
+    fits = fits && (n < 0 || t.shape[axis] == n);
+    expected += (axis++ ? ", " : "") + (n < 0 ? std::string("*") : std::to_string(n));
+  }
+  if (!fits) fail(Code::InvalidCheckpoint, "tensor %s must be [%s], not %s", name.c_str(), expected.c_str(), t.describe().c_str());
+  return t;
+}
+
+Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape) {
+  const Tensor t = get(name, shape);
+  // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too.
+  if (t.dtype == DType::F32 && reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t;
+  Tensor copy = allocate(DType::F32, shape);
+  for (int i = 0; i < t.rank; i++) copy.shape[i] = t.shape[i];
+  op::convert(ctx, {.x = t, .out = copy});
+  return copy;
+}
+
+Tensor Weights::allocate(DType dtype, std::initializer_list<int64_t> shape) {
+  Tensor t = Tensor::of(nullptr, dtype, shape);
+  memory_.emplace_back(std::max<int64_t>(t.bytes(), 1));
+  private_bytes_ += t.bytes();
+  t.data = memory_.back().data();
+  return t;
+}
+
+int64_t Weights::mapped_bytes() const {
+  int64_t n = 0;
+  for (const MappedFile& f : files_) n += f.size();
+  return n;
+}
+
+void Weights::check_unchanged() const {
+  for (const MappedFile& f : files_) f.check_unchanged();
+}
+
+namespace {
+// Rows of W merged at a time: their f32 copy stays small beside the matrix.
+constexpr int64_t kMergeRows = 1024;
+
+/// rows [n, in] += factor * B[first..first+n] A for one LoRA.
+void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& lora, int64_t first, const Tensor& rows) {
+  const int64_t n = rows.shape[0], in = rows.shape[1];
+  const Tensor a = weights.get(lora.a, {-1, in});
+  const int64_t rank = a.shape[0];
+  const Tensor b = weights.get(lora.b, {-1, rank});
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor a32 = ctx.workspace.tensor(DType::F32, {rank, in}), at = ctx.workspace.tensor(DType::F32, {in, rank});
+  const Tensor b32 = ctx.workspace.tensor(DType::F32, {1, n, rank}), factor = ctx.workspace.tensor(DType::F32, {in});
+  op::convert(ctx, {.x = a, .out = a32});
+  op::transpose(ctx, {.x = a32, .out = at});
+  op::convert(ctx, {.x = b.slice(0, first, first + n).reshape({1, n, rank}), .out = b32});
+  if (!ctx.planning()) std::fill_n(factor.as<float>(), in, static_cast<float>(lora.factor));
+  op::linear(ctx, {.x = b32, .weight = at, .out = rows.reshape({1, n, in}), .gate = op::Segmented::all(n, factor)});
+}
+}  // namespace
+
+void merge_loras(Context& ctx, Weights& weights, const std::vector<CheckpointSpec::Lora>& loras, DType dtype) {
+  std::map<std::string, std::vector<const CheckpointSpec::Lora*>> by_matrix;
+  for (const CheckpointSpec::Lora& lora : loras) by_matrix["transformer." + lora.module + ".weight"].push_back(&lora);
+  for (const auto& [name, list] : by_matrix) {
+    const Tensor base = weights.get(name, {-1, -1});
+    const int64_t out = base.shape[0], in = base.shape[1];
+    for (const CheckpointSpec::Lora* lora : list) weights.get(lora->b, {out, weights.get(lora->a, {-1, in}).shape[0]});
+    const Tensor merged = ctx.planning() ? base : weights.allocate(dtype, {out, in});
+    Workspace::Frame frame(ctx.workspace);
+    const Tensor rows = ctx.workspace.tensor(DType::F32, {std::min(out, kMergeRows), in});
+    for (int64_t first = 0; first < out; first += kMergeRows) {
+      const int64_t end = std::min(out, first + kMergeRows);
+      const Tensor part = rows.slice(0, 0, end - first);
+      op::convert(ctx, {.x = base.slice(0, first, end), .out = part});
+      for (const CheckpointSpec::Lora* lora : list) add_rows(ctx, weights, *lora, first, part);
+      op::convert(ctx, {.x = part, .out = merged.slice(0, first, end)});
+    }
+    if (!ctx.planning()) weights.replace(name, merged);
+  }
+}
+
+}  // namespace iconface

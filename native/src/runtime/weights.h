@@ -1,0 +1,71 @@
+// Weights: the tensors of a checkpoint by canonical name, mapped where they lie, and what had to be derived from them.
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/context.h"
+#include "tensor/mapped_file.h"
+
+namespace iconface {
+
+/// What TypeScript found in the files' headers and in iconface.json (lib/checkpoint/layout.ts).
+struct CheckpointSpec {
+  struct File {
+    std::string path;
+    int64_t size = 0;
+  };
+  struct Entry {
+    size_t file = 0;
+    int64_t offset = 0, bytes = 0;
+    DType dtype = DType::F32;
+    std::vector<int64_t> shape;
+  };
+  struct Lora {
+    std::string module;  // "double_blocks.0.img_attn.qkv"
+    std::string a, b;    // names of its tensors [r, in], [out, r]
+    double factor = 1;   // strength * alpha / r
+  };
+  std::vector<File> files;
+  std::map<std::string, Entry> tensors;
+  std::vector<Lora> loras;
+  std::map<std::string, std::vector<double>> numbers;  // "transformer.ropeAxes" -> [32, 32, 32, 32]
+  std::map<std::string, std::string> texts;            // "identity.crop" -> "template"
+
+  double number(const std::string& name, double otherwise) const;
+};
+
+class Weights {
+ public:
+  /// Maps the files and checks every byte range, shape and size again.
+  explicit Weights(const CheckpointSpec& spec);
+
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  /// A tensor as it lies in the file; throws InvalidCheckpoint when it is absent or its shape is another. -1 accepts
+  /// any size.
+  Tensor get(const std::string& name, std::initializer_list<int64_t> shape) const;
+  Tensor get(const std::string& name) const;
+  /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
+  Tensor f32(Context&, const std::string& name, std::initializer_list<int64_t> shape);
+
+  /// Memory that lives as long as the weights.
+  Tensor allocate(DType dtype, std::initializer_list<int64_t> shape);
+  /// What a name means from now on (a merged matrix).
+  void replace(const std::string& name, const Tensor& tensor) { tensors_[name] = tensor; }
+
+  int64_t mapped_bytes() const;
+  int64_t private_bytes() const { return private_bytes_; }
+  void check_unchanged() const;
+
+ private:
+  std::vector<MappedFile> files_;
+  std::map<std::string, Tensor> tensors_;
+  std::deque<Pages> memory_;
+  int64_t private_bytes_ = 0;
+};
+
+/// W += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
+void merge_loras(Context&, Weights&, const std::vector<CheckpointSpec::Lora>&, DType dtype);
+
+}  // namespace iconface
