@@ -142,12 +142,12 @@ ICONFACE_INLINE void store_some(T* p, F v, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = copy[i];
 }
 
-/// The first n lanes; zero in the rest.
-ICONFACE_INLINE F first_lanes(F v, int64_t n) {
+/// The first n lanes; `rest` in the others.
+ICONFACE_INLINE F first_lanes(F v, int64_t n, float rest = 0) {
   if (n >= kLanes) return v;
   I lane{};
   for (int i = 0; i < kLanes; i++) lane[i] = i;
-  return lane < static_cast<int32_t>(n) ? v : F{};
+  return lane < static_cast<int32_t>(n) ? v : splat(rest);
 }
 /// (1, 0, 3, 2, ...): the two halves of every pair change places.
 ICONFACE_INLINE F swap_pairs(F v) {
