@@ -1,0 +1,24 @@
+#include "op/attention.h"
+
+#include <string>
+
+#include "binding/call.h"
+
+namespace iconface::binding {
+
+/// Segments q<i>, k<i>, v<i> for i = 0..3, counted up to the last one named; out<i> for every q<i>.
+void attention(Context& ctx, Call& call) {
+  op::AttentionArgs a;
+  a.scale = static_cast<float>(call.number("scale", 0));
+  for (int i = 0; i < op::AttentionArgs::kMaxSegments; i++) {
+    const auto operand = [&](const char* name) { return call.optional((name + std::to_string(i)).c_str()); };
+    op::AttentionSegment& s = a.segment[i];
+    s = {operand("q"), {}, operand("k"), operand("v")};
+    if (s.q.defined())
+      s.out = call.output_like(("out" + std::to_string(i)).c_str(), call.dtype("outDtype", s.q.dtype), s.q);
+    if (s.q.defined() || s.k.defined() || s.v.defined()) a.segments = i + 1;
+  }
+  op::attention(ctx, a);
+}
+
+}  // namespace iconface::binding
