@@ -1,0 +1,73 @@
+#include <cmath>
+
+#include "op/backend.h"
+#include "op/check.h"
+
+namespace iconface::op {
+
+namespace {
+
+/// A whole picture of channels: no operation here takes a strided one.
+void check_map(const char* op, const char* name, const Tensor& t, std::initializer_list<DType> dtypes,
+               std::initializer_list<int64_t> shape) {
+  check_tensor(op, name, t, dtypes, shape);
+  check(t.contiguous(), op, "%s must be contiguous; %s is strided", name, t.describe().c_str());
+  check(t.elements() > 0, op, "%s must not be empty, as %s is", name, t.describe().c_str());
+}
+
+}  // namespace
+
+void group_norm_silu(Context& ctx, const GroupNormSiluArgs& a) {
+  constexpr const char* kOp = "group_norm_silu";
+  check_map(kOp, "x", a.x, kFloat, {-1, -1, -1, -1});
+  const int64_t *s = a.x.shape, channels = a.x.last();
+  check_map(kOp, "out", a.out, kFloat, {s[0], s[1], s[2], s[3]});
+  check_tensor(kOp, "weight", a.weight, kF32, {channels});
+  check_tensor(kOp, "bias", a.bias, kF32, {channels});
+  check(a.groups >= 1 && channels % a.groups == 0, kOp, "groups must divide the %lld channels, but is %d",
+        static_cast<long long>(channels), a.groups);
+  check(std::isfinite(a.eps) && a.eps >= 0, kOp, "eps must be finite and not negative, but is %g", a.eps);
+  ctx.backend.group_norm_silu(ctx, a);
+}
+
+void batch_norm_prelu(Context& ctx, const BatchNormPreluArgs& a) {
+  constexpr const char* kOp = "batch_norm_prelu";
+  check_map(kOp, "x", a.x, kFloat, {-1, -1, -1, -1});
+  const int64_t *s = a.x.shape, channels = a.x.last();
+  check_map(kOp, "out", a.out, kFloat, {s[0], s[1], s[2], s[3]});
+  check_tensor(kOp, "scale", a.scale, kF32, {channels});
+  check_tensor(kOp, "shift", a.shift, kF32, {channels});
+  if (a.slope.defined()) check_tensor(kOp, "slope", a.slope, kF32, {channels});
+  ctx.backend.batch_norm_prelu(ctx, a);
+}
+
+void subsample(Context& ctx, const SubsampleArgs& a) {
+  constexpr const char* kOp = "subsample";
+  check_map(kOp, "x", a.x, kFloat, {-1, -1, -1, -1});
+  check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
+  const int64_t* s = a.x.shape;
+  check_map(kOp, "out", a.out, {a.x.dtype},
+            {s[0], (s[1] + a.stride - 1) / a.stride, (s[2] + a.stride - 1) / a.stride, s[3]});
+  ctx.backend.subsample(ctx, a);
+}
+
+void pack_latents(Context& ctx, const PackLatentsArgs& a) {
+  constexpr const char* kOp = "pack_latents";
+  check_tensor(kOp, "map", a.map, kF32, {-1, -1, -1});
+  const int64_t height = a.map.shape[0], width = a.map.shape[1];
+  check(height > 0 && width > 0 && height % 2 == 0 && width % 2 == 0, kOp,
+        "map must have an even height and width, but is %s", a.map.describe().c_str());
+  check_tensor(kOp, "tokens", a.tokens, kF32, {height / 2 * (width / 2), -1});
+  const int64_t packed = a.tokens.last();
+  check(packed > 0 && packed % 4 == 0 && packed / 4 <= a.map.last(), kOp,
+        "tokens must have 4 channels for each of the map's, or of its first ones, but are %s for a map %s",
+        a.tokens.describe().c_str(), a.map.describe().c_str());
+  check(!a.inverse || packed / 4 == a.map.last(), kOp, "tokens %s do not fill the map %s", a.tokens.describe().c_str(),
+        a.map.describe().c_str());
+  check_tensor(kOp, "mean", a.mean, kF32, {packed});
+  check_tensor(kOp, "var", a.var, kF32, {packed});
+  check(std::isfinite(a.eps) && a.eps >= 0, kOp, "eps must be finite and not negative, but is %g", a.eps);
+  ctx.backend.pack_latents(ctx, a);
+}
+
+}  // namespace iconface::op
