@@ -1,0 +1,45 @@
+/**
+ * What every command of `iconface` has in common.
+ */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { IConFaceError, invalid } from '../errors'
+import { PACKAGE_ROOT } from '../native'
+
+/** One command, in a file of its own name that exports it as `command`. */
+export interface Command {
+  /** One line for `iconface --help`. */
+  summary: string
+  /** The text of `iconface <command> --help`. */
+  usage: string
+  /**
+   * @param args What follows the command's name.
+   * @param stop Fires on Ctrl-C: the command ends soon and leaves nothing half done.
+   */
+  run(args: string[], stop: AbortSignal): Promise<void>
+}
+
+/** `parseArgs` of Node, strict, whose complaints are errors of this package (exit code 2). */
+export function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true, strict: true })
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause)
+    throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message, { cause })
+  }
+}
+
+/** The number that the value of `--name` spells; `undefined` when it was not given. */
+export function numeric(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  const number = Number(value)
+  if (value.trim() === '' || Number.isNaN(number)) throw invalid(`--${name}`, 'a number', value)
+  return number
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version
+}

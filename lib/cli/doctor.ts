@@ -1,0 +1,140 @@
+/**
+ * `iconface doctor`: what this machine and installation can do, also where the addon cannot load.
+ */
+
+import { readFile } from 'node:fs/promises'
+import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
+import { openCheckpoint } from '../checkpoint/layout'
+import { isIConFaceError } from '../errors'
+import { addonPlaces, findAddon, glibcVersion, loadAddon, native, type NativeInfo } from '../native'
+import { findModel } from '../restore'
+import { type Command, packageVersion, parse } from './command'
+import { byteSize, table } from './terminal'
+
+export const command: Command = {
+  summary: 'say what this machine and installation can do',
+  usage: `Usage: iconface doctor [--json]
+
+Reports Node, glibc, the processor, memory, GPU, the native addon and the model that would be used.
+The exit code is 0 whatever it finds; with --json, "ok" says whether the addon loads.
+`,
+  async run(args) {
+    const { values } = parse(args, { json: { type: 'boolean', default: false } } as const)
+    const report = await examine()
+    process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text(report))
+  },
+}
+
+/** A problem, or what was found. */
+type Finding<T> = ({ error: null } & T) | { error: string }
+
+type AddonFacts = Pick<NativeInfo, 'version' | 'isa' | 'isas' | 'threads'> & { path: string }
+
+interface Report {
+  ok: boolean
+  package: string
+  node: { version: string; napi: string; platform: string; kernel: string; glibc: string | null }
+  cpu: { model: string; cores: number; features: string[] }
+  memory: { totalBytes: number; freeBytes: number; limitBytes: number | null }
+  gpu: { driver: string | null; cuda: NativeInfo['cuda'] }
+  addon: Finding<AddonFacts> & { places: string[] }
+  model: Finding<{ folder: string; name: string; synthesized: boolean }>
+}
+
+async function examine(): Promise<Report> {
+  const { addon, cuda } = examineAddon()
+  return {
+    ok: addon.error === null,
+    package: packageVersion(),
+    node: {
+      version: process.version,
+      napi: process.versions.napi ?? '',
+      platform: `${process.platform}-${process.arch}`,
+      kernel: release(),
+      glibc: glibcVersion(),
+    },
+    cpu: { model: cpus()[0]?.model.trim() ?? '', cores: availableParallelism(), features: await cpuFeatures() },
+    memory: { totalBytes: totalmem(), freeBytes: freemem(), limitBytes: memoryLimit() },
+    gpu: { driver: await nvidiaDriver(), cuda },
+    addon: { ...addon, places: addonPlaces() },
+    model: await examineModel(),
+  }
+}
+
+function examineAddon(): { addon: Finding<AddonFacts>; cuda: NativeInfo['cuda'] } {
+  try {
+    const path = findAddon()
+    const { version, isa, isas, threads, cuda } = native(() => loadAddon().info())
+    return { addon: { error: null, path, version, isa, isas, threads }, cuda }
+  } catch (error) {
+    return { addon: { error: reason(error) }, cuda: null }
+  }
+}
+
+async function examineModel(): Promise<Report['model']> {
+  try {
+    const folder = findModel()
+    const { name, synthesized } = await openCheckpoint(folder)
+    return { error: null, folder, name, synthesized }
+  } catch (error) {
+    return { error: reason(error) }
+  }
+}
+
+function reason(error: unknown): string {
+  return isIConFaceError(error) ? `${error.code}: ${error.message}` : String(error)
+}
+
+/** The features that kernels of this package are built for, those this processor has. */
+async function cpuFeatures(): Promise<string[]> {
+  const wanted = /^(avx2|fma|f16c|avx512(f|bw|dq|vl|_bf16)|asimd|bf16|amx_(bf16|tile))$/
+  const text = await readFile('/proc/cpuinfo', 'utf8').catch(() => '')
+  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? ''
+  return flags.split(/\s+/).filter((flag) => wanted.test(flag))
+}
+
+/** Bytes that the container allows; `null` without a limit. */
+function memoryLimit(): number | null {
+  const limit = process.constrainedMemory()
+  return limit > 0 && limit < totalmem() ? limit : null
+}
+
+async function nvidiaDriver(): Promise<string | null> {
+  const text = await readFile('/proc/driver/nvidia/version', 'utf8').catch(() => '')
+  return /\b(\d{3}\.\d+(?:\.\d+)?)\b/.exec(text)?.[1] ?? null
+}
+
+function text({ package: version, node, cpu, memory, gpu, addon, model }: Report): string {
+  const limit = memory.limitBytes === null ? '' : `, ${byteSize(memory.limitBytes)} allowed`
+  const cuda = gpu.cuda === null ? 'no CUDA in this build' : (gpu.cuda.error ?? deviceNames(gpu.cuda.devices))
+  return table([
+    ['package', `@iconface/native ${version}`],
+    ['node', `${node.version}, Node-API ${node.napi}, ${node.platform}, kernel ${node.kernel}`],
+    ['glibc', node.glibc ?? 'none'],
+    ['processor', `${cpu.model}, ${cpu.cores} cores for this process`],
+    ['features', cpu.features.join(' ') || 'none of those used'],
+    ['memory', `${byteSize(memory.totalBytes)}, ${byteSize(memory.freeBytes)} free${limit}`],
+    ['gpu', `${gpu.driver === null ? 'no NVIDIA driver' : `NVIDIA driver ${gpu.driver}`}; ${cuda}`],
+    ...addonRows(addon),
+    ['model', model.error ?? `${model.folder}: ${model.name}${model.synthesized ? ' (random weights)' : ''}`],
+  ])
+}
+
+function deviceNames(devices: { name: string; freeBytes: number }[]): string {
+  return (
+    devices.map(({ name, freeBytes }, i) => `cuda:${i} ${name}, ${byteSize(freeBytes)} free`).join('; ') || 'no GPU'
+  )
+}
+
+function addonRows(addon: Report['addon']): [string, string][] {
+  if (addon.error !== null) {
+    return [
+      ['addon', `does not load: ${addon.error}`],
+      ['searched', addon.places.join(', ')],
+    ]
+  }
+  return [
+    ['addon', `${addon.path}, version ${addon.version}`],
+    ['computes with', `${addon.isa} (has ${addon.isas.join(', ')}), ${addon.threads} threads`],
+  ]
+}

@@ -1,0 +1,146 @@
+/**
+ * `iconface restore`: one degraded face, its references, one restored picture.
+ */
+
+import { IConFaceError, invalid } from '../errors'
+import { IConFace } from '../iconface'
+import type { LoadOptions, RestoreOptions } from '../options'
+import type { Restoration } from '../restoration'
+import { writeWhole } from '../restoration'
+import { findModel } from '../restore'
+import { strip } from '../strip'
+import { type Command, numeric, parse } from './command'
+import { duration, progressDisplay, table } from './terminal'
+
+const OPTIONS = {
+  ref: { type: 'string', short: 'r', multiple: true, default: [] as string[] },
+  output: { type: 'string', short: 'o' },
+  model: { type: 'string', short: 'm' },
+  steps: { type: 'string' },
+  guidance: { type: 'string' },
+  seed: { type: 'string' },
+  size: { type: 'string' },
+  rng: { type: 'string' },
+  device: { type: 'string' },
+  precision: { type: 'string' },
+  threads: { type: 'string' },
+  strip: { type: 'string' },
+  json: { type: 'boolean', default: false },
+  quiet: { type: 'boolean', short: 'q', default: false },
+} as const
+
+export const command: Command = {
+  summary: 'restore one face photo',
+  usage: `Usage: iconface restore <photo> [--ref <photo>]... -o <file> [options]
+
+  -r, --ref FILE       a photo of the same person; repeat for more
+  -o, --output FILE    where to write the result: .png, .jpg, .webp, .tiff or .avif
+  -m, --model FOLDER   checkpoint folder (default: ICONFACE_MODEL)
+      --steps N        sampling steps (default: the checkpoint's)
+      --guidance X     guidance scale (default: the checkpoint's)
+      --seed N         seed of the noise (default: 42)
+      --size N         side of the result in pixels, a multiple of 16 (default: the checkpoint's)
+      --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
+      --device NAME    auto, cpu, cuda or cuda:<n>
+      --precision P    auto, f32 or bf16
+      --threads N      threads to compute with
+      --strip FILE     also write degraded, references and result side by side
+      --json           print the report as JSON
+  -q, --quiet          print nothing but errors
+
+Example: iconface restore blurred.jpg --ref me-2019.jpg --ref me-2021.jpg -o restored.png
+`,
+  run,
+}
+
+async function run(args: string[], stop: AbortSignal): Promise<void> {
+  const { values, positionals } = parse(args, OPTIONS)
+  const [input, ...extra] = positionals
+  if (input === undefined || extra.length > 0) throw invalid('the arguments', 'one photo to restore', positionals)
+  if (values.output === undefined) throw missing('-o', 'the file to write')
+  const restoreOptions = {
+    steps: numeric('steps', values.steps),
+    guidance: numeric('guidance', values.guidance),
+    seed: seed(values.seed),
+    size: numeric('size', values.size),
+    rng: values.rng as RestoreOptions['rng'],
+  }
+  const loadOptions = {
+    device: values.device,
+    precision: values.precision as LoadOptions['precision'],
+    threads: numeric('threads', values.threads),
+  }
+
+  await using model = await IConFace.load(values.model ?? findModel(), { ...loadOptions, signal: stop })
+  const warnings = model.info.synthesized
+    ? [`${model.info.name} has random weights: it restores nothing, whatever the result looks like`]
+    : []
+  if (!values.quiet) for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning}\n`)
+
+  const display = values.quiet ? null : progressDisplay(process.stderr)
+  let result: Restoration
+  try {
+    result = await model.restore(input, values.ref, { ...restoreOptions, signal: stop, onProgress: display?.show })
+  } finally {
+    display?.end()
+  }
+  await result.toFile(values.output)
+  if (values.strip !== undefined) await writeStrip(values.strip, input, values.ref, result)
+
+  if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output, warnings), null, 2)}\n`)
+  else if (!values.quiet) process.stdout.write(summary(result, values.output))
+}
+
+function missing(option: string, what: string): IConFaceError {
+  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
+}
+
+/** Seeds beyond 2^53 are exact as bigint. */
+function seed(text: string | undefined): number | bigint | undefined {
+  const value = numeric('seed', text)
+  return value === undefined || Number.isSafeInteger(value) || !/^\d+$/.test(text!) ? value : BigInt(text!)
+}
+
+async function writeStrip(path: string, input: string, references: string[], result: Restoration): Promise<void> {
+  const { before, after } = result.identity
+  const columns = [
+    { label: 'degraded', note: similarity(before), image: input },
+    ...references.map((image, i) => ({ label: `reference ${i + 1}`, note: '', image })),
+    { label: 'restored', note: similarity(after), image: await result.toBuffer('png') },
+  ]
+  await writeWhole(path, await strip(columns, result.height))
+}
+
+function similarity(cosine: number | null): string {
+  return cosine === null ? '' : `similarity ${cosine.toFixed(3)}`
+}
+
+function report(model: IConFace, result: Restoration, output: string, warnings: string[]) {
+  const { source, norms, weights, before, after } = result.identity
+  return {
+    output,
+    width: result.width,
+    height: result.height,
+    seed: typeof result.seed === 'bigint' ? result.seed.toString() : result.seed,
+    identity: { source, norms: [...norms], weights: [...weights], before, after },
+    timings: result.timings,
+    model: model.info,
+    device: model.device,
+    precision: model.precision,
+    warnings,
+  }
+}
+
+function summary(result: Restoration, output: string): string {
+  const { before, after, source } = result.identity
+  const { total, ...stages } = result.timings
+  const rows: [string, string][] = [['written', `${output} (${result.width} x ${result.height}, seed ${result.seed})`]]
+  if (before !== null && after !== null) {
+    rows.push(['identity', `similarity to the references ${before.toFixed(3)} before, ${after.toFixed(3)} after`])
+  } else {
+    rows.push(['identity', source === 'none' ? 'not used' : `anchored by the ${source}`])
+  }
+  const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${duration(ms)}`)
+  rows.push(['time', `${duration(total ?? 0)} (${parts.join(', ')})`])
+  return table(rows)
+}

@@ -1,0 +1,305 @@
+/**
+ * A loaded model and what it does: restore, embed, estimate.
+ */
+
+import { availableParallelism } from 'node:os'
+import { openCheckpoint } from './checkpoint/layout'
+import type { CheckpointSpec } from './checkpoint/layout'
+import { IConFaceError, invalid } from './errors'
+import { capturePictures, type ImageInput, type Picture } from './image'
+import { loadAddon, native, type NativeInfo, type NativeSession, type RestoreJob } from './native'
+import {
+  type CheckedLoad,
+  type CheckedRestore,
+  checkLoadOptions,
+  checkRestoreOptions,
+  checkSize,
+  checkVariant,
+  integer,
+  known,
+  type LoadOptions,
+  type RestoreOptions,
+  type Variant,
+} from './options'
+import { abortable, abortError, JobQueue } from './queue'
+import { Restoration } from './restoration'
+
+/** What is known about a loaded model. */
+export interface ModelInfo {
+  /** The checkpoint's name and folder. */
+  name: string
+  folder: string
+  /** The weights are random: synthesized for tests and benchmarks. They restore nothing. */
+  synthesized: boolean
+  /** Instruction set the model computes with. */
+  isa: string
+  threads: number
+  /** Bytes of weights. */
+  bytes: number
+  /** What a restore uses where nothing is said. */
+  defaults: { steps: number; guidance: number; size: number }
+}
+
+/** Memory that a restore needs, in bytes. `total` is the sum of the other entries. */
+export interface MemoryEstimate {
+  total: number
+  [part: string]: number
+}
+
+/** What a face looks like to the identity encoder. */
+export interface FaceEmbedding {
+  /** Unit vector `[512]`; the cosine of two faces is their dot product. */
+  embedding: Float32Array
+  /** Norm of the raw embedding: how recognisable the encoder finds the face. */
+  norm: number
+}
+
+/** A restore whose arguments are checked and whose pictures are captured. */
+export interface RestoreRequest {
+  pictures: Picture[]
+  options: CheckedRestore
+}
+
+/** Checks a restore's arguments and captures its pictures, at the moment of the call. */
+export function prepareRestore(
+  input: ImageInput,
+  references: readonly ImageInput[],
+  options: RestoreOptions,
+  { maxPixels, maxReferences }: Pick<CheckedLoad, 'maxPixels' | 'maxReferences'>,
+): RestoreRequest {
+  const checked = checkRestoreOptions(options)
+  if (!Array.isArray(references)) throw invalid('references', 'an array of pictures', references)
+  if (references.length > maxReferences) {
+    throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
+  }
+  const named = references.map((image: ImageInput, i) => ({ name: `reference ${i + 1}`, image }))
+  return { options: checked, pictures: capturePictures([{ name: 'input', image: input }, ...named], maxPixels) }
+}
+
+/**
+ * A model, loaded. It computes on threads of its own; restores asked for at the same time wait their turn.
+ *
+ * @example
+ * await using model = await IConFace.load('models/iconface-4b')
+ * const face = await model.restore('blurred.jpg', ['me-2019.jpg', 'me-2021.jpg'], { seed: 42 })
+ * await face.toFile('restored.png')
+ */
+export class IConFace implements AsyncDisposable {
+  /** `cpu` or `cuda:<n>`. */
+  readonly device: string
+  readonly precision: 'f32' | 'bf16'
+  readonly info: ModelInfo
+  readonly #session: NativeSession
+  readonly #limits: CheckedLoad
+  readonly #queue: JobQueue
+  #disposal: Promise<void> | null = null
+
+  private constructor(session: NativeSession, limits: CheckedLoad, precision: 'f32' | 'bf16', info: ModelInfo) {
+    this.device = 'cpu'
+    this.precision = precision
+    this.info = info
+    this.#session = session
+    this.#limits = limits
+    this.#queue = new JobQueue(limits.maxQueue)
+  }
+
+  /**
+   * Loads a checkpoint folder.
+   *
+   * @param folder A folder with `iconface.json` beside or above its weight files.
+   * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_INVALID_CHECKPOINT` (names the file, tensor
+   *         and figures), `ERR_ICONFACE_DEVICE_UNAVAILABLE`, `ERR_ICONFACE_ADDON_NOT_FOUND`, `ERR_ICONFACE_ABORTED`.
+   * @example
+   * const model = await IConFace.load('models/iconface-4b', { precision: 'bf16', threads: 8 })
+   */
+  static async load(folder: string, options: LoadOptions = {}): Promise<IConFace> {
+    if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a model folder', folder)
+    const checked = checkLoadOptions(options)
+    if (checked.signal?.aborted) throw abortError(checked.signal)
+    const addon = loadAddon()
+    checkDevice(
+      checked.device,
+      native(() => addon.info()),
+    )
+    const checkpoint = await openCheckpoint(folder)
+    const { threads = availableParallelism(), isa, precision, signal } = checked
+    const session = native(
+      () => new addon.Session({ threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
+    )
+    try {
+      const facts = await abortable(
+        native(() => session.load()),
+        signal,
+      )
+      return new IConFace(session, checked, facts.precision, {
+        name: checkpoint.name,
+        folder,
+        synthesized: checkpoint.synthesized,
+        isa: facts.isa,
+        threads: facts.threads,
+        bytes: facts.bytes,
+        defaults: modelDefaults(checkpoint),
+      })
+    } catch (error) {
+      await session.dispose()
+      throw error
+    }
+  }
+
+  /**
+   * Restores one face.
+   *
+   * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
+   * @param references Photos of the same person, best first; none is fine.
+   * @returns          RGB pixels at the model's resolution, the seed used, and how similar the face became.
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE` when a picture cannot be decoded (says which one),
+   *         `ERR_ICONFACE_ABORTED` when `signal` fires, `ERR_ICONFACE_OUT_OF_MEMORY` before any work, with figures,
+   *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`.
+   * @example
+   * const face = await model.restore('blurred.jpg', ['me.jpg'], {
+   *   seed: 42,
+   *   signal: AbortSignal.timeout(60_000),
+   *   onProgress: ({ stage, step, steps }) => console.log(stage, step, steps),
+   * })
+   */
+  async restore(
+    input: ImageInput,
+    references: readonly ImageInput[] = [],
+    options: RestoreOptions = {},
+  ): Promise<Restoration> {
+    return this.submit(prepareRestore(input, references, options, this.#limits))
+  }
+
+  /** @internal */
+  submit({ pictures, options }: RestoreRequest): Promise<Restoration> {
+    return this.#queue.run(async (stop, fail) => {
+      const report = reporter(options.onProgress, stop, fail)
+      const began = performance.now()
+      const pixels = []
+      for (const [i, picture] of pictures.entries()) {
+        pixels.push(await picture.read())
+        report('read', i + 1, pictures.length, performance.now() - began, -1)
+        stop.throwIfAborted()
+      }
+      const { seed, rng, variant } = options
+      const { steps, guidance, size } = { ...this.info.defaults, ...said(options) }
+      const read = performance.now() - began
+      const out = new Uint8Array(size * size * 3)
+      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, out }
+      const running = native(() =>
+        this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
+          report(stage, step, steps, read + elapsedMs, etaMs),
+        ),
+      )
+      stop.addEventListener('abort', () => running.cancel(), { once: true })
+      const { identity, timings } = await native(() => running.promise)
+      const total = performance.now() - began
+      return new Restoration({
+        data: out,
+        width: size,
+        height: size,
+        seed,
+        identity,
+        timings: { read, ...timings, total },
+      })
+    }, options.signal)
+  }
+
+  /**
+   * What an aligned face looks like to the identity encoder.
+   *
+   * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_UNSUPPORTED` when the checkpoint holds no identity encoder.
+   * @example
+   * const [a, b] = await Promise.all([model.embed('a.png'), model.embed('b.png')])
+   * const cosine = a.embedding.reduce((sum, x, i) => sum + x * b.embedding[i], 0)
+   */
+  async embed(image: ImageInput, options: Pick<RestoreOptions, 'signal'> = {}): Promise<FaceEmbedding> {
+    known('options', options, ['signal'])
+    const { signal } = checkRestoreOptions(options)
+    const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
+    return this.#queue.run(async (stop) => {
+      const pixels = await picture!.read()
+      stop.throwIfAborted()
+      const embedding = await native(() => this.#session.embed(pixels))
+      const norm = Math.hypot(...embedding)
+      return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm }
+    }, signal)
+  }
+
+  /**
+   * Memory that a restore will need, from a dry run of the same code: nothing is allocated or computed.
+   *
+   * @example
+   * const { total } = model.estimate({ references: 3, size: 512 })
+   */
+  estimate(job: { references?: number; size?: number; guidance?: number; variant?: Variant } = {}): MemoryEstimate {
+    this.#checkUsable()
+    known('options', job, ['references', 'size', 'guidance', 'variant'])
+    const { defaults } = this.info
+    const { references = 0, size = defaults.size } = job
+    integer('references', references, 0, this.#limits.maxReferences)
+    checkSize(size)
+    const { guidance = defaults.guidance } = checkRestoreOptions({ guidance: job.guidance })
+    const variant = checkVariant(job.variant)
+    const { bytes } = native(() => this.#session.estimate({ references, size, guidance, variant }))
+    return { ...bytes, total: Object.values(bytes).reduce((sum, part) => sum + part, 0) }
+  }
+
+  /**
+   * Stops what is running or waiting (`ERR_ICONFACE_DISPOSED`), frees the model's memory and threads, then resolves.
+   * May be called again, and at any time.
+   */
+  dispose(): Promise<void> {
+    return (this.#disposal ??= this.#queue.close(disposedError()).then(() => native(() => this.#session.dispose())))
+  }
+
+  /** `await using model = …` disposes at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+
+  /** Whether `dispose` has been called. */
+  get disposed(): boolean {
+    return this.#disposal !== null
+  }
+
+  #checkUsable(): void {
+    if (this.disposed) throw disposedError()
+  }
+}
+
+function disposedError(): IConFaceError {
+  return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
+}
+
+function checkDevice(device: string, info: NativeInfo): void {
+  if (!device.startsWith('cuda')) return
+  const reason =
+    info.cuda === null ? 'this build has no CUDA backend' : (info.cuda.error ?? 'this version cannot use it')
+  throw new IConFaceError(
+    'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+    `device '${device}' cannot be used: ${reason}. Choose 'cpu' or 'auto'; "npx iconface doctor" says more`,
+  )
+}
+
+function modelDefaults({ defaults }: CheckpointSpec): ModelInfo['defaults'] {
+  return { steps: defaults.steps, guidance: defaults.guidance, size: defaults.size }
+}
+
+/** The options that were given, without those that were not. */
+function said({ steps, guidance, size }: CheckedRestore): Partial<ModelInfo['defaults']> {
+  return Object.fromEntries(Object.entries({ steps, guidance, size }).filter(([, value]) => value !== undefined))
+}
+
+/** Calls the caller's `onProgress`; whatever goes wrong in there stops the job. */
+function reporter(onProgress: CheckedRestore['onProgress'], stop: AbortSignal, fail: (error: unknown) => void) {
+  return (stage: string, step: number, steps: number, elapsedMs: number, etaMs: number): void => {
+    if (!onProgress || stop.aborted) return
+    try {
+      const returned = onProgress({ stage, step, steps, elapsedMs, etaMs: etaMs >= 0 ? etaMs : null })
+      if (returned instanceof Promise) returned.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
+  }
+}

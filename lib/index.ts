@@ -1,0 +1,12 @@
+/**
+ * `@iconface/native`: restores degraded face photos with the help of reference photos of the same person.
+ *
+ * @packageDocumentation
+ */
+
+export { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
+export { type FaceEmbedding, IConFace, type MemoryEstimate, type ModelInfo } from './iconface'
+export { allocateImage, type ImageInput, type RawImage } from './image'
+export type { LoadOptions, Progress, RestoreOptions, Variant } from './options'
+export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
+export { restore } from './restore'

@@ -1,0 +1,209 @@
+/**
+ * The native addon: its interface, and the only place that loads it.
+ *
+ * Nothing is loaded when the package is imported, only when the first model or operation is asked for: importing
+ * works, and `iconface doctor` can say what is wrong, on machines where the addon cannot run.
+ */
+
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { CheckpointSpec } from './checkpoint/layout'
+import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
+
+/** The lowest glibc that the shipped binaries run with. */
+const GLIBC_FLOOR = '2.34'
+
+/** The package's own folder, in a checkout and in node_modules alike. */
+export const PACKAGE_ROOT = resolve(__dirname, '..')
+
+/** What `require('iconface.node')` gives. */
+export interface Addon {
+  info(): NativeInfo
+  Session: new (options: SessionOptions) => NativeSession
+  /** Tests: the n-th allocation of the core from now on fails; 0 turns it off. */
+  failAllocation(n: number): void
+}
+
+/** What the addon knows about itself and this machine. */
+export interface NativeInfo {
+  version: string
+  /** Instruction sets that this binary holds and this processor runs, best first. */
+  isas: string[]
+  /** The one that is used unless another is asked for. */
+  isa: string
+  /** Processor features found, as /proc/cpuinfo names them. */
+  features: string[]
+  threads: number
+  /** `null` in a binary built without CUDA. */
+  cuda: { driverVersion: string | null; error: string | null; devices: CudaDevice[] } | null
+  memory: { totalBytes: number; availableBytes: number; limitBytes: number }
+  /** Operations and networks that `NativeSession.run` can do. */
+  kinds: string[]
+}
+
+export interface CudaDevice {
+  name: string
+  capability: string
+  totalBytes: number
+  freeBytes: number
+}
+
+export interface SessionOptions {
+  threads?: number
+  isa?: string
+  precision?: 'f32' | 'bf16'
+  checkpoint?: CheckpointSpec
+}
+
+/** 8-bit pixels, row by row. The native side reads `data` while the job runs: it must neither move nor shrink. */
+export interface Pixels {
+  data: Uint8Array
+  width: number
+  height: number
+  channels: 3 | 4
+}
+
+/** A tensor as it crosses the border. bf16 travels as the upper halves of float32 in a Uint16Array. */
+export interface NativeTensor {
+  dtype: string
+  shape: number[]
+  data: ArrayBufferView
+}
+
+/** Which parts of the model take part; everything that the checkpoint holds when nothing is said. */
+export interface NativeVariant {
+  identity: boolean
+  structure: 'full' | 'one-route' | 'residual' | 'none'
+  references: boolean
+}
+
+export interface RestoreJob {
+  /** The degraded picture first, then the references. */
+  pixels: Pixels[]
+  steps: number
+  guidance: number
+  seed: bigint
+  rng: 'torch-cuda' | 'torch-cpu'
+  size: number
+  variant: NativeVariant
+  /** The result, `size * size * 3` bytes of RGB; nobody else sees it before the job is done. */
+  out: Uint8Array
+}
+
+export interface NativeRestoration {
+  identity: {
+    source: 'references' | 'degraded' | 'none'
+    anchor: Float32Array | null
+    norms: Float32Array
+    weights: Float32Array
+    before: number | null
+    after: number | null
+  }
+  /** Milliseconds by stage. */
+  timings: Record<string, number>
+}
+
+/** Called on the JavaScript thread; `etaMs` is negative while it is not known. */
+export type NativeProgress = (stage: string, step: number, steps: number, elapsedMs: number, etaMs: number) => void
+
+/** One model, or none, with a thread of its own. Jobs run one after the other. */
+export interface NativeSession {
+  load(): Promise<{ precision: 'f32' | 'bf16'; isa: string; threads: number; bytes: number }>
+  run(
+    kind: string,
+    tensors: Record<string, NativeTensor>,
+    params: Record<string, unknown>,
+  ): Promise<Record<string, NativeTensor>>
+  restore(job: RestoreJob, onProgress: NativeProgress): { promise: Promise<NativeRestoration>; cancel(): void }
+  /** The raw output of the identity encoder for an aligned face. */
+  embed(pixels: Pixels): Promise<Float32Array>
+  estimate(job: { references: number; size: number; guidance: number; variant: NativeVariant }): {
+    bytes: Record<string, number>
+  }
+  dispose(): Promise<void>
+}
+
+let loaded: Addon | undefined
+
+/**
+ * The addon, loaded at the first call.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_ADDON_NOT_FOUND` with the places searched; `ERR_ICONFACE_UNSUPPORTED` when the
+ *         file is there but the system cannot load it.
+ */
+export function loadAddon(): Addon {
+  return (loaded ??= open(findAddon()))
+}
+
+/** The file that {@link loadAddon} loads: `ICONFACE_BINARY`, a local build, or the prebuilt one for this platform. */
+export function findAddon(): string {
+  const override = process.env.ICONFACE_BINARY
+  if (override) {
+    if (existsSync(override)) return resolve(override)
+    throw new IConFaceError('ERR_ICONFACE_ADDON_NOT_FOUND', `ICONFACE_BINARY names ${override}, which does not exist`)
+  }
+  const { path: find } = require('node-gyp-build') as { path(root: string): string }
+  try {
+    return find(PACKAGE_ROOT)
+  } catch (cause) {
+    throw new IConFaceError(
+      'ERR_ICONFACE_ADDON_NOT_FOUND',
+      `no native addon for ${process.platform}-${process.arch}; looked in ${addonPlaces().join(', ')}. ` +
+        `Build it with "npm run build:native" in ${PACKAGE_ROOT} (needs CMake and a C++20 compiler), or name a ` +
+        'built iconface.node in ICONFACE_BINARY. If a bundler moved this package, keep @iconface/native external',
+      { cause },
+    )
+  }
+}
+
+/** Where {@link findAddon} looks, first to last. */
+export function addonPlaces(): string[] {
+  if (process.env.ICONFACE_BINARY) return [process.env.ICONFACE_BINARY]
+  const prebuilds = join('prebuilds', `${process.platform}-${process.arch}`)
+  const places = [join(PACKAGE_ROOT, prebuilds), join(process.execPath, '..', prebuilds)]
+  return process.env.PREBUILDS_ONLY ? places : [join(PACKAGE_ROOT, 'build', 'Release'), ...places]
+}
+
+function open(path: string): Addon {
+  try {
+    return require(path) as Addon
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `cannot load ${path}: ${reason}${glibcHint()}`, { cause })
+  }
+}
+
+/** The version of glibc this process runs with; `null` where there is none (musl, other systems). */
+export function glibcVersion(): string | null {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
+  return report?.header?.glibcVersionRuntime ?? null
+}
+
+function glibcHint(): string {
+  if (process.platform !== 'linux') return ''
+  const version = glibcVersion()
+  if (version === null) return `. The prebuilt addon needs glibc ${GLIBC_FLOOR} or later and this system has none`
+  const older = version.localeCompare(GLIBC_FLOOR, 'en', { numeric: true }) < 0
+  return older ? `. The prebuilt addon needs glibc ${GLIBC_FLOOR} or later and this system has ${version}` : ''
+}
+
+/** Calls into the addon; what it throws or rejects with leaves as an {@link IConFaceError}. */
+export function native<T>(call: () => Promise<T>): Promise<T>
+export function native<T>(call: () => T): T
+export function native(call: () => unknown): unknown {
+  try {
+    const result = call()
+    return result instanceof Promise ? result.catch(rethrow) : result
+  } catch (error) {
+    return rethrow(error)
+  }
+}
+
+function rethrow(error: unknown): never {
+  if (isIConFaceError(error)) throw error
+  const { code, message } = error as { code?: string; message?: string }
+  const known = ICONFACE_ERROR_CODES.includes(code as IConFaceErrorCode)
+  throw new IConFaceError(known ? (code as IConFaceErrorCode) : 'ERR_ICONFACE_INTERNAL', message ?? String(error), {
+    cause: error,
+  })
+}

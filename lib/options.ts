@@ -1,0 +1,208 @@
+/**
+ * Options, checked once, where they enter the package; inside, the types guarantee them.
+ */
+
+import { describeValue, IConFaceError, invalid } from './errors'
+import type { NativeVariant } from './native'
+
+/** How far a job is. */
+export interface Progress {
+  /** `read` (pictures), then the stages of the model in the order of `Restoration.timings`. */
+  stage: string
+  /** Steps done within this stage, of `steps`. */
+  step: number
+  steps: number
+  /** Milliseconds since the job began (waiting in the queue not counted). */
+  elapsedMs: number
+  /** Estimated milliseconds to the end of the job; `null` while unknown. */
+  etaMs: number | null
+}
+
+/** Parts of the model to leave out, as the paper's ablations do (Table 3). Everything takes part by default. */
+export interface Variant {
+  /** `false`: no identity anchor. */
+  identity?: boolean
+  /** `false`: neither residual nor memory; `'residual'`: no memory; `'one-route'`: memory without its detail route. */
+  structure?: boolean | 'one-route' | 'residual'
+  /** `false`: references give the identity anchor, but their tokens are left out. */
+  references?: boolean
+}
+
+export interface RestoreOptions {
+  /** Sampling steps, 1 to 1000. Default: the checkpoint's, 12 in the paper. */
+  steps?: number
+  /** Classifier-free guidance, 0 or more; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
+  guidance?: number
+  /** Seed of the noise: a safe integer, or a bigint below 2^64. Default 42. */
+  seed?: number | bigint
+  /** Side of the result in pixels, a multiple of 16 from 16 to 4096. Default: the checkpoint's, 512 in the paper. */
+  size?: number
+  /** Whose `torch.randn` the seed means. Default `torch-cuda`. */
+  rng?: 'torch-cuda' | 'torch-cpu'
+  variant?: Variant
+  /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
+  signal?: AbortSignal
+  /** Called on the way. What it throws stops the job and is what the promise rejects with. */
+  onProgress?: (progress: Progress) => void
+}
+
+export interface LoadOptions {
+  /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
+  device?: string
+  /** Default `auto`: bf16 where the processor computes it, else f32. */
+  precision?: 'auto' | 'f32' | 'bf16'
+  /** Threads to compute with. Default: one per core this process may use. */
+  threads?: number
+  /** Instruction set, one of those `iconface doctor` lists. Default: the best. */
+  isa?: string
+  /** Largest picture accepted, in pixels (width x height). Default 100 million. */
+  maxPixels?: number
+  /** Most references per restore. Default 8. */
+  maxReferences?: number
+  /** Most restores waiting for their turn. Default 64. */
+  maxQueue?: number
+  /** Stops the loading. */
+  signal?: AbortSignal
+}
+
+const RESTORE_OPTIONS = ['steps', 'guidance', 'seed', 'size', 'rng', 'variant', 'signal', 'onProgress'] as const
+const LOAD_OPTIONS = [
+  ...(['device', 'precision', 'threads', 'isa', 'maxPixels', 'maxReferences', 'maxQueue'] as const),
+  'signal',
+] as const
+
+/** The names of {@link LoadOptions} and {@link RestoreOptions} together, for `restore`, which takes both. */
+export const ALL_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...RESTORE_OPTIONS]), 'model']
+
+const MAX_SEED = 2n ** 64n - 1n
+
+/** Restore options that are right; what was not said is left to the checkpoint. */
+export interface CheckedRestore {
+  steps?: number
+  guidance?: number
+  seed: number | bigint
+  size?: number
+  rng: 'torch-cuda' | 'torch-cpu'
+  variant: NativeVariant
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => unknown
+}
+
+export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
+  known('options', options, RESTORE_OPTIONS)
+  const { steps, guidance, seed = 42, size, rng = 'torch-cuda', signal, onProgress } = options
+  if (steps !== undefined) integer('steps', steps, 1, 1000)
+  if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
+    throw invalid('guidance', 'a finite number of 0 or more', guidance)
+  }
+  checkSeed(seed)
+  if (size !== undefined) checkSize(size)
+  oneOf('rng', rng, ['torch-cuda', 'torch-cpu'])
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw invalid('onProgress', 'a function', onProgress)
+  checkSignal(signal)
+  return { steps, guidance, seed, size, rng, variant: checkVariant(options.variant), signal, onProgress }
+}
+
+export type CheckedLoad = LoadOptions & Required<Pick<LoadOptions, 'device' | 'precision' | Limit>>
+type Limit = 'maxPixels' | 'maxReferences' | 'maxQueue'
+
+export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
+  known('options', options, LOAD_OPTIONS)
+  const { device = 'auto', precision = 'auto', threads, isa } = options
+  if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
+    throw invalid('device', "'auto', 'cpu', 'cuda' or 'cuda:<number>'", device)
+  }
+  oneOf('precision', precision, ['auto', 'f32', 'bf16'])
+  if (threads !== undefined) integer('threads', threads, 1, 1024)
+  if (isa !== undefined && typeof isa !== 'string') throw invalid('isa', 'a string', isa)
+  checkSignal(options.signal)
+  return { ...options, device, precision, ...checkLimits(options) }
+}
+
+function checkLimits({
+  maxPixels = 100e6,
+  maxReferences = 8,
+  maxQueue = 64,
+}: LoadOptions): Required<Pick<LoadOptions, Limit>> {
+  integer('maxPixels', maxPixels, 1, 0x3fff ** 2)
+  integer('maxReferences', maxReferences, 0, 64)
+  integer('maxQueue', maxQueue, 0, 1e6)
+  return { maxPixels, maxReferences, maxQueue }
+}
+
+export function checkSize(size: unknown): asserts size is number {
+  if (!Number.isInteger(size) || (size as number) % 16 !== 0 || (size as number) < 16 || (size as number) > 4096) {
+    throw invalid('size', 'a multiple of 16 from 16 to 4096', size)
+  }
+}
+
+function checkSeed(seed: unknown): void {
+  const fits =
+    typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_SEED : Number.isSafeInteger(seed) && Number(seed) >= 0
+  if (!fits) throw invalid('seed', 'a safe integer of 0 or more, or a bigint from 0n to 2n ** 64n - 1n', seed)
+}
+
+export function checkVariant(variant: Variant = {}): NativeVariant {
+  known('variant', variant, ['identity', 'structure', 'references'])
+  const { identity = true, structure = true, references = true } = variant
+  boolean('variant.identity', identity)
+  boolean('variant.references', references)
+  if (typeof structure === 'boolean') return { identity, structure: structure ? 'full' : 'none', references }
+  oneOf('variant.structure', structure, ['one-route', 'residual'], "true, false, 'one-route' or 'residual'")
+  return { identity, structure, references }
+}
+
+/** An `AbortSignal` of this or another realm: judged by what it can do. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
+  if (signal === undefined) return
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
+    throw invalid('signal', 'an AbortSignal', signal)
+  }
+}
+
+export function integer(name: string, value: unknown, min: number, max: number): asserts value is number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw invalid(name, `an integer from ${min} to ${max}`, value)
+  }
+}
+
+function boolean(name: string, value: unknown): asserts value is boolean {
+  if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
+}
+
+export function oneOf(name: string, value: unknown, allowed: readonly string[], expected?: string): void {
+  if (typeof value === 'string' && allowed.includes(value)) return
+  throw invalid(name, expected ?? allowed.map((one) => `'${one}'`).join(' or '), value)
+}
+
+/** Refuses what is no plain object of options, and any option not in `names`, naming the closest that is. */
+export function known(what: string, options: unknown, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalid(what, 'an object', options)
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (names.includes(name)) continue
+    const [closest] = [...names].sort((a, b) => distance(name, a) - distance(name, b))
+    throw new IConFaceError(
+      'ERR_ICONFACE_INVALID_ARGUMENT',
+      `unknown ${what === 'options' ? 'option' : `${what} option`} '${name}' (${describeValue(value)}); ` +
+        `did you mean '${closest}'? Known: ${names.join(', ')}`,
+    )
+  }
+}
+
+/** Edit distance (Levenshtein), one row at a time. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1]!.toLowerCase() === b[j - 1]!.toLowerCase()
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (same ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}

@@ -1,0 +1,132 @@
+/**
+ * The result of a restore: its pixels, how it came about, and ways to keep it.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { open, rename, rm } from 'node:fs/promises'
+import { basename, dirname, extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import sharp from 'sharp'
+import { fileError, invalid } from './errors'
+import { integer, known, oneOf } from './options'
+
+/** How the identity pathway saw the pictures. */
+export interface IdentityReport {
+  /** Whose face anchors the identity: the references', the degraded input's own, or nobody's. */
+  source: 'references' | 'degraded' | 'none'
+  /** The unit vector `[512]` that anchors the identity; `null` when the source is `none`. */
+  anchor: Float32Array | null
+  /** Norm of each reference's embedding, in the order given: how recognisable the face encoder finds it. */
+  norms: Float32Array
+  /** Weight of each reference in the anchor; they sum to 1. */
+  weights: Float32Array
+  /** Cosine between the input's embedding and the references' anchor; `null` without encoder or references. */
+  before: number | null
+  /** Cosine between the result's embedding and the references' anchor; `null` without encoder or references. */
+  after: number | null
+}
+
+const ENCODERS = {
+  png: 'png',
+  jpg: 'jpeg',
+  jpeg: 'jpeg',
+  webp: 'webp',
+  tif: 'tiff',
+  tiff: 'tiff',
+  avif: 'avif',
+} as const
+
+/** File formats a result can be written as. */
+export type OutputFormat = keyof typeof ENCODERS
+
+export interface EncodeOptions {
+  /** 1 to 100, for the formats that lose something: JPEG, WebP, AVIF. Default 95. */
+  quality?: number
+}
+
+/** One restored face. */
+export class Restoration {
+  /** RGB, row by row, `height * width * 3` bytes. */
+  readonly data: Uint8Array
+  readonly width: number
+  readonly height: number
+  /** The seed, as it was given. */
+  readonly seed: number | bigint
+  readonly identity: IdentityReport
+  /** Milliseconds by stage, and their `total`. */
+  readonly timings: Readonly<Record<string, number>>
+
+  /** @internal */
+  constructor(result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'>) {
+    this.data = result.data
+    this.width = result.width
+    this.height = result.height
+    this.seed = result.seed
+    this.identity = result.identity
+    this.timings = result.timings
+  }
+
+  /**
+   * Writes a picture file; its extension chooses the format: png, jpg, webp, tiff or avif. The file appears complete
+   * or not at all: it is written under another name in the same folder, synced and renamed.
+   *
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for an unknown extension, `ERR_ICONFACE_FILE_NOT_FOUND` or
+   *         `ERR_ICONFACE_IO` when the file cannot be written.
+   * @example
+   * await result.toFile('restored.png')
+   */
+  async toFile(path: string | URL, options: EncodeOptions = {}): Promise<void> {
+    const file = filePath(path)
+    const format = extname(file).slice(1).toLowerCase()
+    oneOf('the extension of the file', format, Object.keys(ENCODERS))
+    await writeWhole(file, await this.toBuffer(format as OutputFormat, options))
+  }
+
+  /**
+   * The encoded picture.
+   *
+   * @example
+   * response.type('image/webp').send(await result.toBuffer('webp', { quality: 90 }))
+   */
+  async toBuffer(format: OutputFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
+    oneOf('format', format, Object.keys(ENCODERS))
+    known('options', options, ['quality'])
+    const { quality = 95 } = options
+    integer('quality', quality, 1, 100)
+    const encoder = ENCODERS[format]
+    const image = this.toSharp()
+    if (encoder === 'png') return image.png().toBuffer()
+    if (encoder === 'tiff') return image.tiff({ compression: 'lzw' }).toBuffer()
+    if (encoder === 'webp') return image.webp({ quality }).toBuffer()
+    return image[encoder]({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
+  }
+
+  /** A sharp pipeline over a copy of the pixels, for everything else. */
+  toSharp(): sharp.Sharp {
+    return sharp(Buffer.from(this.data), { raw: { width: this.width, height: this.height, channels: 3 } })
+  }
+}
+
+function filePath(path: string | URL): string {
+  if (typeof path === 'string' && path !== '') return path
+  if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
+  throw invalid('path', 'a path or a file: URL', path)
+}
+
+/** Writes `bytes` to `path`, which never holds less than all of them. */
+export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  try {
+    const file = await open(temporary, 'wx')
+    try {
+      await file.writeFile(bytes)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {}) // the first error is the one to report
+    throw fileError('write', path, cause)
+  }
+}
