@@ -53,14 +53,25 @@ Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list
   const Tensor t = get(name, shape);
   // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too.
   if (t.dtype == DType::F32 && reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t;
-  Tensor copy = allocate(DType::F32, shape);
-  for (int i = 0; i < t.rank; i++) copy.shape[i] = t.shape[i];
+  const Tensor copy = allocate_like(DType::F32, t);
   op::convert(ctx, {.x = t, .out = copy});
   return copy;
 }
 
+Tensor Weights::scaled(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape, float factor) {
+  const Tensor t = get(name, shape);
+  const Tensor copy = allocate_like(DType::F32, t);
+  op::convert(ctx, {.x = t, .out = copy});
+  for (int64_t i = 0; i < copy.elements(); i++) copy.as<float>()[i] *= factor;
+  return copy;
+}
+
 Tensor Weights::allocate(DType dtype, std::initializer_list<int64_t> shape) {
-  Tensor t = Tensor::of(nullptr, dtype, shape);
+  return allocate_like(dtype, Tensor::of(nullptr, dtype, shape));
+}
+
+Tensor Weights::allocate_like(DType dtype, const Tensor& shape) {
+  Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
   memory_.emplace_back(std::max<int64_t>(t.bytes(), 1));
   private_bytes_ += t.bytes();
   t.data = memory_.back().data();

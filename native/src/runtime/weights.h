@@ -49,8 +49,12 @@ class Weights {
   /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
   Tensor f32(Context&, const std::string& name, std::initializer_list<int64_t> shape);
 
+  /// An F32 copy times `factor`. For small tensors.
+  Tensor scaled(Context&, const std::string& name, std::initializer_list<int64_t> shape, float factor);
+
   /// Memory that lives as long as the weights.
   Tensor allocate(DType dtype, std::initializer_list<int64_t> shape);
+  Tensor allocate_like(DType dtype, const Tensor& shape);
   /// What a name means from now on (a merged matrix).
   void replace(const std::string& name, const Tensor& tensor) { tensors_[name] = tensor; }
 

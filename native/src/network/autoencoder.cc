@@ -1,0 +1,235 @@
+#include "network/autoencoder.h"
+
+#include <algorithm>
+
+#include "op/attention.h"
+#include "op/convolution.h"
+#include "op/linear.h"
+#include "runtime/error.h"
+
+namespace iconface {
+
+/// The current feature map, F32, in one of two buffers; a layer writes the other one and swaps.
+class Autoencoder::Maps {
+ public:
+  Maps(Context& ctx, int64_t elements)
+      : buffers_{ctx.workspace.tensor(DType::F32, {elements}), ctx.workspace.tensor(DType::F32, {elements})} {}
+
+  const Tensor& map() const { return map_; }
+  int64_t height() const { return map_.shape[1]; }
+  int64_t width() const { return map_.shape[2]; }
+  int64_t channels() const { return map_.shape[3]; }
+  Tensor other(int64_t height, int64_t width, int64_t channels) const {
+    return Tensor::of(buffers_[1 - current_].data, DType::F32, {1, height, width, channels});
+  }
+  void swap_to(const Tensor& map) {
+    map_ = map;
+    current_ = map.data == buffers_[1].data ? 1 : 0;
+  }
+
+ private:
+  Tensor buffers_[2];
+  Tensor map_;
+  int current_ = 1;  // the first layer writes buffer 0
+};
+
+// ---- reading the weights ------------------------------------------------------------------------------------------------
+
+Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name) const {
+  const Tensor stored = w.get(name + ".weight");
+  if (stored.rank != 4 && stored.rank != 2) fail(Code::InvalidCheckpoint, "tensor %s.weight must have 4 axes, not %s", name.c_str(), stored.describe().c_str());
+  const int64_t out = stored.shape[0], in = stored.shape[1], side = stored.rank == 4 ? stored.shape[2] : 1;
+  const Tensor weight = w.allocate(compute_, {out, side, side, in});
+  op::to_channels_last(ctx, {.weight = stored.reshape({out, in, side, side}), .out = weight});
+  return {weight, w.f32(ctx, name + ".bias", {out})};
+}
+
+Autoencoder::Norm Autoencoder::read_norm(Context& ctx, Weights& w, const std::string& name) const {
+  return {w.f32(ctx, name + ".weight", {-1}), w.f32(ctx, name + ".bias", {-1})};
+}
+
+Autoencoder::ResnetBlock Autoencoder::read_block(Context& ctx, Weights& w, const std::string& name) const {
+  ResnetBlock b{read_norm(ctx, w, name + ".norm1"), read_norm(ctx, w, name + ".norm2"),
+                read_convolution(ctx, w, name + ".conv1"), read_convolution(ctx, w, name + ".conv2"), {}};
+  if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut");
+  return b;
+}
+
+Autoencoder::Half Autoencoder::read_half(Context& ctx, Weights& w, const std::string& name, const char* levels,
+                                         const char* resample) const {
+  Half h;
+  h.conv_in = read_convolution(ctx, w, name + ".conv_in");
+  for (int i = 0;; i++) {
+    const std::string level = name + "." + levels + "." + std::to_string(i);
+    if (!w.has(level + ".block.0.conv1.weight")) break;
+    Level l;
+    for (int j = 0; w.has(level + ".block." + std::to_string(j) + ".conv1.weight"); j++)
+      l.blocks.push_back(read_block(ctx, w, level + ".block." + std::to_string(j)));
+    if (w.has(level + "." + resample + ".conv.weight")) l.resample = read_convolution(ctx, w, level + "." + resample + ".conv");
+    h.levels.push_back(std::move(l));
+  }
+  if (h.levels.empty()) fail(Code::InvalidCheckpoint, "the autoencoder has no tensors %s.%s.*", name.c_str(), levels);
+  h.mid1 = read_block(ctx, w, name + ".mid.block_1");
+  h.mid2 = read_block(ctx, w, name + ".mid.block_2");
+  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q"),
+                 read_convolution(ctx, w, name + ".mid.attn_1.k"), read_convolution(ctx, w, name + ".mid.attn_1.v"),
+                 read_convolution(ctx, w, name + ".mid.attn_1.proj_out")};
+  h.norm_out = read_norm(ctx, w, name + ".norm_out");
+  h.conv_out = read_convolution(ctx, w, name + ".conv_out");
+  return h;
+}
+
+Autoencoder::Autoencoder(Context& ctx, Weights& w, const CheckpointSpec& spec, DType compute)
+    : compute_(compute),
+      groups_(static_cast<int>(spec.number("vae.groups", 32))),
+      bn_eps_(static_cast<float>(spec.number("vae.bnEps", 1e-4))) {
+  encoder_ = read_half(ctx, w, "vae.encoder", "down", "downsample");
+  decoder_ = read_half(ctx, w, "vae.decoder", "up", "upsample");
+  encoder_.quant = read_convolution(ctx, w, "vae.encoder.quant_conv");
+  decoder_.quant = read_convolution(ctx, w, "vae.decoder.post_quant_conv");
+  z_channels_ = decoder_.quant.out();
+  mean_ = w.f32(ctx, "vae.bn.running_mean", {4 * z_channels_});
+  var_ = w.f32(ctx, "vae.bn.running_var", {4 * z_channels_});
+}
+
+// ---- layers -------------------------------------------------------------------------------------------------------------
+
+void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stride, int upsample) const {
+  const int side = static_cast<int>(c.weight.shape[1]);
+  // Downsampling pads right and bottom only; everything else pads all around.
+  const int before = stride == 2 ? 0 : side / 2, after = side / 2;
+  const int64_t height = m.height() * upsample / stride, width = m.width() * upsample / stride;
+  const Tensor out = m.other(height, width, c.out());
+  op::conv2d(ctx, {.x = m.map(), .weight = c.weight, .out = out, .bias = c.bias, .stride = stride, .pad_top = before,
+                   .pad_left = before, .pad_bottom = after, .pad_right = after, .upsample = upsample, .compute = compute_});
+  m.swap_to(out);
+}
+
+void Autoencoder::norm_and_convolve(Context& ctx, const Norm& n, const Convolution& c, Maps& m) const {
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor y = ctx.workspace.tensor(compute_, {1, m.height(), m.width(), m.channels()});
+  const Tensor out = m.other(m.height(), m.width(), c.out());
+  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = n.weight, .bias = n.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y, .weight = c.weight, .out = out, .bias = c.bias, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
+                   .pad_right = 1, .compute = compute_});
+  m.swap_to(out);
+}
+
+/// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x through a 1x1 convolution where the width changes.
+void Autoencoder::resnet_block(Context& ctx, const ResnetBlock& b, Maps& m) const {
+  ctx.check_cancelled();
+  Workspace::Frame frame(ctx.workspace);
+  const int64_t height = m.height(), width = m.width(), out = b.conv1.out();
+  const Tensor h = ctx.workspace.tensor(compute_, {1, height, width, out});
+  const Tensor y = ctx.workspace.tensor(compute_, {1, height, width, std::max(m.channels(), out)});
+  const Tensor y1 = Tensor::of(y.data, compute_, {1, height, width, m.channels()});
+  const Tensor y2 = Tensor::of(y.data, compute_, {1, height, width, out});
+  op::group_norm_silu(ctx, {.x = m.map(), .out = y1, .weight = b.norm1.weight, .bias = b.norm1.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y1, .weight = b.conv1.weight, .out = h, .bias = b.conv1.bias, .pad_top = 1, .pad_left = 1,
+                   .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+  op::group_norm_silu(ctx, {.x = h, .out = y2, .weight = b.norm2.weight, .bias = b.norm2.bias, .groups = groups_});
+  if (b.shortcut.weight.defined()) convolve(ctx, b.shortcut, m, 1, 1);
+  op::conv2d(ctx, {.x = y2, .weight = b.conv2.weight, .out = m.map(), .bias = b.conv2.bias, .residual = m.map(), .pad_top = 1,
+                   .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+}
+
+/// x + proj(attention(norm(x))), one head over all pixels.
+void Autoencoder::attention(Context& ctx, const MiddleAttention& a, Maps& m) const {
+  Workspace::Frame frame(ctx.workspace);
+  const int64_t pixels = m.height() * m.width(), C = m.channels();
+  auto tokens = [&] { return ctx.workspace.tensor(compute_, {pixels, C}); };
+  const Tensor y = tokens(), q = tokens(), k = tokens(), v = tokens();
+  op::group_norm_silu(ctx, {.x = m.map(), .out = y.reshape({1, m.height(), m.width(), C}), .weight = a.norm.weight,
+                            .bias = a.norm.bias, .groups = groups_, .silu = false});
+  auto project = [&](const Convolution& c, const Tensor& out) {
+    op::linear(ctx, {.x = y, .weight = c.weight.reshape({C, C}), .out = out, .bias = c.bias});
+  };
+  project(a.q, q);
+  project(a.k, k);
+  project(a.v, v);
+  auto one_head = [&](const Tensor& t) { return t.reshape({pixels, 1, C}); };
+  op::AttentionArgs args;
+  args.segments = 1;
+  args.segment[0] = {.q = one_head(q), .out = one_head(y), .k = one_head(k), .v = one_head(v)};
+  op::attention(ctx, args);
+  op::linear(ctx, {.x = y, .weight = a.proj.weight.reshape({C, C}), .out = m.map().reshape({pixels, C}), .bias = a.proj.bias,
+                   .accumulate = true});
+}
+
+void Autoencoder::middle(Context& ctx, const std::string& name, const Half& h, Maps& m) const {
+  resnet_block(ctx, h.mid1, m);
+  ctx.note(name + ".mid.block_1", m.map());
+  attention(ctx, h.attention, m);
+  ctx.note(name + ".mid.attn_1", m.map());
+  resnet_block(ctx, h.mid2, m);
+  ctx.note(name + ".mid.block_2", m.map());
+}
+
+/// Elements of the largest feature map when level 0 is `height` x `width`.
+int64_t Autoencoder::largest_map(const Half& h, int64_t height, int64_t width) const {
+  int64_t largest = height * width * std::max(h.conv_in.out(), h.conv_out.out());
+  for (size_t i = 0; i < h.levels.size(); i++) {
+    const Level& level = h.levels[i];
+    for (const ResnetBlock& b : level.blocks)
+      largest = std::max(largest, (height >> i) * (width >> i) * std::max(b.conv1.out(), b.conv1.weight.shape[3]));
+    if (level.resample.weight.defined() && i > 0)  // a decoder's upsampling writes at the next finer size
+      largest = std::max(largest, (height >> (i - 1)) * (width >> (i - 1)) * level.resample.out());
+  }
+  return largest;
+}
+
+// ---- the two directions ---------------------------------------------------------------------------------------------------
+
+void Autoencoder::encode(Context& ctx, const Tensor& image, const Tensor& tokens) const {
+  const int64_t height = image.shape[0], width = image.shape[1];
+  Workspace::Frame frame(ctx.workspace);
+  Maps m(ctx, largest_map(encoder_, height, width));
+  m.swap_to(image.reshape({1, height, width, image.shape[2]}));
+  convolve(ctx, encoder_.conv_in, m, 1, 1);
+  for (size_t i = 0; i < encoder_.levels.size(); i++) {
+    const Level& level = encoder_.levels[i];
+    const std::string name = "enc.down." + std::to_string(i);
+    for (const ResnetBlock& b : level.blocks) resnet_block(ctx, b, m);
+    ctx.note(name + ".blocks", m.map());
+    if (level.resample.weight.defined()) {
+      convolve(ctx, level.resample, m, 2, 1);
+      ctx.note(name + ".downsample", m.map());
+    }
+  }
+  middle(ctx, "enc", encoder_, m);
+  norm_and_convolve(ctx, encoder_.norm_out, encoder_.conv_out, m);
+  convolve(ctx, encoder_.quant, m, 1, 1);
+  ctx.note("enc.moments", m.map());
+  op::pack_latents(ctx, {.map = m.map().select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_});
+}
+
+void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64_t columns, const Tensor& image) const {
+  const int64_t height = rows * reduction(), width = columns * reduction();
+  Workspace::Frame frame(ctx.workspace);
+  Maps m(ctx, largest_map(decoder_, height, width));
+  const Tensor latents = m.other(2 * rows, 2 * columns, z_channels_);
+  op::pack_latents(ctx, {.map = latents.select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_, .inverse = true});
+  m.swap_to(latents);
+  convolve(ctx, decoder_.quant, m, 1, 1);
+  ctx.note("dec.post_quant_conv", m.map());
+  convolve(ctx, decoder_.conv_in, m, 1, 1);
+  ctx.note("dec.conv_in", m.map());
+  middle(ctx, "dec", decoder_, m);
+  for (size_t i = decoder_.levels.size(); i-- > 0;) {
+    const Level& level = decoder_.levels[i];
+    const std::string name = "dec.up." + std::to_string(i);
+    for (const ResnetBlock& b : level.blocks) resnet_block(ctx, b, m);
+    ctx.note(name + ".blocks", m.map());
+    if (level.resample.weight.defined()) {
+      convolve(ctx, level.resample, m, 1, 2);
+      ctx.note(name + ".upsample", m.map());
+    }
+  }
+  const Tensor out = image.reshape({1, height, width, image.shape[2]});
+  const Tensor y = ctx.workspace.tensor(compute_, {1, height, width, m.channels()});
+  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = decoder_.norm_out.weight, .bias = decoder_.norm_out.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y, .weight = decoder_.conv_out.weight, .out = out, .bias = decoder_.conv_out.bias, .pad_top = 1,
+                   .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+}
+
+}  // namespace iconface

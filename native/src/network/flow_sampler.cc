@@ -1,0 +1,50 @@
+#include "network/flow_sampler.h"
+
+#include <cmath>
+
+namespace iconface {
+
+namespace {
+/// FLUX.2's empirical shift: a line in the tokens at 10 and at 200 steps, extended linearly to any number of steps.
+double flow_mu(int steps, double tokens) {
+  const double m200 = 0.00016927 * tokens + 0.45666666;
+  if (tokens > 4300) return m200;
+  const double m10 = 8.73809524e-05 * tokens + 1.89833333;
+  const double a = (m200 - m10) / 190;
+  return a * steps + m200 - 200 * a;
+}
+}  // namespace
+
+std::vector<double> flow_schedule(int steps, int64_t tokens) {
+  const double shift = std::exp(flow_mu(steps, static_cast<double>(tokens)));
+  std::vector<double> sigmas;
+  for (int i = 0; i < steps; i++) {
+    const double s = 1 - static_cast<double>(i) / steps;
+    sigmas.push_back(shift / (shift + 1 / s - 1));
+  }
+  sigmas.push_back(0);
+  return sigmas;
+}
+
+void sample(Context& ctx, const Flux2Transformer& transformer, const Conditioning& c, const SamplerOptions& options,
+            const Tensor& latents) {
+  const int steps = static_cast<int>(options.sigmas.size()) - 1;
+  Workspace::Frame frame(ctx.workspace);
+  std::vector<StepModulation> modulation;
+  for (int i = 0; i < steps; i++) {
+    const Tensor storage = ctx.workspace.tensor(DType::F32, {transformer.step_size()});
+    modulation.push_back(transformer.modulation(ctx, options.sigmas[i], options.identity, storage));
+  }
+  const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
+  for (int i = 0; i < steps; i++) {
+    transformer.forward(ctx, c, modulation[i], latents, u);
+    op::flow_step(ctx, {.latents = latents, .u_prompt = u.select(0, c.branches - 1),
+                        .u_empty = c.branches > 1 ? u.select(0, 0) : Tensor{},
+                        .guidance = static_cast<float>(options.guidance),
+                        .step = static_cast<float>(options.sigmas[i + 1] - options.sigmas[i])});
+    ctx.note("latents_step_" + std::to_string(i + 1), latents);
+    if (options.on_step) options.on_step(i + 1);
+  }
+}
+
+}  // namespace iconface

@@ -1,0 +1,282 @@
+#include "network/flux2_transformer.h"
+
+#include "op/attention.h"
+#include "op/convert.h"
+#include "op/linear.h"
+#include "op/normalize.h"
+#include "runtime/error.h"
+
+namespace iconface {
+
+namespace {
+constexpr int64_t kTimestepChannels = 256;
+
+/// Text rows take one vector, image rows another.
+op::Segmented by_stream(const Conditioning& c, const Tensor& txt, const Tensor& img) {
+  return op::Segmented::two(c.text, txt, c.image(), img);
+}
+
+/// [batch, tokens, D] as heads: [batch, tokens, H, d].
+Tensor heads_of(const Tensor& t, const Flux2Config& f) { return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim}); }
+}  // namespace
+
+Flux2Config Flux2Config::read(const Weights& w, const CheckpointSpec& spec) {
+  Flux2Config f;
+  const Tensor img_in = w.get("transformer.img_in.weight", {-1, -1});
+  f.hidden = img_in.shape[0];
+  f.in_channels = img_in.shape[1];
+  f.context = w.get("transformer.txt_in.weight", {f.hidden, -1}).shape[1];
+  const auto axes = spec.numbers.find("transformer.ropeAxes");
+  if (axes == spec.numbers.end()) fail(Code::InvalidCheckpoint, "the configuration names no RoPE axes");
+  for (double n : axes->second) {
+    f.axes_dim.push_back(static_cast<int64_t>(n));
+    f.head_dim += f.axes_dim.back();
+  }
+  if (f.head_dim <= 0 || f.hidden % f.head_dim != 0)
+    fail(Code::InvalidCheckpoint, "RoPE axes add up to %lld, which does not divide the hidden size %lld",
+         static_cast<long long>(f.head_dim), static_cast<long long>(f.hidden));
+  f.heads = f.hidden / f.head_dim;
+  f.theta = spec.number("transformer.ropeTheta", 2000);
+  return f;
+}
+
+DoubleBlock DoubleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f) {
+  auto stream = [&](const std::string& name) {
+    Stream s;
+    s.qkv = w.get(prefix + name + "_attn.qkv.weight", {3 * f.hidden, f.hidden});
+    s.proj = w.get(prefix + name + "_attn.proj.weight", {f.hidden, f.hidden});
+    s.norm.query = w.f32(ctx, prefix + name + "_attn.norm.query_norm.scale", {f.head_dim});
+    s.norm.key = w.f32(ctx, prefix + name + "_attn.norm.key_norm.scale", {f.head_dim});
+    s.mlp_up = w.get(prefix + name + "_mlp.0.weight", {-1, f.hidden});
+    s.mlp_down = w.get(prefix + name + "_mlp.2.weight", {f.hidden, s.mlp_up.shape[0] / 2});
+    return s;
+  };
+  return {stream("img"), stream("txt")};
+}
+
+SingleBlock SingleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f) {
+  SingleBlock b;
+  const Tensor linear1 = w.get(prefix + "linear1.weight", {-1, f.hidden});
+  const int64_t rows = linear1.shape[0], mlp = (rows - 3 * f.hidden) / 2;
+  if (mlp < 1) fail(Code::InvalidCheckpoint, "tensor %slinear1.weight has only %lld rows", prefix.c_str(), static_cast<long long>(rows));
+  b.query = linear1.slice(0, 0, f.hidden);
+  b.key_value = linear1.slice(0, f.hidden, 3 * f.hidden);
+  b.mlp_up = linear1.slice(0, 3 * f.hidden, rows);
+  b.linear2 = w.get(prefix + "linear2.weight", {f.hidden, f.hidden + mlp});
+  b.norm.query = w.f32(ctx, prefix + "norm.query_norm.scale", {f.head_dim});
+  b.norm.key = w.f32(ctx, prefix + "norm.key_norm.scale", {f.head_dim});
+  return b;
+}
+
+Flux2Transformer::Flux2Transformer(Context& ctx, Weights& w, const CheckpointSpec& spec, DType compute)
+    : config_(Flux2Config::read(w, spec)), compute_(compute) {
+  const Flux2Config& f = config_;
+  img_in_ = w.get("transformer.img_in.weight");
+  txt_in_ = w.get("transformer.txt_in.weight");
+  time_in_ = w.get("transformer.time_in.in_layer.weight", {-1, kTimestepChannels});
+  time_out_ = w.get("transformer.time_in.out_layer.weight", {f.hidden, time_in_.shape[0]});
+  modulation_img_ = w.get("transformer.double_stream_modulation_img.lin.weight", {6 * f.hidden, f.hidden});
+  modulation_txt_ = w.get("transformer.double_stream_modulation_txt.lin.weight", {6 * f.hidden, f.hidden});
+  modulation_single_ = w.get("transformer.single_stream_modulation.lin.weight", {3 * f.hidden, f.hidden});
+  modulation_final_ = w.get("transformer.final_layer.adaLN_modulation.1.weight", {2 * f.hidden, f.hidden});
+  linear_final_ = w.get("transformer.final_layer.linear.weight", {f.in_channels, f.hidden});
+  for (int i = 0;; i++) {
+    const std::string prefix = "transformer.double_blocks." + std::to_string(i) + ".";
+    if (!w.has(prefix + "img_attn.qkv.weight")) break;
+    double_.push_back(DoubleBlock::read(ctx, w, prefix, f));
+  }
+  for (int i = 0;; i++) {
+    const std::string prefix = "transformer.single_blocks." + std::to_string(i) + ".";
+    if (!w.has(prefix + "linear1.weight")) break;
+    single_.push_back(SingleBlock::read(ctx, w, prefix, f));
+  }
+  if (double_.empty()) fail(Code::InvalidCheckpoint, "the transformer has no double block");
+}
+
+void Flux2Transformer::embed_image(Context& ctx, const Tensor& latents, const Tensor& out) const {
+  op::linear(ctx, {.x = latents, .weight = img_in_, .out = out});
+}
+
+void Flux2Transformer::embed_text(Context& ctx, const Tensor& text, const Tensor& out) const {
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor x = ctx.workspace.tensor(compute_, {text.shape[0], text.shape[1]});
+  op::convert(ctx, {.x = text, .out = x});
+  op::linear(ctx, {.x = x, .weight = txt_in_, .out = out});
+}
+
+void Flux2Transformer::rope(Context& ctx, const Tensor& ids, const Tensor& cos, const Tensor& sin) const {
+  op::RopeTableArgs a{.ids = ids, .axes_dim = {}, .theta = config_.theta, .cos = cos, .sin = sin};
+  a.axes = static_cast<int>(config_.axes_dim.size());
+  for (int i = 0; i < a.axes; i++) a.axes_dim[i] = static_cast<int>(config_.axes_dim[i]);
+  op::rope_table(ctx, a);
+}
+
+StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const IdentityDeltas& identity,
+                                            const Tensor& storage) const {
+  const int64_t D = config_.hidden;
+  const Tensor img = storage.slice(0, 0, 6 * D), txt = storage.slice(0, 6 * D, 12 * D);
+  const Tensor single_txt = storage.slice(0, 12 * D, 15 * D), single_img = storage.slice(0, 15 * D, 18 * D);
+  const Tensor last = storage.slice(0, 18 * D, 20 * D);
+  {
+    // vec = out(SiLU(in(sinusoid(1000 t)))), and every modulation reads SiLU(vec). Always f32: one row costs nothing.
+    Workspace::Frame frame(ctx.workspace);
+    const Tensor t = ctx.workspace.tensor(DType::F32, {kTimestepChannels});
+    const Tensor hidden = ctx.workspace.tensor(DType::F32, {1, time_in_.shape[0]}), vec = ctx.workspace.tensor(DType::F32, {1, D});
+    const Tensor row = ctx.workspace.tensor(DType::F32, {1, D});
+    op::timestep_embedding(ctx, {.timestep = timestep, .out = t});
+    op::linear(ctx, {.x = t.reshape({1, kTimestepChannels}), .weight = time_in_, .out = hidden, .activation = op::Activation::Silu});
+    op::linear(ctx, {.x = hidden, .weight = time_out_, .out = vec});
+    ctx.note("vec", vec);
+    op::silu(ctx, {.x = vec, .out = row});
+    op::linear(ctx, {.x = row, .weight = modulation_img_, .out = img.reshape({1, 6 * D})});
+    op::linear(ctx, {.x = row, .weight = modulation_txt_, .out = txt.reshape({1, 6 * D})});
+    op::linear(ctx, {.x = row, .weight = modulation_single_, .out = single_txt.reshape({1, 3 * D})});
+    op::linear(ctx, {.x = row, .weight = modulation_final_, .out = last.reshape({1, 2 * D})});
+  }
+  op::convert(ctx, {.x = single_txt, .out = single_img});
+  if (identity.double_blocks.defined()) {
+    op::add(ctx, {.a = img, .b = identity.double_blocks, .out = img});
+    op::add(ctx, {.a = single_img, .b = identity.single_blocks, .out = single_img});
+  }
+  auto part = [D](const Tensor& t, int64_t i) { return t.slice(0, i * D, (i + 1) * D); };
+  auto three = [&](const Tensor& t, int64_t i) { return Modulation{part(t, i), part(t, i + 1), part(t, i + 2)}; };
+  return {.img_attn = three(img, 0), .img_mlp = three(img, 3), .txt_attn = three(txt, 0), .txt_mlp = three(txt, 3),
+          .single_img = three(single_img, 0), .single_txt = three(single_txt, 0),
+          .final_shift = part(last, 0), .final_scale = part(last, 1)};
+}
+
+void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, const Conditioning& c, const StepModulation& m,
+                                    const Tensor& x, bool shared_image) const {
+  const Flux2Config& f = config_;
+  const int64_t B = x.shape[0], L = c.tokens(), T = c.text, D = f.hidden;
+  struct Stream {
+    const DoubleBlock::Stream& weights;
+    const Modulation &attn, &mlp;
+    int64_t first, end, batch;
+  };
+  // In the first block the image stream does not depend on the text yet: both branches share its q, k, v.
+  const Stream streams[2] = {{block.txt, m.txt_attn, m.txt_mlp, 0, T, B},
+                             {block.img, m.img_attn, m.img_mlp, T, L, shared_image ? 1 : B}};
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor y = ctx.workspace.tensor(compute_, {B, L, D});  // normalised stream, then the attention's result
+  {
+    Workspace::Frame inner(ctx.workspace);
+    const Tensor qkv = ctx.workspace.tensor(compute_, {B, L, 3 * D});
+    for (const Stream& s : streams) {
+      const int64_t rows = s.end - s.first;
+      const Tensor part = x.slice(1, s.first, s.end).slice(0, 0, s.batch), normed = y.slice(1, s.first, s.end).slice(0, 0, s.batch);
+      const Tensor projected = qkv.slice(1, s.first, s.end).slice(0, 0, s.batch);
+      op::layer_norm_modulate(ctx, {.x = part, .out = normed, .shift = op::Segmented::all(rows, s.attn.shift),
+                                    .scale = op::Segmented::all(rows, s.attn.scale)});
+      op::linear(ctx, {.x = normed, .weight = s.weights.qkv, .out = projected});
+      op::qk_norm_rope(ctx, {.q = heads_of(projected.slice(2, 0, D), f), .k = heads_of(projected.slice(2, D, 2 * D), f),
+                             .q_scale = s.weights.norm.query, .k_scale = s.weights.norm.key,
+                             .cos = c.cos.slice(0, s.first, s.end), .sin = c.sin.slice(0, s.first, s.end)});
+    }
+    const Tensor q = heads_of(qkv.slice(2, 0, D), f), k = heads_of(qkv.slice(2, D, 2 * D), f),
+                 v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(y, f);
+    for (int64_t b = 0; b < B; b++) {
+      op::AttentionArgs attention;
+      attention.segments = 2;
+      for (int i = 0; i < 2; i++) {
+        const Stream& s = streams[i];
+        const int64_t from = b < s.batch ? b : 0;
+        auto rows = [&](const Tensor& t, int64_t branch) { return t.select(0, branch).slice(0, s.first, s.end); };
+        attention.segment[i] = {.q = rows(q, from), .out = rows(out, b), .k = rows(k, from), .v = rows(v, from)};
+      }
+      op::attention(ctx, attention);
+    }
+  }
+  if (shared_image)
+    for (int64_t b = 1; b < B; b++)
+      op::convert(ctx, {.x = x.select(0, 0).slice(0, T, L), .out = x.select(0, b).slice(0, T, L)});
+  for (const Stream& s : streams) {
+    const int64_t rows = s.end - s.first;
+    const Tensor part = x.slice(1, s.first, s.end), normed = y.slice(1, s.first, s.end);
+    op::linear(ctx, {.x = normed, .weight = s.weights.proj, .out = part, .gate = op::Segmented::all(rows, s.attn.gate)});
+    op::layer_norm_modulate(ctx, {.x = part, .out = normed, .shift = op::Segmented::all(rows, s.mlp.shift),
+                                  .scale = op::Segmented::all(rows, s.mlp.scale)});
+    Workspace::Frame inner(ctx.workspace);
+    const Tensor h = ctx.workspace.tensor(compute_, {B, rows, s.weights.mlp_down.shape[1]});
+    op::linear(ctx, {.x = normed, .weight = s.weights.mlp_up, .out = h, .activation = op::Activation::Swiglu});
+    op::linear(ctx, {.x = h, .weight = s.weights.mlp_down, .out = part, .gate = op::Segmented::all(rows, s.mlp.gate)});
+  }
+}
+
+void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, const Conditioning& c, const StepModulation& m,
+                                    const Tensor& x, int64_t first, int64_t end) const {
+  const Flux2Config& f = config_;
+  const int64_t B = x.shape[0], L = c.tokens(), T = c.text, D = f.hidden, rows = end - first;
+  const int64_t mlp = block.linear2.shape[1] - D;
+  // Rows [first, end) are updated; the others give keys and values only (the last block needs no more of them).
+  const op::Segmented gate = first >= T ? op::Segmented::all(rows, m.single_img.gate)
+                                        : op::Segmented::two(T - first, m.single_txt.gate, end - T, m.single_img.gate);
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor y = ctx.workspace.tensor(compute_, {B, L, D}), kv = ctx.workspace.tensor(compute_, {B, L, 2 * D});
+  const Tensor q = ctx.workspace.tensor(compute_, {B, rows, D}), both = ctx.workspace.tensor(compute_, {B, rows, D + mlp});
+  op::layer_norm_modulate(ctx, {.x = x, .out = y, .shift = by_stream(c, m.single_txt.shift, m.single_img.shift),
+                                .scale = by_stream(c, m.single_txt.scale, m.single_img.scale)});
+  const Tensor active = y.slice(1, first, end);
+  op::linear(ctx, {.x = y, .weight = block.key_value, .out = kv});
+  op::linear(ctx, {.x = active, .weight = block.query, .out = q});
+  op::linear(ctx, {.x = active, .weight = block.mlp_up, .out = both.slice(2, D, D + mlp), .activation = op::Activation::Swiglu});
+
+  const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
+  const Tensor out = heads_of(both.slice(2, 0, D), f);
+  op::qk_norm_rope(ctx, {.q = qh, .k = {}, .q_scale = block.norm.query, .k_scale = block.norm.key,
+                         .cos = c.cos.slice(0, first, end), .sin = c.sin.slice(0, first, end)});
+  op::qk_norm_rope(ctx, {.q = {}, .k = kh, .q_scale = block.norm.query, .k_scale = block.norm.key, .cos = c.cos, .sin = c.sin});
+  for (int64_t b = 0; b < B; b++) {
+    op::AttentionArgs attention;
+    attention.segments = 1;
+    attention.segment[0] = {.q = qh.select(0, b), .out = out.select(0, b), .k = kh.select(0, b), .v = vh.select(0, b)};
+    op::attention(ctx, attention);
+  }
+  op::linear(ctx, {.x = both, .weight = block.linear2, .out = x.slice(1, first, end), .gate = gate});
+}
+
+void Flux2Transformer::forward(Context& ctx, const Conditioning& c, const StepModulation& m, const Tensor& latents,
+                               const Tensor& prediction) const {
+  const Flux2Config& f = config_;
+  const int64_t B = c.branches, T = c.text, L = c.tokens(), S = c.scene;
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor x = ctx.workspace.tensor(DType::F32, {B, L, f.hidden});  // the residual stream stays f32 in every precision
+  const Tensor image = x.slice(1, T, L), scene = x.select(0, 0).slice(0, T, T + S);
+
+  op::convert(ctx, {.x = c.text_tokens, .out = x.slice(1, 0, T)});
+  op::convert(ctx, {.x = c.condition_tokens, .out = x.select(0, 0).slice(0, T + S, L)});
+  if (c.scene_residual.defined()) {
+    op::convert(ctx, {.x = c.scene_residual, .out = scene});
+    op::linear(ctx, {.x = latents, .weight = img_in_, .out = scene, .accumulate = true});
+  } else {
+    op::linear(ctx, {.x = latents, .weight = img_in_, .out = scene});
+  }
+
+  int64_t index = 0;
+  for (const DoubleBlock& block : double_) {
+    ctx.check_cancelled();
+    double_block(ctx, block, c, m, x, index == 0);
+    if (!c.memory.empty()) c.structure->attend(ctx, index, c.memory, image);
+    ctx.note("double." + std::to_string(index) + ".img", image);
+    ctx.note("double." + std::to_string(index) + ".txt", x.slice(1, 0, T));
+    index++;
+  }
+  for (const SingleBlock& block : single_) {
+    ctx.check_cancelled();
+    // The last block: only the scene rows are read afterwards, so only they need queries, MLP and output.
+    const bool last = index + 1 == blocks() && !c.predict_all;
+    single_block(ctx, block, c, m, x, last ? T : 0, last ? T + S : L);
+    if (!c.memory.empty()) c.structure->attend(ctx, index, c.memory, last ? x.slice(1, T, T + S) : image);
+    ctx.note("single." + std::to_string(index - static_cast<int64_t>(double_.size())), x);
+    index++;
+  }
+
+  const int64_t predicted = c.predict_all ? c.image() : S;
+  const Tensor y = ctx.workspace.tensor(compute_, {B, predicted, f.hidden});
+  op::layer_norm_modulate(ctx, {.x = x.slice(1, T, T + predicted), .out = y,
+                                .shift = op::Segmented::all(predicted, m.final_shift),
+                                .scale = op::Segmented::all(predicted, m.final_scale)});
+  op::linear(ctx, {.x = y, .weight = linear_final_, .out = prediction});
+}
+
+}  // namespace iconface

@@ -1,0 +1,36 @@
+#include "runtime/model.h"
+
+#include "runtime/error.h"
+
+namespace iconface {
+
+namespace {
+/// Runs `body` with a workspace of exactly the size it needs: first planning, then for real.
+template <class Body>
+void with_workspace(Context& ctx, Body&& body) {
+  Workspace plan;
+  Context planning{ctx.backend, ctx.pool, plan};
+  body(planning);
+  Workspace memory(plan.peak());
+  Context working{ctx.backend, ctx.pool, memory, ctx.cancelled};
+  body(working);
+}
+}  // namespace
+
+Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(c), weights(s) {
+  if (!spec.loras.empty()) with_workspace(ctx, [&](Context& x) { merge_loras(x, weights, spec.loras, compute); });
+  if (weights.has("transformer.img_in.weight")) {
+    transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, compute);
+    const Flux2Config& f = transformer->config();
+    structure = std::make_unique<StructurePathway>(ctx, weights, spec, f.hidden, f.heads, transformer->blocks(), compute);
+    if (weights.has("adapter.identity.global.in.weight")) identity = std::make_unique<IdentityPathway>(ctx, weights, f.hidden);
+  }
+  if (weights.has("vae.encoder.conv_in.weight")) autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);
+  if (weights.has("face.input_layer.0.weight")) face = std::make_unique<AdaFace>(ctx, weights, spec);
+}
+
+void Model::fail_missing(const char* part) {
+  fail(Code::InvalidCheckpoint, "the checkpoint has no %s; `iconface inspect` lists what is missing", part);
+}
+
+}  // namespace iconface

@@ -1,0 +1,41 @@
+// Model: a checkpoint in memory and the networks its tensors make up.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "network/adaface_ir50.h"
+#include "network/autoencoder.h"
+#include "network/flow_sampler.h"
+#include "network/flux2_transformer.h"
+#include "network/identity_pathway.h"
+#include "network/structure_pathway.h"
+
+namespace iconface {
+
+class Model {
+ public:
+  /// Maps and checks the files, merges LoRA, reads every network whose tensors are there.
+  Model(Context&, const CheckpointSpec&, DType compute);
+
+  const CheckpointSpec spec;
+  const DType compute;
+  Weights weights;
+
+  std::unique_ptr<Flux2Transformer> transformer;
+  std::unique_ptr<StructurePathway> structure;  // with the transformer; parts may be off
+  std::unique_ptr<IdentityPathway> identity;
+  std::unique_ptr<Autoencoder> autoencoder;
+  std::unique_ptr<AdaFace> face;
+
+  /// The network, or InvalidCheckpoint naming the part that the checkpoint lacks.
+  template <class Network>
+  const Network& need(const std::unique_ptr<Network>& network, const char* part) const {
+    if (!network) fail_missing(part);
+    return *network;
+  }
+
+ private:
+  [[noreturn]] static void fail_missing(const char* part);
+};
+
+}  // namespace iconface
