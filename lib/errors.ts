@@ -105,7 +105,9 @@ function describeObject(value: object | null): string {
   if (value === null) return 'null'
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`
   if (Array.isArray(value)) {
-    const items = value.slice(0, 8).map((item) => (typeof item === 'object' && item !== null ? '…' : describeValue(item)))
+    const items = value
+      .slice(0, 8)
+      .map((item) => (typeof item === 'object' && item !== null ? '…' : describeValue(item)))
     return `[${items.join(', ')}${value.length > 8 ? `, … ${value.length} in all` : ''}]`
   }
   const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name

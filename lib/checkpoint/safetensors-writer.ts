@@ -3,8 +3,8 @@
  */
 import fs from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, IConFaceError, invalid } from '../errors.js'
-import { type DType, dtypeBits, elementCount } from './dtype.js'
+import { fileError, IConFaceError, invalid } from '../errors'
+import { type DType, dtypeBits, elementCount } from './dtype'
 
 /** A tensor to be written. */
 export interface TensorDeclaration {

@@ -12,8 +12,8 @@
 import { isUtf8 } from 'node:buffer'
 import fs from 'node:fs'
 import path from 'node:path'
-import { describeValue, fileError, IConFaceError } from '../errors.js'
-import { type DType, dtypeBits, elementCount, isDType } from './dtype.js'
+import { describeValue, fileError, IConFaceError } from '../errors'
+import { type DType, dtypeBits, elementCount, isDType } from './dtype'
 
 /** The format's own cap on the header, in bytes. */
 export const MAX_HEADER_BYTES = 100_000_000
@@ -94,7 +94,10 @@ export function headerLength(start: Uint8Array, fileSize: number, file: string):
     throw malformed(file, `its header would be ${length} bytes, more than ${MAX_HEADER_BYTES}${otherKind(start)}`)
   }
   if (length > fileSize - 8) {
-    throw malformed(file, `its header is ${length} bytes, but only ${fileSize - 8} follow; it is cut short${otherKind(start)}`)
+    throw malformed(
+      file,
+      `its header is ${length} bytes, but only ${fileSize - 8} follow; it is cut short${otherKind(start)}`,
+    )
   }
   return length
 }
@@ -147,9 +150,13 @@ function checkSize({ name, dtype, shape, begin, end }: Entry, dataBytes: number,
   if (begin > end) throw malformed(file, `${label} ends at ${end} before it begins at ${begin}`)
   const elements = elementCount(shape)
   const bits = elements === undefined ? Infinity : elements * dtypeBits(dtype)
-  if (!Number.isSafeInteger(bits)) throw malformed(file, `${label} has a shape too large to count: [${shape.join(', ')}]`)
+  if (!Number.isSafeInteger(bits))
+    throw malformed(file, `${label} has a shape too large to count: [${shape.join(', ')}]`)
   if (bits % 8 !== 0) {
-    throw malformed(file, `${label} of ${dtype} [${shape.join(', ')}] takes ${bits} bits, which is no whole number of bytes`)
+    throw malformed(
+      file,
+      `${label} of ${dtype} [${shape.join(', ')}] takes ${bits} bits, which is no whole number of bytes`,
+    )
   }
   if (bits / 8 !== end - begin) {
     throw malformed(
@@ -158,7 +165,10 @@ function checkSize({ name, dtype, shape, begin, end }: Entry, dataBytes: number,
     )
   }
   if (end > dataBytes) {
-    throw malformed(file, `${label} ends at byte ${end} of the data, but only ${dataBytes} are there; the file is cut short`)
+    throw malformed(
+      file,
+      `${label} ends at byte ${end} of the data, but only ${dataBytes} are there; the file is cut short`,
+    )
   }
 }
 
@@ -166,7 +176,11 @@ function checkAdjacent(previous: Entry | undefined, entry: Entry, file: string):
   const expected = previous?.end ?? 0
   if (entry.begin === expected) return
   const label = `tensor ${describeValue(entry.name)}`
-  if (!previous) throw malformed(file, `the first of its tensors, ${describeValue(entry.name)}, begins at ${entry.begin} instead of 0`)
+  if (!previous)
+    throw malformed(
+      file,
+      `the first of its tensors, ${describeValue(entry.name)}, begins at ${entry.begin} instead of 0`,
+    )
   const before = `tensor ${describeValue(previous.name)}`
   throw entry.begin < expected
     ? malformed(file, `${label} begins at ${entry.begin}, but ${before} reaches to ${expected}: they overlap`)
@@ -218,7 +232,8 @@ class HeaderScanner {
     if (dtype === undefined) throw malformed(this.file, `${label} has no dtype`)
     if (shape === undefined) throw malformed(this.file, `${label} has no shape`)
     if (offsets === undefined) throw malformed(this.file, `${label} has no data_offsets`)
-    if (offsets.length !== 2) throw malformed(this.file, `the data_offsets of ${label} are ${offsets.length} numbers, not 2`)
+    if (offsets.length !== 2)
+      throw malformed(this.file, `the data_offsets of ${label} are ${offsets.length} numbers, not 2`)
     return { name, dtype, shape, begin: offsets[0]!, end: offsets[1]! }
   }
 
@@ -264,7 +279,8 @@ class HeaderScanner {
       throw this.unexpected(`a whole number from 0 in ${what}`)
     }
     const value = Number(digits)
-    if (!Number.isSafeInteger(value)) throw malformed(this.file, `${what} holds ${describeValue(digits)}, which is too large`)
+    if (!Number.isSafeInteger(value))
+      throw malformed(this.file, `${what} holds ${describeValue(digits)}, which is too large`)
     return value
   }
 
@@ -296,7 +312,8 @@ class HeaderScanner {
       throw malformed(this.file, `its header has a malformed escape in the string ${describeValue(raw)}`)
     }
     // A half of a surrogate pair is no character: two such names could print alike and differ.
-    if (/\p{Surrogate}/u.test(value)) throw malformed(this.file, `its header has half a character in the string ${describeValue(raw)}`)
+    if (/\p{Surrogate}/u.test(value))
+      throw malformed(this.file, `its header has half a character in the string ${describeValue(raw)}`)
     return value
   }
 

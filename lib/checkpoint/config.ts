@@ -1,0 +1,324 @@
+/**
+ * `iconface.json`: what a model folder says about itself, format version 1.
+ *
+ * ```jsonc
+ * {
+ *   "format": 1,
+ *   "name": "iconface-klein-4b",                    // for people
+ *   "synthesized": false,                           // true: random weights, for tests and benchmarks
+ *   "transformer": {
+ *     "file": "flux-2-klein-base-4b.safetensors",   // Black Forest Labs' names or diffusers' (one file)
+ *     "ropeAxes": [32, 32, 32, 32],                 // t, h, w, l; even, their sum is the head size
+ *     "ropeTheta": 2000,
+ *     "heads": 24                                   // optional, checked: hidden size / head size
+ *   },
+ *   "autoencoder": { "file": "ae.safetensors" },
+ *   "adapter": {                                    // optional: without it the model is Table 3's "Concat"
+ *     "file": "adapter.safetensors",
+ *     "residualStrength": 1,                        // s_deg, Eq. 6
+ *     "temperature": 1                              // T, Eq. 4
+ *   },
+ *   "lora": [                                       // optional: merged into the transformer in this order
+ *     { "file": "lora", "strength": 1, "alpha": 16 }  // a file, or a folder with lora_weights.safetensors
+ *   ],
+ *   "identity": {                                   // AdaFace; needed when the adapter has an identity pathway
+ *     "file": "adaface_ir50.safetensors",
+ *     "crop": "template"                            // or "resize": how the 112 px face is cut
+ *   },
+ *   "prompt": {
+ *     "file": "prompt_embeddings.safetensors",      // [tokens, context] each
+ *     "withReferences": "prompt",                   // names of tensors in that file
+ *     "withoutReferences": "prompt_without_references", // default: that one if the file has it, else withReferences
+ *     "empty": "empty"
+ *   },
+ *   "defaults": { "resolution": 512, "steps": 12, "guidance": 4, "seed": 42, "rng": "torch-cuda" }
+ * }
+ * ```
+ *
+ * Required: `format`, and `file` of `transformer`, `autoencoder` and `prompt`. Everything else has the default shown.
+ * Paths are relative to the folder and may lead out of it. Sizes are read off the tensors' shapes, never from here;
+ * only what shapes cannot tell is configured. An alpha given here overrides the one in the LoRA's file.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { closest } from '../closest'
+import { describeValue, expectation, fileError, IConFaceError } from '../errors'
+
+export const CONFIG_NAME = 'iconface.json'
+export const FORMAT = 1
+
+/** An `iconface.json` is a page of text; anything much larger is something else. */
+const MAX_CONFIG_BYTES = 1 << 20
+
+export interface ModelDefaults {
+  /** Side of the square result in pixels, a multiple of 16. */
+  readonly resolution: number
+  readonly steps: number
+  readonly guidance: number
+  readonly seed: number
+  readonly rng: Rng
+}
+
+export type Rng = (typeof RNGS)[number]
+export const RNGS = ['torch-cuda', 'torch-cpu'] as const
+
+/** How the 112 px face for AdaFace is cut from the aligned 512 px crop. */
+export type FaceCrop = (typeof FACE_CROPS)[number]
+export const FACE_CROPS = ['template', 'resize'] as const
+
+export interface LoraConfig {
+  /** A file, or a folder that holds one. */
+  readonly file: string
+  readonly strength: number
+  readonly alpha: number | undefined
+}
+
+/** A checked `iconface.json`. Paths are absolute and exist. */
+export interface ModelConfig {
+  readonly folder: string
+  readonly name: string
+  readonly synthesized: boolean
+  readonly transformer: {
+    readonly file: string
+    readonly heads: number | undefined
+    readonly ropeAxes: readonly number[]
+    readonly ropeTheta: number
+  }
+  readonly autoencoder: { readonly file: string }
+  readonly adapter:
+    { readonly file: string; readonly residualStrength: number; readonly temperature: number } | undefined
+  readonly lora: readonly LoraConfig[]
+  readonly identity: { readonly file: string; readonly crop: FaceCrop } | undefined
+  readonly prompt: {
+    readonly file: string
+    readonly withReferences: string
+    readonly withoutReferences: string | undefined
+    readonly empty: string
+  }
+  readonly defaults: ModelDefaults
+}
+
+/**
+ * Reads and checks the `iconface.json` of a model folder.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` when the folder, its `iconface.json` or a file named there does
+ *         not exist; `ERR_ICONFACE_INVALID_CHECKPOINT` with the key, the expected and the received value;
+ *         `ERR_ICONFACE_UNSUPPORTED` for a format or a crop of a later version.
+ */
+export function readModelConfig(folder: string): ModelConfig {
+  const absolute = path.resolve(folder)
+  const file = path.join(absolute, CONFIG_NAME)
+  return parseModelConfig(readJson(file, MAX_CONFIG_BYTES), file)
+}
+
+/** Checks the parsed contents of `file`, which names other files relative to its own folder. */
+export function parseModelConfig(json: unknown, file: string): ModelConfig {
+  const root = new Fields(json, '', file)
+  const format = root.number('format', 'a whole number from 1', (x) => Number.isInteger(x) && x >= 1)
+  if (format !== FORMAT) {
+    throw new IConFaceError(
+      'ERR_ICONFACE_UNSUPPORTED',
+      `${file} has format ${format}, and this version of @iconface/native knows ${FORMAT}; update the package`,
+    )
+  }
+  const folder = path.dirname(file)
+  const name = root.text('name', path.basename(folder))
+  const synthesized = root.flag('synthesized', false)
+
+  const transformer = root.section('transformer').finish((fields) => ({
+    file: fields.file(),
+    heads: fields.optional('heads', () => fields.count('heads')),
+    ropeAxes: fields.axes('ropeAxes', [32, 32, 32, 32]),
+    ropeTheta: fields.number('ropeTheta', 'a number above 1', (x) => x > 1, 2000),
+  }))
+  const autoencoder = root.section('autoencoder').finish((fields) => ({ file: fields.file() }))
+  const adapter = root.optional('adapter', () =>
+    root.section('adapter').finish((fields) => ({
+      file: fields.file(),
+      residualStrength: fields.number('residualStrength', 'a finite number', () => true, 1),
+      temperature: fields.number('temperature', 'a number above 0', (x) => x > 0, 1),
+    })),
+  )
+  const lora = root.list('lora').map((item) =>
+    item.finish((fields) => ({
+      file: fields.file({ folders: true }),
+      strength: fields.number('strength', 'a finite number', () => true, 1),
+      alpha: fields.optional('alpha', () => fields.number('alpha', 'a finite number', () => true)),
+    })),
+  )
+  const identity = root.optional('identity', () =>
+    root.section('identity').finish((fields) => ({ file: fields.file(), crop: fields.crop() })),
+  )
+  const prompt = root.section('prompt').finish((fields) => ({
+    file: fields.file(),
+    withReferences: fields.text('withReferences', 'prompt'),
+    withoutReferences: fields.optional('withoutReferences', () => fields.text('withoutReferences')),
+    empty: fields.text('empty', 'empty'),
+  }))
+  const defaults = root.section('defaults', {}).finish(readDefaults)
+  root.refuseUnknown()
+  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, defaults }
+}
+
+function readDefaults(fields: Fields): ModelDefaults {
+  const whole = (min: number, max: number) => (x: number) => Number.isInteger(x) && x >= min && x <= max
+  const multiple = (x: number) => whole(16, 4096)(x) && x % 16 === 0
+  return {
+    resolution: fields.number('resolution', 'a multiple of 16 from 16 to 4096', multiple, 512),
+    steps: fields.number('steps', 'a whole number from 1 to 1000', whole(1, 1000), 12),
+    guidance: fields.number('guidance', 'a number from 0 to 100', (x) => x >= 0 && x <= 100, 4),
+    seed: fields.number('seed', 'a whole number from 0 to 2^53 - 1', whole(0, Number.MAX_SAFE_INTEGER), 42),
+    rng: fields.oneOf('rng', RNGS, 'torch-cuda'),
+  }
+}
+
+/** Reads a small JSON file. */
+export function readJson(file: string, maxBytes = MAX_CONFIG_BYTES): unknown {
+  let text: string
+  try {
+    const { size } = fs.statSync(file)
+    if (size > maxBytes)
+      throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${file} has ${size} bytes, more than ${maxBytes}`)
+    text = fs.readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw cause instanceof IConFaceError ? cause : fileError('read', file, cause)
+  }
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new IConFaceError(
+      'ERR_ICONFACE_INVALID_CHECKPOINT',
+      `${file} is no valid JSON: ${(cause as Error).message}`,
+      { cause },
+    )
+  }
+}
+
+/** The fields of one JSON object: each is taken once, by a method that checks it; what is left over is an error. */
+class Fields {
+  private readonly values: Record<string, unknown>
+  private readonly known = new Set<string>()
+
+  constructor(
+    value: unknown,
+    private readonly prefix: string,
+    private readonly source: string,
+  ) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw this.error(prefix === '' ? 'the file' : prefix.slice(0, -1), 'an object', value)
+    }
+    this.values = value as Record<string, unknown>
+  }
+
+  /** What `read` makes of these fields, once it is certain that there are no others. */
+  finish<T>(read: (fields: Fields) => T): T {
+    const result = read(this)
+    this.refuseUnknown()
+    return result
+  }
+
+  refuseUnknown(): void {
+    const names = [...this.known]
+    for (const key of Object.keys(this.values)) {
+      if (this.known.has(key)) continue
+      throw new IConFaceError(
+        'ERR_ICONFACE_INVALID_CHECKPOINT',
+        `${this.source} has an unknown key ${describeValue(this.prefix + key)}; did you mean "${closest(key, names)}"?`,
+      )
+    }
+  }
+
+  section(key: string, otherwise?: object): Fields {
+    return new Fields(this.take(key) ?? otherwise, `${this.prefix}${key}.`, this.source)
+  }
+
+  list(key: string): Fields[] {
+    const value = this.take(key) ?? []
+    if (!Array.isArray(value)) throw this.error(key, 'a list', value)
+    return value.map((item: unknown, i) => new Fields(item, `${this.prefix}${key}[${i}].`, this.source))
+  }
+
+  /** `read()` when the key is there. */
+  optional<T>(key: string, read: () => T): T | undefined {
+    return this.take(key) === undefined ? undefined : read()
+  }
+
+  text(key: string, otherwise?: string): string {
+    const value = this.take(key) ?? otherwise
+    if (typeof value !== 'string' || value === '') throw this.error(key, 'a text', value)
+    return value
+  }
+
+  flag(key: string, otherwise: boolean): boolean {
+    const value = this.take(key) ?? otherwise
+    if (typeof value !== 'boolean') throw this.error(key, 'true or false', value)
+    return value
+  }
+
+  number(key: string, expected: string, valid: (x: number) => boolean, otherwise?: number): number {
+    const value = this.take(key) ?? otherwise
+    if (typeof value !== 'number' || !Number.isFinite(value) || !valid(value)) throw this.error(key, expected, value)
+    return value
+  }
+
+  count(key: string): number {
+    return this.number(key, 'a whole number from 1', (x) => Number.isSafeInteger(x) && x >= 1)
+  }
+
+  oneOf<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {
+    const value = (this.take(key) ?? otherwise) as T
+    if (!allowed.includes(value)) throw this.error(key, allowed.map((one) => `"${one}"`).join(' or '), value)
+    return value
+  }
+
+  axes(key: string, otherwise: readonly number[]): readonly number[] {
+    const value = this.take(key) ?? otherwise
+    const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
+    if (!Array.isArray(value) || value.length !== 4 || !value.every(even))
+      throw this.error(key, 'a list of 4 even sizes', value)
+    return value as number[]
+  }
+
+  crop(): FaceCrop {
+    if (this.values.crop === 'landmarks') {
+      const allowed = FACE_CROPS.map((one) => `"${one}"`).join(' and ')
+      throw new IConFaceError(
+        'ERR_ICONFACE_UNSUPPORTED',
+        `${this.prefix}crop "landmarks" in ${this.source} needs a face detector, which this version does not have; ${allowed} work`,
+      )
+    }
+    return this.oneOf('crop', FACE_CROPS, 'template')
+  }
+
+  /** The absolute path under the key `file`. */
+  file({ folders = false } = {}): string {
+    const value = this.text('file')
+    if (value.includes('\0')) throw this.error('file', 'a path', value)
+    const absolute = path.resolve(path.dirname(this.source), value)
+    let status: fs.Stats
+    try {
+      status = fs.statSync(absolute)
+    } catch (cause) {
+      const { code, message } = fileError('read', absolute, cause)
+      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}file`, { cause })
+    }
+    if (!status.isFile() && !(folders && status.isDirectory())) {
+      throw this.error('file', folders ? 'a file or a folder' : 'a file', absolute)
+    }
+    return absolute
+  }
+
+  private take(key: string): unknown {
+    this.known.add(key)
+    return Object.hasOwn(this.values, key) ? this.values[key] : undefined
+  }
+
+  private error(key: string, expected: string, received: unknown): IConFaceError {
+    const name = key === 'the file' || key === this.prefix.slice(0, -1) ? key : this.prefix + key
+    const subject = received === undefined ? `${this.source}: ${name} is missing, expected ${expected}` : undefined
+    return new IConFaceError(
+      'ERR_ICONFACE_INVALID_CHECKPOINT',
+      subject ?? `${this.source}: ${expectation(name, expected, received)}`,
+    )
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * Checking networks against the contract: sizes are read off tensor shapes, the complete list of tensors follows from
+ * the sizes (expected.ts), and every difference is reported at once.
+ */
+import { WEIGHT_DTYPES } from './dtype'
+import {
+  type AdapterSizes,
+  adapterTensors,
+  type AutoencoderSizes,
+  autoencoderTensors,
+  FACE_PIXELS,
+  type FaceSizes,
+  faceTensors,
+  type Shape,
+  type TensorShapes,
+  type TransformerSizes,
+  transformerTensors,
+} from './expected'
+import type { NamedTensors } from './names'
+
+/** Something that keeps a checkpoint from being used. */
+export interface Problem {
+  readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config'
+  /** The part of the model: "transformer", "adapter", … */
+  readonly part: string
+  /** A sentence without the part's name. */
+  readonly message: string
+}
+
+/** What checking one network gives; `sizes` is absent when the tensors that tell them are. */
+export interface Checked<Sizes> {
+  readonly sizes: Sizes | undefined
+  readonly problems: readonly Problem[]
+}
+
+/** How many problems a message lists before it only counts. */
+const SHOWN_PROBLEMS = 20
+
+/** Problems as indented lines: the first 20 and the number of the rest. */
+export function formatProblems(problems: readonly Problem[], limit = SHOWN_PROBLEMS): string {
+  const lines = problems.slice(0, limit).map(({ part, message }) => `  ${part}: ${message}`)
+  if (problems.length > limit) lines.push(`  … and ${problems.length - limit} more`)
+  return lines.join('\n')
+}
+
+/** GroupNorm's groups in the autoencoder: fixed by the architecture, invisible in the shapes. */
+export const GROUP_NORM_GROUPS = 32
+
+/** The paper's FLUX.2 [klein] transformer, or another of its family. */
+export function checkTransformer(tensors: NamedTensors): Checked<TransformerSizes> {
+  const survey = new Survey('transformer', tensors)
+  const doubleBlocks = survey.count(/^double_blocks\.(\d+)\./)
+  const singleBlocks = survey.count(/^single_blocks\.(\d+)\./)
+  const [hidden, inChannels] = survey.dims('img_in.weight', 2)
+  const [, contextDim] = survey.dims('txt_in.weight', 2)
+  const [, timeChannels] = survey.dims('time_in.in_layer.weight', 2)
+  const head = doubleBlocks > 0 ? 'double_blocks.0.img_attn.norm.query_norm' : 'single_blocks.0.norm.query_norm'
+  const [headDim] = survey.dims(`${head}.scale`, 1)
+  const doubleMlp = doubleBlocks > 0 ? survey.dims('double_blocks.0.img_mlp.2.weight', 2)[1] : 0
+  const linear2 = singleBlocks > 0 ? survey.dims('single_blocks.0.linear2.weight', 2)[1] : hidden
+  if (tensors.has('guidance_in.in_layer.weight')) {
+    survey.config('it has a guidance embedding (guidance_in): this is FLUX.2 [dev], and IConFace needs a [klein] model')
+  }
+  const all = [hidden, inChannels, contextDim, timeChannels, headDim, doubleMlp, linear2]
+  if (all.includes(undefined)) return survey.failed()
+  const singleMlp = linear2! - hidden!
+  if (singleBlocks > 0 && singleMlp <= 0) {
+    survey.config(`single_blocks.0.linear2.weight takes ${linear2} values, not more than the hidden size ${hidden}`)
+    return survey.failed()
+  }
+  if (headDim! % 16 !== 0) survey.config(`the head size is ${headDim}, which is no multiple of 16`)
+  if (hidden! % headDim! !== 0) survey.config(`the hidden size ${hidden} is no multiple of the head size ${headDim}`)
+  const sizes: TransformerSizes = {
+    inChannels: inChannels!,
+    hidden: hidden!,
+    headDim: headDim!,
+    doubleBlocks,
+    singleBlocks,
+    doubleMlp: doubleMlp!,
+    singleMlp: Math.max(singleMlp, 0),
+    timeChannels: timeChannels!,
+    contextDim: contextDim!,
+  }
+  return survey.compare(sizes, transformerTensors(sizes))
+}
+
+/** The FLUX.2 autoencoder. */
+export function checkAutoencoder(tensors: NamedTensors): Checked<AutoencoderSizes> {
+  const survey = new Survey('autoencoder', tensors)
+  const [baseChannels, imageChannels] = survey.dims('encoder.conv_in.weight', 4)
+  const [latentChannels] = survey.dims('decoder.post_quant_conv.weight', 4)
+  const levels = survey.count(/^encoder\.down\.(\d+)\./)
+  const resBlocks = survey.count(/^encoder\.down\.0\.block\.(\d+)\./)
+  const levelChannels: (number | undefined)[] = []
+  for (let i = 0; i < levels; i++) levelChannels.push(survey.dims(`encoder.down.${i}.block.0.conv1.weight`, 4)[0])
+  if (levels === 0) survey.dims('encoder.down.0.block.0.conv1.weight', 4)
+  if (survey.incomplete || levels === 0) return survey.failed()
+  const sizes: AutoencoderSizes = {
+    imageChannels: imageChannels!,
+    latentChannels: latentChannels!,
+    baseChannels: baseChannels!,
+    levelChannels: levelChannels as number[],
+    resBlocks,
+  }
+  if (imageChannels !== 3) survey.config(`it makes images of ${imageChannels} channels; only RGB is supported`)
+  for (const channels of [sizes.baseChannels, ...sizes.levelChannels]) {
+    if (channels % GROUP_NORM_GROUPS === 0) continue
+    survey.config(`${channels} channels do not divide into the ${GROUP_NORM_GROUPS} groups of GroupNorm`)
+    break
+  }
+  return survey.compare(sizes, autoencoderTensors(sizes))
+}
+
+/** AdaFace IR. A stage begins with the first block and wherever the number of channels changes. */
+export function checkFace(tensors: NamedTensors): Checked<FaceSizes> {
+  const survey = new Survey('identity', tensors)
+  const [baseChannels] = survey.dims('input_layer.0.weight', 4)
+  const [embedding] = survey.dims('output_layer.3.weight', 2)
+  const blocks = survey.count(/^body\.(\d+)\./)
+  const channels: (number | undefined)[] = []
+  for (let i = 0; i < blocks; i++) channels.push(survey.dims(`body.${i}.res_layer.1.weight`, 4)[0])
+  if (blocks === 0) survey.dims('body.0.res_layer.1.weight', 4)
+  if (survey.incomplete || blocks === 0) return survey.failed()
+  const stageChannels: number[] = []
+  const stageUnits: number[] = []
+  for (const out of channels as number[]) {
+    if (out === stageChannels.at(-1)) stageUnits[stageUnits.length - 1]!++
+    else stageUnits.push(stageChannels.push(out) && 1)
+  }
+  if (FACE_PIXELS % 2 ** stageChannels.length !== 0) {
+    survey.config(`its ${stageChannels.length} stages cannot halve ${FACE_PIXELS} pixels that often`)
+    return survey.failed()
+  }
+  const sizes: FaceSizes = { baseChannels: baseChannels!, stageChannels, stageUnits, embedding: embedding! }
+  return survey.compare(sizes, faceTensors(sizes))
+}
+
+/** The optional parts of an adapter, by the prefix of their names. A part is there when any of its tensors is. */
+export const ADAPTER_PARTS = {
+  identity: 'identity.',
+  residual: 'structure.residual.',
+  base: 'structure.base.',
+  detail: 'structure.detail.',
+  blocks: 'structure.blocks.',
+} as const
+
+/**
+ * The identity and structure pathways.
+ *
+ * @param backbone  the transformer's hidden size and number of blocks; without it they are read off the adapter
+ */
+export function checkAdapter(
+  tensors: NamedTensors,
+  backbone?: { readonly hidden: number; readonly blocks: number },
+): Checked<AdapterSizes> {
+  const survey = new Survey('adapter', tensors)
+  const has = (part: keyof typeof ADAPTER_PARTS) =>
+    [...tensors.keys()].some((name) => name.startsWith(ADAPTER_PARTS[part]))
+  const [identity, residual, base, detail, blocks] = [
+    has('identity'),
+    has('residual'),
+    has('base'),
+    has('detail'),
+    has('blocks'),
+  ]
+
+  const [identityHidden, embedding = 512] = identity ? survey.dims('identity.global.in.weight', 2) : []
+  const [rankOfResidual, residualHidden] = residual ? survey.dims('structure.residual.down.weight', 2) : []
+  const [rankOfBlocks, blocksHidden] = blocks ? survey.dims('structure.blocks.0.query.down.weight', 2) : []
+  const [baseTokens = 0, baseHidden] = base ? survey.dims('structure.base.queries', 2) : []
+  const [detailTokens = 0] = detail ? survey.dims('structure.detail.queries', 2) : []
+  if (survey.incomplete) return survey.failed()
+
+  if (detail && !base) survey.config('structure.detail needs structure.base, which is absent')
+  if (blocks && !base)
+    survey.config('structure.blocks attend to a memory, but structure.base, which makes it, is absent')
+  if (base && !blocks)
+    survey.config('structure.base makes a memory, but structure.blocks, which attend to it, are absent')
+  const sizes: AdapterSizes = {
+    hidden: backbone?.hidden ?? identityHidden ?? residualHidden ?? blocksHidden ?? baseHidden ?? 0,
+    embedding,
+    rank: rankOfResidual ?? rankOfBlocks ?? 0,
+    baseTokens,
+    detailTokens,
+    blocks: blocks ? (backbone?.blocks ?? survey.count(/^structure\.blocks\.(\d+)\./)) : 0,
+    identity,
+    residual,
+  }
+  return survey.compare(sizes, adapterTensors(sizes))
+}
+
+/** The rows of the paper's Table 3, and what a checkpoint makes that fits none of them. */
+export type AdapterVariant = 'Concat' | 'Struct' | 'ID' | '1-Route' | 'Full' | 'Other'
+
+/** Which variant of the paper's Table 3 an adapter makes; no adapter is Concat. */
+export function adapterVariant(sizes: AdapterSizes | undefined): AdapterVariant {
+  if (!sizes) return 'Concat'
+  const memory = sizes.blocks > 0
+  const structure = sizes.residual || memory
+  if (!structure) return sizes.identity ? 'ID' : 'Concat'
+  if (!sizes.identity) return 'Struct'
+  if (!sizes.residual || !memory) return 'Other'
+  return sizes.detailTokens > 0 ? 'Full' : '1-Route'
+}
+
+/**
+ * Prompt embeddings: `prompt` and `empty` [length, context], and optionally `prompt_without_references`.
+ *
+ * @param names  the tensors to use, by the role they play
+ */
+export function checkPrompt(
+  tensors: NamedTensors,
+  names: PromptNames = { withReferences: 'prompt', withoutReferences: undefined, empty: 'empty' },
+): Checked<{ readonly length: number; readonly contextDim: number }> {
+  const survey = new Survey('prompt', tensors)
+  const [length, contextDim] = survey.dims(names.withReferences, 2)
+  if (length === undefined || contextDim === undefined) return survey.failed()
+  if (length === 0) survey.config(`${names.withReferences} has no tokens`)
+  const expected: TensorShapes = new Map()
+  for (const name of [names.withReferences, names.withoutReferences, names.empty]) {
+    if (name !== undefined) expected.set(name, [length, contextDim])
+  }
+  return survey.compare({ length, contextDim }, expected, { unknown: 'allowed' })
+}
+
+export interface PromptNames {
+  readonly withReferences: string
+  readonly withoutReferences: string | undefined
+  readonly empty: string
+}
+
+/** Collects what is wrong with one network while its sizes are read and its tensors compared. */
+class Survey {
+  private readonly problems: Problem[] = []
+
+  constructor(
+    private readonly part: string,
+    private readonly tensors: NamedTensors,
+  ) {}
+
+  /** The shape of a tensor that tells sizes; empty, and a problem, when it is absent or has another number of axes. */
+  dims(name: string, rank: number): readonly number[] | [] {
+    const tensor = this.tensors.get(name)
+    if (!tensor) this.report('missing', `${name} is missing, and with it the sizes it tells`)
+    else if (tensor.shape.length !== rank || tensor.shape.includes(0)) {
+      this.report('shape', `${name} is [${tensor.shape.join(', ')}], expected ${rank} sizes above 0`)
+    } else return tensor.shape
+    return []
+  }
+
+  /** How many different numbers `pattern` captures: blocks, levels. */
+  count(pattern: RegExp): number {
+    const numbers = new Set<string>()
+    for (const name of this.tensors.keys()) {
+      const match = pattern.exec(name)
+      if (match) numbers.add(match[1]!)
+    }
+    return numbers.size
+  }
+
+  config(message: string): void {
+    this.report('config', message)
+  }
+
+  /** Whether a size could not be read. */
+  get incomplete(): boolean {
+    return this.problems.some(({ kind }) => kind !== 'config')
+  }
+
+  failed(): Checked<never> {
+    return { sizes: undefined, problems: this.problems }
+  }
+
+  compare<Sizes>(sizes: Sizes, expected: TensorShapes, { unknown = 'refused' } = {}): Checked<Sizes> {
+    for (const [name, shape] of expected) this.compareTensor(name, shape)
+    if (unknown === 'refused') {
+      for (const [name, { published }] of this.tensors) {
+        if (!expected.has(name)) this.report('unknown', `${published} is not part of this network`)
+      }
+    }
+    return { sizes, problems: this.problems }
+  }
+
+  private compareTensor(name: string, expected: Shape): void {
+    const tensor = this.tensors.get(name)
+    if (!tensor) return this.report('missing', `${name} [${expected.join(', ')}] is missing`)
+    const label = tensor.published === name ? name : `${name} (${tensor.published})`
+    if (!sameShape(expected, tensor.shape)) {
+      this.report('shape', `${label} is [${tensor.shape.join(', ')}], expected [${expected.join(', ')}]`)
+    }
+    if (!WEIGHT_DTYPES.includes(tensor.dtype)) {
+      this.report('dtype', `${label} is stored as ${tensor.dtype}, expected ${WEIGHT_DTYPES.join(', ')}`)
+    }
+  }
+
+  private report(kind: Problem['kind'], message: string): void {
+    this.problems.push({ kind, part: this.part, message })
+  }
+}
+
+/** Equal, or a matrix [out, in] in place of the 1x1 convolution [out, in, 1, 1] that it is. */
+export function sameShape(expected: Shape, received: Shape): boolean {
+  const trimmed = received.length === 2 && expected.length === 4 && expected[2] === 1 && expected[3] === 1
+  const wanted = trimmed ? expected.slice(0, 2) : expected
+  return wanted.length === received.length && wanted.every((size, axis) => size === received[axis])
+}

@@ -1,0 +1,331 @@
+/**
+ * A model folder as the native side gets it: which bytes of which file are which tensor, and the numbers that shapes
+ * do not tell. Headers are parsed here, weights are only mapped there.
+ */
+import { IConFaceError } from '../errors'
+import { CONFIG_NAME, type FaceCrop, type ModelConfig, type ModelDefaults, readModelConfig } from './config'
+import {
+  adapterVariant,
+  type AdapterVariant,
+  type Checked,
+  checkAdapter,
+  checkAutoencoder,
+  checkFace,
+  checkPrompt,
+  checkTransformer,
+  formatProblems,
+  GROUP_NORM_GROUPS,
+  type Problem,
+  type PromptNames,
+  sameShape,
+} from './contract'
+import type { DType } from './dtype'
+import {
+  type AdapterSizes,
+  type AutoencoderSizes,
+  autoencoderTensors,
+  type FaceSizes,
+  type TransformerSizes,
+  transformerTensors,
+} from './expected'
+import { type AlphaSource, type Lora, openLora } from './lora'
+import { type ByteRange, canonicalNames, type Naming, type NamedTensor, type Role } from './names'
+import { openSafetensors, type SafetensorsFile } from './safetensors'
+
+/** A tensor as one byte range of one file. */
+export interface SpecTensor {
+  /** Index into `files`. */
+  readonly file: number
+  readonly offset: number
+  readonly bytes: number
+  readonly dtype: DType
+  readonly shape: readonly number[]
+}
+
+/** A tensor whose rows lie apart: the ranges follow each other in it. Only diffusers' transformers have any. */
+export interface SpecJoin {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly parts: readonly ByteRange[]
+}
+
+/** `transformer.<module>.weight += factor * B A`. */
+export interface SpecLora {
+  readonly module: string
+  /** Names among `tensors`: [r, in] and [out, r]. */
+  readonly a: string
+  readonly b: string
+  /** strength * alpha / rank */
+  readonly factor: number
+  readonly rank: number
+  readonly strength: number
+  readonly alpha: number
+  readonly alphaSource: AlphaSource
+}
+
+/**
+ * Everything the native side needs to load a model. Every byte range lies inside its file and has the size that dtype
+ * and shape make.
+ *
+ * Names: `transformer.`, `vae.`, `adapter.`, `face.` before the canonical names of expected.ts; `prompt.prompt`,
+ * `prompt.empty` and, if they differ, `prompt.prompt_without_references`; `lora.<i>.<module>.A` and `.B`.
+ */
+export interface CheckpointSpec {
+  readonly name: string
+  readonly folder: string
+  /** Random weights. */
+  readonly synthesized: boolean
+  /** Which row of the paper's Table 3 it is. */
+  readonly variant: AdapterVariant
+  readonly files: readonly { readonly path: string; readonly size: number; readonly mtimeMs: number }[]
+  readonly tensors: Readonly<Record<string, SpecTensor>>
+  readonly joins: readonly SpecJoin[]
+  readonly loras: readonly SpecLora[]
+  /** "transformer.ropeAxes" -> [32, 32, 32, 32]; single numbers are lists of one. */
+  readonly numbers: Readonly<Record<string, readonly number[]>>
+  /** "identity.crop" -> "template" */
+  readonly texts: Readonly<Record<string, string>>
+  readonly defaults: Omit<ModelDefaults, 'resolution'> & { readonly size: number }
+}
+
+/** One file of a model, for people. */
+export interface PartReport {
+  readonly role: Role | 'lora'
+  readonly file: SafetensorsFile
+  /** Whose names the file uses. */
+  readonly naming: string
+  readonly ignored: readonly string[]
+}
+
+/** A model folder, examined: complete, or with all its problems. */
+export interface Examination {
+  readonly config: ModelConfig
+  readonly parts: readonly PartReport[]
+  readonly problems: readonly Problem[]
+  /** Absent when sizes could not be read. */
+  readonly spec: CheckpointSpec | undefined
+  readonly sizes: ModelSizes
+}
+
+export interface ModelSizes {
+  readonly transformer?: TransformerSizes | undefined
+  readonly autoencoder?: AutoencoderSizes | undefined
+  readonly adapter?: AdapterSizes | undefined
+  readonly face?: FaceSizes | undefined
+  readonly prompt?: { readonly length: number; readonly contextDim: number } | undefined
+}
+
+/**
+ * Opens a model folder for loading.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` with all that is wrong with it (the first 20 problems and
+ *         the number of the rest); `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_UNSUPPORTED`.
+ */
+export function openCheckpoint(folder: string): CheckpointSpec {
+  const { config, spec, problems } = examineCheckpoint(folder)
+  if (spec && problems.length === 0) return spec
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
+  throw new IConFaceError(
+    'ERR_ICONFACE_INVALID_CHECKPOINT',
+    `the model ${config.folder} has ${count}:\n${formatProblems(problems)}`,
+  )
+}
+
+/** Examines a model folder and reports problems instead of throwing; a file that is no safetensors file still throws. */
+export function examineCheckpoint(folder: string): Examination {
+  const config = readModelConfig(folder)
+  const builder = new SpecBuilder(config)
+  const transformer = builder.part('transformer', config.transformer.file, checkTransformer)
+  const autoencoder = builder.part('autoencoder', config.autoencoder.file, checkAutoencoder)
+  const backbone = transformer && {
+    hidden: transformer.hidden,
+    blocks: transformer.doubleBlocks + transformer.singleBlocks,
+  }
+  const adapter =
+    config.adapter && builder.part('adapter', config.adapter.file, (tensors) => checkAdapter(tensors, backbone))
+  const face = config.identity && builder.part('face', config.identity.file, checkFace)
+  const prompt = builder.prompt()
+  for (const [i, lora] of config.lora.entries()) {
+    builder.lora(i, openLora(lora, transformer && transformerTensors(transformer)))
+  }
+  const sizes: ModelSizes = { transformer, autoencoder, adapter, face, prompt }
+  builder.problems.push(...crossProblems(config, sizes))
+  const complete = transformer && autoencoder && prompt && (adapter || !config.adapter) && (face || !config.identity)
+  return {
+    config,
+    parts: builder.parts,
+    problems: builder.problems,
+    sizes,
+    spec: complete ? builder.finish(sizes) : undefined,
+  }
+}
+
+/** What is wrong between parts that are each right. */
+function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
+  const problems: Problem[] = []
+  const report = (part: string, message: string) => problems.push({ kind: 'config', part, message })
+  const { transformer, autoencoder, adapter, face, prompt } = sizes
+  if (transformer) {
+    const { ropeAxes, heads } = config.transformer
+    const sum = ropeAxes.reduce((a, b) => a + b, 0)
+    if (sum !== transformer.headDim) {
+      report(
+        'transformer',
+        `ropeAxes [${ropeAxes.join(', ')}] sum to ${sum}, but the head size is ${transformer.headDim}`,
+      )
+    }
+    const inferred = transformer.hidden / transformer.headDim
+    if (heads !== undefined && heads !== inferred) {
+      report('transformer', `heads is ${heads}, but hidden size / head size is ${inferred}`)
+    }
+  }
+  if (transformer && autoencoder && transformer.inChannels !== 4 * autoencoder.latentChannels) {
+    report('autoencoder', `its ${autoencoder.latentChannels} latent channels pack to ${4 * autoencoder.latentChannels}, ` +
+      `but the transformer takes ${transformer.inChannels}`) // prettier-ignore
+  }
+  if (transformer && prompt && transformer.contextDim !== prompt.contextDim) {
+    report(
+      'prompt',
+      `its embeddings are ${prompt.contextDim} wide, but the transformer takes ${transformer.contextDim}`,
+    )
+  }
+  if (adapter?.identity && !config.identity) {
+    report('identity', `the adapter has an identity pathway, but ${CONFIG_NAME} names no identity network`)
+  }
+  if (adapter?.identity && face && adapter.embedding !== face.embedding) {
+    report('identity', `its embeddings have ${face.embedding} values, but the adapter takes ${adapter.embedding}`)
+  }
+  const step = autoencoder ? 2 ** autoencoder.levelChannels.length : 16
+  if (config.defaults.resolution % step !== 0) {
+    report('defaults', `resolution ${config.defaults.resolution} is no multiple of ${step}, a token's side in pixels`)
+  }
+  return problems
+}
+
+/** Canonical prefix of each part's tensors. */
+const PREFIX: Record<Role, string> = {
+  transformer: 'transformer.',
+  autoencoder: 'vae.',
+  adapter: 'adapter.',
+  face: 'face.',
+  prompt: 'prompt.',
+}
+
+/** Opens the files of a model one by one and gathers what they hold. */
+class SpecBuilder {
+  readonly parts: PartReport[] = []
+  readonly problems: Problem[] = []
+  private readonly tensors: Record<string, SpecTensor> = {}
+  private readonly joins: SpecJoin[] = []
+  private readonly loras: SpecLora[] = []
+
+  constructor(private readonly config: ModelConfig) {}
+
+  /** Opens one file, checks it, and lists its tensors; the sizes if they can be read. */
+  part<Sizes>(role: Role, path: string, check: (tensors: Naming['tensors']) => Checked<Sizes>): Sizes | undefined {
+    const naming = this.open(role, path)
+    const { sizes, problems } = check(naming.tensors)
+    this.problems.push(...problems)
+    for (const [name, tensor] of naming.tensors) this.add(PREFIX[role] + name, tensor)
+    return sizes
+  }
+
+  prompt(): { length: number; contextDim: number } | undefined {
+    const { file, withReferences, withoutReferences, empty } = this.config.prompt
+    const { tensors } = this.open('prompt', file)
+    const second =
+      withoutReferences ?? (tensors.has('prompt_without_references') ? 'prompt_without_references' : undefined)
+    const names: PromptNames = { withReferences, withoutReferences: second, empty }
+    const { sizes, problems } = checkPrompt(tensors, names)
+    this.problems.push(...problems)
+    const canonical = { prompt: withReferences, empty, prompt_without_references: second }
+    for (const [name, published] of Object.entries(canonical)) {
+      const tensor = published === undefined ? undefined : tensors.get(published)
+      if (tensor) this.add(PREFIX.prompt + name, tensor)
+    }
+    return sizes
+  }
+
+  lora(index: number, { file, strength, modules, problems }: Lora): void {
+    const fileIndex = this.parts.push({ role: 'lora', file, naming: 'LoRA', ignored: [] }) - 1
+    this.problems.push(...problems)
+    for (const { module, a, b, rank, alpha, alphaSource } of modules) {
+      const name = `lora.${index}.${module}`
+      this.tensors[`${name}.A`] = { file: fileIndex, ...a }
+      this.tensors[`${name}.B`] = { file: fileIndex, ...b }
+      const factor = (strength * alpha) / rank
+      this.loras.push({ module, a: `${name}.A`, b: `${name}.B`, factor, rank, strength, alpha, alphaSource })
+    }
+  }
+
+  finish(sizes: ModelSizes): CheckpointSpec {
+    const { name, folder, synthesized, defaults, identity } = this.config
+    const { resolution, ...others } = defaults
+    this.squareConvolutions(sizes.autoencoder!)
+    return {
+      name,
+      folder,
+      synthesized,
+      variant: adapterVariant(sizes.adapter),
+      files: this.parts.map(({ file }) => ({ path: file.path, size: file.fileSize, mtimeMs: file.mtimeMs })),
+      tensors: this.tensors,
+      joins: this.joins,
+      loras: this.loras,
+      numbers: specNumbers(this.config, sizes),
+      texts: { 'identity.crop': identity?.crop ?? ('template' satisfies FaceCrop), 'defaults.rng': defaults.rng },
+      defaults: { ...others, size: resolution },
+    }
+  }
+
+  private open(role: Role, path: string): Naming {
+    const file = openSafetensors(path)
+    const naming = canonicalNames(role, file, this.parts.length)
+    this.parts.push({ role, file, naming: naming.naming, ignored: naming.ignored })
+    for (const message of naming.problems) this.problems.push({ kind: 'config', part: role, message })
+    return naming
+  }
+
+  private add(name: string, { dtype, shape, parts }: NamedTensor): void {
+    if (parts.length === 1) this.tensors[name] = { ...parts[0]!, dtype, shape }
+    else this.joins.push({ name, dtype, shape, parts })
+  }
+
+  /** diffusers stores the attention's 1x1 convolutions as matrices; the bytes are the same, the shape becomes [o, i, 1, 1]. */
+  private squareConvolutions(sizes: AutoencoderSizes): void {
+    for (const [name, shape] of autoencoderTensors(sizes)) {
+      const tensor = this.tensors[PREFIX.autoencoder + name]
+      if (tensor && sameShape(shape, tensor.shape)) this.tensors[PREFIX.autoencoder + name] = { ...tensor, shape }
+    }
+  }
+}
+
+/** Everything numeric about a model, by part. What shapes tell is repeated here so that nobody has to infer it twice. */
+function specNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
+  const { transformer, autoencoder, adapter, face, prompt } = sizes
+  const groups: Record<string, Record<string, unknown> | undefined> = {
+    transformer: transformer && {
+      ...transformer,
+      heads: transformer.hidden / transformer.headDim,
+      ropeAxes: config.transformer.ropeAxes,
+      ropeTheta: config.transformer.ropeTheta,
+    },
+    vae: autoencoder && { ...autoencoder, groups: GROUP_NORM_GROUPS },
+    adapter: adapter && {
+      ...adapter,
+      residualStrength: config.adapter?.residualStrength,
+      temperature: config.adapter?.temperature,
+    },
+    face,
+    prompt,
+    defaults: { ...config.defaults, rng: undefined },
+  }
+  const numbers: Record<string, readonly number[]> = {}
+  for (const [group, values] of Object.entries(groups)) {
+    for (const [key, value] of Object.entries(values ?? {})) {
+      if (Array.isArray(value)) numbers[`${group}.${key}`] = value as number[]
+      else if (typeof value === 'number' || typeof value === 'boolean') numbers[`${group}.${key}`] = [Number(value)]
+    }
+  }
+  return numbers
+}
