@@ -303,7 +303,7 @@ class SpecBuilder {
 /** Everything numeric about a model, by part. What shapes tell is repeated here so that nobody has to infer it twice. */
 function specNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
   const { transformer, autoencoder, adapter, face, prompt } = sizes
-  const groups: Record<string, Record<string, unknown> | undefined> = {
+  const groups: Record<string, object | undefined> = {
     transformer: transformer && {
       ...transformer,
       heads: transformer.hidden / transformer.headDim,
@@ -322,7 +322,7 @@ function specNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, rea
   }
   const numbers: Record<string, readonly number[]> = {}
   for (const [group, values] of Object.entries(groups)) {
-    for (const [key, value] of Object.entries(values ?? {})) {
+    for (const [key, value] of Object.entries(values ?? {}) as [string, unknown][]) {
       if (Array.isArray(value)) numbers[`${group}.${key}`] = value as number[]
       else if (typeof value === 'number' || typeof value === 'boolean') numbers[`${group}.${key}`] = [Number(value)]
     }

@@ -58,7 +58,7 @@ export function openLora({ file, strength, alpha }: LoraConfig, expected?: Tenso
         a,
         b,
         rank,
-        ...chooseAlpha(alpha, alphaTensor && readScalar(opened, alphaTensor), fallback, rank),
+        ...chooseAlpha(alpha, alphaTensor === undefined ? undefined : readScalar(opened, alphaTensor), fallback, rank),
       }
     }),
   }
