@@ -17,7 +17,7 @@ struct LinearArgs {
   Tensor x;                               // [..., tokens, K] F32 or BF16, rows may be strided
   Tensor weight;                          // [N, K] ([2N, K] for Swiglu) F32, BF16 or F16, rows may be strided
   Tensor out;                             // [..., tokens, N] F32 or BF16, rows may be strided; must not overlap x
-  Tensor bias = {};                         // [N] F32, optional; added before the activation
+  Tensor bias = {};                         // [N] ([2N] for Swiglu) F32, optional; added before the activation
   Activation activation = Activation::None;
   Segmented gate = {};                    // optional: out += gate * value instead of out = value. out is F32 then,
                                           // x and out are [batch, tokens, .]; without vectors (`accumulate`) gate is 1

@@ -1,0 +1,40 @@
+#include "op/linear.h"
+
+#include "binding/call.h"
+
+namespace iconface::binding {
+
+/// x, weight, bias?; activation 'none' | 'silu' | 'swiglu', outDtype. With an `out` input the result is added to it:
+/// plainly (`accumulate`), or times gate0 .. gate3 with the list `rows` of their tokens.
+void linear(Context& ctx, Call& call) {
+  op::LinearArgs a;
+  a.x = call.input("x");
+  a.weight = call.input("weight");
+  a.bias = call.optional("bias");
+  const std::string activation = call.text("activation", "none");
+  if (activation == "silu") a.activation = op::Activation::Silu;
+  else if (activation == "swiglu") a.activation = op::Activation::Swiglu;
+  else if (activation != "none")
+    fail(Code::InvalidArgument, "expected 'none', 'silu' or 'swiglu' for activation but received '%s'", activation.c_str());
+
+  const std::vector<double> rows = call.numbers("rows");
+  if (rows.size() > op::Segmented::kMax)
+    fail(Code::InvalidArgument, "expected at most %d rows but received %zu", op::Segmented::kMax, rows.size());
+  for (double count : rows) {
+    const int i = a.gate.count++;
+    a.gate.rows[i] = static_cast<int64_t>(count);
+    a.gate.vector[i] = call.input(("gate" + std::to_string(i)).c_str());
+  }
+  a.accumulate = call.flag("accumulate");
+  if (a.accumulate || a.gate.defined()) {
+    a.out = call.inout(ctx, "out");
+  } else {
+    Tensor shape = a.x;
+    if (shape.rank > 0 && a.weight.rank == 2)
+      shape.shape[shape.rank - 1] = a.weight.shape[0] / (a.activation == op::Activation::Swiglu ? 2 : 1);
+    a.out = call.output_like("out", call.dtype("outDtype", a.x.dtype), shape);
+  }
+  op::linear(ctx, a);
+}
+
+}  // namespace iconface::binding

@@ -1,0 +1,53 @@
+#include "op/linear.h"
+
+#include "op/backend.h"
+#include "op/check.h"
+
+namespace iconface::op {
+
+namespace {
+
+void check_gate(const LinearArgs& a) {
+  check(a.gate.count <= Segmented::kMax, "linear", "expected at most %d gate segments but received %d", Segmented::kMax,
+        a.gate.count);
+  check(a.out.rank == 3, "linear", "a gated residual needs x and out of rank 3 [batch, tokens, channels], not %s",
+        a.out.describe().c_str());
+  int64_t rows = 0;
+  for (int i = 0; i < a.gate.count; i++) {
+    const std::string name = "gate" + std::to_string(i);
+    check_tensor("linear", name.c_str(), a.gate.vector[i], kF32, {a.out.last()});
+    check(a.gate.rows[i] >= 0, "linear", "expected rows[%d] >= 0 but received %lld", i,
+          static_cast<long long>(a.gate.rows[i]));
+    rows += a.gate.rows[i];
+  }
+  check(rows == a.out.shape[1], "linear", "the gate's segments hold %lld rows, but out has %lld tokens",
+        static_cast<long long>(rows), static_cast<long long>(a.out.shape[1]));
+}
+
+}  // namespace
+
+void linear(Context& ctx, const LinearArgs& a) {
+  check_tensor("linear", "weight", a.weight, kWeight, {-1, -1});
+  check(a.x.defined() && a.x.rank >= 1 && (a.x.dtype == DType::F32 || a.x.dtype == DType::BF16), "linear",
+        "x must be F32 or BF16 [..., %lld], not %s", static_cast<long long>(a.weight.last()),
+        a.x.defined() ? a.x.describe().c_str() : "absent");
+  check(a.x.last() == a.weight.last() && a.x.elements() > 0, "linear", "x %s and weight %s must agree in their last axis",
+        a.x.describe().c_str(), a.weight.describe().c_str());
+
+  const bool swiglu = a.activation == Activation::Swiglu;
+  check(!swiglu || a.weight.shape[0] % 2 == 0, "linear", "SwiGLU needs an even number of weight rows, not %s",
+        a.weight.describe().c_str());
+  const int64_t n = a.weight.shape[0] / (swiglu ? 2 : 1);
+  bool fits = a.out.defined() && a.out.rank == a.x.rank && (a.out.dtype == DType::F32 || a.out.dtype == DType::BF16);
+  for (int i = 0; fits && i < a.x.rank; i++) fits = a.out.shape[i] == (i + 1 < a.x.rank ? a.x.shape[i] : n);
+  check(fits && n > 0, "linear", "out must be F32 or BF16 [(as x), %lld] for x %s and weight %s, not %s",
+        static_cast<long long>(n), a.x.describe().c_str(), a.weight.describe().c_str(),
+        a.out.defined() ? a.out.describe().c_str() : "absent");
+  if (a.bias.defined()) check_tensor("linear", "bias", a.bias, kF32, {a.weight.shape[0]});
+  if (a.gate.defined()) check_gate(a);
+  const bool reads_out = a.gate.defined() || a.accumulate;
+  check(!reads_out || a.out.dtype == DType::F32, "linear", "a residual out must be F32, not %s", a.out.describe().c_str());
+  ctx.backend.linear(ctx, a);
+}
+
+}  // namespace iconface::op
