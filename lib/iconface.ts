@@ -4,7 +4,6 @@
 
 import { availableParallelism } from 'node:os'
 import { openCheckpoint } from './checkpoint/layout'
-import type { CheckpointSpec } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
 import { loadAddon, native, type NativeInfo, type NativeSession, type RestoreJob } from './native'
@@ -24,6 +23,9 @@ import {
 import { abortable, abortError, JobQueue } from './queue'
 import { Restoration } from './restoration'
 
+/** What a restore uses where its options say nothing. */
+export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
+
 /** What is known about a loaded model. */
 export interface ModelInfo {
   /** The checkpoint's name and folder. */
@@ -31,13 +33,14 @@ export interface ModelInfo {
   folder: string
   /** The weights are random: synthesized for tests and benchmarks. They restore nothing. */
   synthesized: boolean
+  /** Which parts of the paper's model it has, by the row of its Table 3: `Full`, `1-Route`, `Struct`, `ID`, `Concat`. */
+  variant: string
   /** Instruction set the model computes with. */
   isa: string
   threads: number
   /** Bytes of weights. */
   bytes: number
-  /** What a restore uses where nothing is said. */
-  defaults: { steps: number; guidance: number; size: number }
+  defaults: RestoreDefaults
 }
 
 /** Memory that a restore needs, in bytes. `total` is the sum of the other entries. */
@@ -121,7 +124,7 @@ export class IConFace implements AsyncDisposable {
       checked.device,
       native(() => addon.info()),
     )
-    const checkpoint = await openCheckpoint(folder)
+    const checkpoint = openCheckpoint(folder)
     const { threads = availableParallelism(), isa, precision, signal } = checked
     const session = native(
       () => new addon.Session({ threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
@@ -135,10 +138,11 @@ export class IConFace implements AsyncDisposable {
         name: checkpoint.name,
         folder,
         synthesized: checkpoint.synthesized,
+        variant: checkpoint.variant,
         isa: facts.isa,
         threads: facts.threads,
         bytes: facts.bytes,
-        defaults: modelDefaults(checkpoint),
+        defaults: checkpoint.defaults,
       })
     } catch (error) {
       await session.dispose()
@@ -181,11 +185,10 @@ export class IConFace implements AsyncDisposable {
         report('read', i + 1, pictures.length, performance.now() - began, -1)
         stop.throwIfAborted()
       }
-      const { seed, rng, variant } = options
-      const { steps, guidance, size } = { ...this.info.defaults, ...said(options) }
+      const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
       const read = performance.now() - began
       const out = new Uint8Array(size * size * 3)
-      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, out }
+      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant: options.variant, out }
       const running = native(() =>
         this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
           report(stage, step, steps, read + elapsedMs, etaMs),
@@ -282,13 +285,10 @@ function checkDevice(device: string, info: NativeInfo): void {
   )
 }
 
-function modelDefaults({ defaults }: CheckpointSpec): ModelInfo['defaults'] {
-  return { steps: defaults.steps, guidance: defaults.guidance, size: defaults.size }
-}
-
 /** The options that were given, without those that were not. */
-function said({ steps, guidance, size }: CheckedRestore): Partial<ModelInfo['defaults']> {
-  return Object.fromEntries(Object.entries({ steps, guidance, size }).filter(([, value]) => value !== undefined))
+function said({ steps, guidance, seed, size, rng }: CheckedRestore): Partial<RestoreDefaults> {
+  const options = Object.entries({ steps, guidance, seed, size, rng })
+  return Object.fromEntries(options.filter(([, value]) => value !== undefined))
 }
 
 /** Calls the caller's `onProgress`; whatever goes wrong in there stops the job. */

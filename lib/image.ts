@@ -116,11 +116,10 @@ function fileIn(name: string, path: string, maxPixels: number): Picture {
 async function decode(name: string, source: string | Buffer, maxPixels: number): Promise<Pixels> {
   const from = typeof source === 'string' ? `${source}: ` : ''
   try {
-    const image = sharp(source, { failOn: 'warning', autoOrient: true, limitInputPixels: maxPixels })
-    const { format, width, height } = await image.metadata()
+    const { format, width, height } = await sharp(source, { limitInputPixels: false }).metadata() // headers only
     if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted`)
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
-    return await toRgb(image)
+    return await toRgb(sharp(source, { failOn: 'warning', autoOrient: true, limitInputPixels: maxPixels }))
   } catch (cause) {
     if (cause instanceof IConFaceError) throw cause
     throw imageError(name, from + (cause instanceof Error ? cause.message : String(cause)), cause)

@@ -2,6 +2,8 @@
  * Options, checked once, where they enter the package; inside, the types guarantee them.
  */
 
+import { RNGS, type Rng } from './checkpoint/config'
+import { closest } from './closest'
 import { describeValue, IConFaceError, invalid } from './errors'
 import type { NativeVariant } from './native'
 
@@ -33,17 +35,17 @@ export interface RestoreOptions {
   steps?: number
   /** Classifier-free guidance, 0 or more; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
   guidance?: number
-  /** Seed of the noise: a safe integer, or a bigint below 2^64. Default 42. */
+  /** Seed of the noise: a safe integer, or a bigint below 2^64. Default: the checkpoint's, 42. */
   seed?: number | bigint
   /** Side of the result in pixels, a multiple of 16 from 16 to 4096. Default: the checkpoint's, 512 in the paper. */
   size?: number
-  /** Whose `torch.randn` the seed means. Default `torch-cuda`. */
-  rng?: 'torch-cuda' | 'torch-cpu'
+  /** Whose `torch.randn` the seed means: `torch-cuda` or `torch-cpu`. Default: the checkpoint's, `torch-cuda`. */
+  rng?: Rng
   variant?: Variant
   /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
   signal?: AbortSignal
   /** Called on the way. What it throws stops the job and is what the promise rejects with. */
-  onProgress?: (progress: Progress) => void
+  onProgress?: (progress: Progress) => void | Promise<void>
 }
 
 export interface LoadOptions {
@@ -77,27 +79,20 @@ export const ALL_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...R
 const MAX_SEED = 2n ** 64n - 1n
 
 /** Restore options that are right; what was not said is left to the checkpoint. */
-export interface CheckedRestore {
-  steps?: number
-  guidance?: number
-  seed: number | bigint
-  size?: number
-  rng: 'torch-cuda' | 'torch-cpu'
+export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
   variant: NativeVariant
-  signal?: AbortSignal
-  onProgress?: (progress: Progress) => unknown
 }
 
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
   known('options', options, RESTORE_OPTIONS)
-  const { steps, guidance, seed = 42, size, rng = 'torch-cuda', signal, onProgress } = options
+  const { steps, guidance, seed, size, rng, signal, onProgress } = options
   if (steps !== undefined) integer('steps', steps, 1, 1000)
   if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
     throw invalid('guidance', 'a finite number of 0 or more', guidance)
   }
-  checkSeed(seed)
+  if (seed !== undefined) checkSeed(seed)
   if (size !== undefined) checkSize(size)
-  oneOf('rng', rng, ['torch-cuda', 'torch-cpu'])
+  if (rng !== undefined) oneOf('rng', rng, RNGS)
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', 'a function', onProgress)
   checkSignal(signal)
@@ -184,25 +179,10 @@ export function known(what: string, options: unknown, names: readonly string[]):
   }
   for (const [name, value] of Object.entries(options)) {
     if (names.includes(name)) continue
-    const [closest] = [...names].sort((a, b) => distance(name, a) - distance(name, b))
     throw new IConFaceError(
       'ERR_ICONFACE_INVALID_ARGUMENT',
       `unknown ${what === 'options' ? 'option' : `${what} option`} '${name}' (${describeValue(value)}); ` +
-        `did you mean '${closest}'? Known: ${names.join(', ')}`,
+        `did you mean '${closest(name, names)}'? Known: ${names.join(', ')}`,
     )
   }
-}
-
-/** Edit distance (Levenshtein), one row at a time. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1]!.toLowerCase() === b[j - 1]!.toLowerCase()
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (same ? 0 : 1)))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

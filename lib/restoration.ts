@@ -3,7 +3,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
+import { access, constants, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
@@ -77,9 +77,7 @@ export class Restoration {
    */
   async toFile(path: string | URL, options: EncodeOptions = {}): Promise<void> {
     const file = filePath(path)
-    const format = extname(file).slice(1).toLowerCase()
-    oneOf('the extension of the file', format, Object.keys(ENCODERS))
-    await writeWhole(file, await this.toBuffer(format as OutputFormat, options))
+    await writeWhole(file, await this.toBuffer(outputFormat(file), options))
   }
 
   /**
@@ -107,10 +105,24 @@ export class Restoration {
   }
 }
 
+/** The format that the extension of `file` names. */
+export function outputFormat(file: string): OutputFormat {
+  const extension = extname(file).slice(1).toLowerCase()
+  oneOf(`the extension of ${file}`, extension, Object.keys(ENCODERS))
+  return extension as OutputFormat
+}
+
 function filePath(path: string | URL): string {
   if (typeof path === 'string' && path !== '') return path
   if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
   throw invalid('path', 'a path or a file: URL', path)
+}
+
+/** Refuses a file that {@link writeWhole} could not write, before the work whose result it shall hold. */
+export async function checkWritable(path: string): Promise<void> {
+  await access(dirname(path), constants.W_OK).catch((cause: unknown) => {
+    throw fileError('write into', dirname(path), cause)
+  })
 }
 
 /** Writes `bytes` to `path`, which never holds less than all of them. */

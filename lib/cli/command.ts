@@ -22,9 +22,12 @@ export interface Command {
 }
 
 /** `parseArgs` of Node, strict, whose complaints are errors of this package (exit code 2). */
-export function parse<T extends NonNullable<ParseArgsConfig['options']>>(args: string[], options: T) {
+export function parse<T extends NonNullable<ParseArgsConfig['options']>>(
+  args: string[],
+  options: T,
+): ReturnType<typeof parseArgs<{ args: string[]; options: T; allowPositionals: true; strict: true }>> {
   try {
-    return parseArgs({ args, options, allowPositionals: true, strict: true })
+    return parseArgs({ args, options, allowPositionals: true, strict: true } as const)
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause)
     throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message, { cause })

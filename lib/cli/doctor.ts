@@ -57,7 +57,7 @@ async function examine(): Promise<Report> {
     memory: { totalBytes: totalmem(), freeBytes: freemem(), limitBytes: memoryLimit() },
     gpu: { driver: await nvidiaDriver(), cuda },
     addon: { ...addon, places: addonPlaces() },
-    model: await examineModel(),
+    model: examineModel(),
   }
 }
 
@@ -71,10 +71,10 @@ function examineAddon(): { addon: Finding<AddonFacts>; cuda: NativeInfo['cuda'] 
   }
 }
 
-async function examineModel(): Promise<Report['model']> {
+function examineModel(): Report['model'] {
   try {
     const folder = findModel()
-    const { name, synthesized } = await openCheckpoint(folder)
+    const { name, synthesized } = openCheckpoint(folder)
     return { error: null, folder, name, synthesized }
   } catch (error) {
     return { error: reason(error) }
@@ -106,7 +106,7 @@ async function nvidiaDriver(): Promise<string | null> {
 
 function text({ package: version, node, cpu, memory, gpu, addon, model }: Report): string {
   const limit = memory.limitBytes === null ? '' : `, ${byteSize(memory.limitBytes)} allowed`
-  const cuda = gpu.cuda === null ? 'no CUDA in this build' : (gpu.cuda.error ?? deviceNames(gpu.cuda.devices))
+  const cuda = gpu.cuda === null ? 'this build has no CUDA' : (gpu.cuda.error ?? deviceNames(gpu.cuda.devices))
   return table([
     ['package', `@iconface/native ${version}`],
     ['node', `${node.version}, Node-API ${node.napi}, ${node.platform}, kernel ${node.kernel}`],
@@ -114,7 +114,10 @@ function text({ package: version, node, cpu, memory, gpu, addon, model }: Report
     ['processor', `${cpu.model}, ${cpu.cores} cores for this process`],
     ['features', cpu.features.join(' ') || 'none of those used'],
     ['memory', `${byteSize(memory.totalBytes)}, ${byteSize(memory.freeBytes)} free${limit}`],
-    ['gpu', `${gpu.driver === null ? 'no NVIDIA driver' : `NVIDIA driver ${gpu.driver}`}; ${cuda}`],
+    [
+      'gpu',
+      `${gpu.driver === null ? 'no NVIDIA driver' : `NVIDIA driver ${gpu.driver}`}${addon.error === null ? `; ${cuda}` : ''}`,
+    ],
     ...addonRows(addon),
     ['model', model.error ?? `${model.folder}: ${model.name}${model.synthesized ? ' (random weights)' : ''}`],
   ])

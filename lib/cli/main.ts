@@ -5,7 +5,8 @@
  * 0 done; 1 an error; 2 wrong usage; 130 stopped by Ctrl-C.
  */
 
-import { invalid, isIConFaceError } from '../errors'
+import { closest } from '../closest'
+import { IConFaceError, isIConFaceError } from '../errors'
 import { type Command, packageVersion } from './command'
 import { table } from './terminal'
 
@@ -18,10 +19,16 @@ async function main(args: string[], stop: AbortSignal): Promise<void> {
   const [name, ...rest] = args
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') return help()
   if (name === '--version' || name === '-v') return void process.stdout.write(`${packageVersion()}\n`)
-  if (!Object.hasOwn(COMMANDS, name)) throw invalid('the command', Object.keys(COMMANDS).join(', '), name)
+  if (!Object.hasOwn(COMMANDS, name)) throw unknownCommand(name)
   const { command } = await COMMANDS[name]!()
   if (rest.includes('--help') || rest.includes('-h')) return void process.stdout.write(command.usage)
   await command.run(rest, stop)
+}
+
+function unknownCommand(name: string): IConFaceError {
+  const names = Object.keys(COMMANDS)
+  const message = `unknown command '${name}'; did you mean '${closest(name, names)}'? Known: ${names.join(', ')}`
+  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message)
 }
 
 async function help(): Promise<void> {

@@ -2,11 +2,11 @@
  * `iconface restore`: one degraded face, its references, one restored picture.
  */
 
+import { extname } from 'node:path'
 import { IConFaceError, invalid } from '../errors'
 import { IConFace } from '../iconface'
-import type { LoadOptions, RestoreOptions } from '../options'
-import type { Restoration } from '../restoration'
-import { writeWhole } from '../restoration'
+import { type LoadOptions, oneOf, type RestoreOptions } from '../options'
+import { checkWritable, outputFormat, type Restoration, writeWhole } from '../restoration'
 import { findModel } from '../restore'
 import { strip } from '../strip'
 import { type Command, numeric, parse } from './command'
@@ -69,6 +69,13 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     device: values.device,
     precision: values.precision as LoadOptions['precision'],
     threads: numeric('threads', values.threads),
+  }
+
+  outputFormat(values.output)
+  await checkWritable(values.output)
+  if (values.strip !== undefined) {
+    oneOf('the extension of --strip', extname(values.strip).toLowerCase(), ['.png'])
+    await checkWritable(values.strip)
   }
 
   await using model = await IConFace.load(values.model ?? findModel(), { ...loadOptions, signal: stop })
