@@ -1,0 +1,28 @@
+// tensor_to_image: pixel = trunc((clamp(x, -1, 1) + 1) * 127.5) in f32; a NaN gives 0                                  spec 2
+//   x [height, width, 3] F32 -> pixels U8. Reads 4 bytes and writes 1 per value; 512 px: 3.9 MB, a fraction of a ms.
+#include <algorithm>
+
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+namespace iconface::cpu::ICONFACE_ISA {
+
+void tensor_to_image(Context& ctx, const op::TensorToImageArgs& a) {
+  if (ctx.planning()) return;
+  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+  constexpr int64_t kUnit = 16 << 10;
+  const int64_t n = a.x.elements();
+  const float* x = a.x.as<float>();
+  uint8_t* pixels = a.pixels.as<uint8_t>();
+  parallel_for(ctx.pool, (n + kUnit - 1) / kUnit, [&](int64_t unit, int) {
+    const int64_t end = std::min(n, (unit + 1) * kUnit);
+    for (int64_t i = unit * kUnit; i < end; i += kLanes) {
+      // max() takes its second operand for a NaN.
+      const F v = min(max(load_some(x + i, end - i), splat(-1)), splat(1));
+      const Bytes bytes = __builtin_convertvector(__builtin_convertvector((v + 1.0f) * 127.5f, I), Bytes);
+      memcpy(pixels + i, &bytes, std::min<int64_t>(kLanes, end - i));
+    }
+  });
+}
+
+}  // namespace iconface::cpu::ICONFACE_ISA
