@@ -1,0 +1,271 @@
+// attention: out = softmax(scale * q k^T) v for every head, not causal                                       spec 3, 5, 7
+// q, out [tokens_q, H, d] and k, v [tokens_k, H, d] in up to four segments, read where they lie (views into qkv).
+//
+// First all keys and values are packed for the tile kernel (cpu/tile.h), a group of heads at a time where a long
+// sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
+// A segment is padded to whole panels; padded keys get the score -infinity.
+// Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of 14
+// rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new maximum)) +
+// tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded to bf16.
+// A row's result depends on the blocks of keys, which depend on the shape alone, and not on how rows are split.
+//
+// Work: 4 x tokens_q x tokens_k x H x d (klein-4B, 2,560 tokens: 80.5 GFLOP a block); 1 exponential per 512 FLOP.
+// Limit: arithmetic; rates in native/NOTES.md.
+#include <algorithm>
+
+#include "cpu/kernels.h"
+#include "cpu/tile.h"
+
+namespace iconface::cpu::ICONFACE_ISA {
+
+namespace {
+
+constexpr int64_t kPackedBytes = 64 << 20;
+constexpr int64_t kKeyBlockBytes = 256 << 10;  // of K and V together
+constexpr int64_t kRowBlockBytes = 256 << 10;  // of q and out together
+constexpr int64_t kMostTiles = 16, kFewestTiles = 4, kMostKeys = 512, kFewestKeys = 128;
+constexpr int64_t kPackPanels = 4;             // key panels of one packing unit
+constexpr float kLog2e = 1.44269504f;
+
+ICONFACE_INLINE int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+ICONFACE_INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) { return std::max(low, std::min(n, high)); }
+
+/// Sizes that follow from the shape alone.
+template <class Product>
+struct Plan {
+  int64_t heads, d;
+  int64_t key_panels = 0;  // of all segments
+  int64_t channel_panels;  // kTileCols channels each
+  int64_t units_d;         // units of a row of q or k
+  int64_t key_block;       // keys of a block, a multiple of kTileCols
+  int64_t most_tiles;      // tiles of rows in a unit of work
+  int64_t group;           // heads packed at a time
+  float c;                 // scale * log2(e)
+
+  explicit Plan(const op::AttentionArgs& a) {
+    const op::AttentionSegment* any = a.segment.data();
+    while (!any->k.defined()) any++;
+    heads = any->k.shape[1];
+    d = any->k.shape[2];
+    for (int i = 0; i < a.segments; i++)
+      if (a.segment[i].k.defined()) key_panels += divide_up(a.segment[i].k.shape[0], kTileCols);
+    channel_panels = divide_up(d, kTileCols);
+    units_d = units_of<Product>(d);
+    const int64_t key_bytes = 4 * (units_d + channel_panels * kTileCols / Product::kPerUnit);
+    key_block = clamp(kKeyBlockBytes / key_bytes, kFewestKeys, kMostKeys) / kTileCols * kTileCols;
+    most_tiles = clamp(kRowBlockBytes / (4 * (units_d + width()) * kTileRows), kFewestTiles, kMostTiles);
+    group = clamp(kPackedBytes / (4 * (k_units() + v_units())), 1, heads);
+    group = divide_up(heads, divide_up(heads, group));
+    c = (a.scale > 0 ? a.scale : 1.0f / __builtin_sqrtf(static_cast<float>(d))) * kLog2e;
+  }
+  int64_t width() const { return channel_panels * kTileCols; }  // of a row of out while it is summed
+  int64_t k_panel() const { return units_d * kTileCols; }       // units
+  int64_t v_step() const { return kTileCols * kTileCols / Product::kPerUnit; }  // units of 32 keys in a channel panel
+  int64_t v_panel() const { return key_panels * v_step(); }
+  int64_t k_units() const { return key_panels * k_panel(); }    // of one head
+  int64_t v_units() const { return channel_panels * v_panel(); }
+};
+
+/// One worker's own memory, for a block of rows; scores and p for one tile of rows and one block of keys.
+struct Scratch {
+  unit* q;             // [rows, units_d]
+  float* out;          // [rows, width]
+  float *maximum, *sum;  // [rows]
+  float* scores;       // [kTileRows, key_block]
+  unit* p;             // [kTileRows, key_block / kPerUnit]
+};
+
+/// The key segment that `panel` falls in; afterwards `panel` counts from its beginning.
+ICONFACE_INLINE const op::AttentionSegment& key_segment(const op::AttentionArgs& a, int64_t& panel) {
+  for (int i = 0;; i++) {
+    const op::AttentionSegment& s = a.segment[i];
+    if (!s.k.defined()) continue;
+    const int64_t panels = divide_up(s.k.shape[0], kTileCols);
+    if (panel < panels) return s;
+    panel -= panels;
+  }
+}
+
+/// Keys that exist in a panel: all kTileCols, but for the last one of a segment.
+ICONFACE_INLINE int64_t keys_in_panel(const op::AttentionArgs& a, int64_t panel) {
+  const op::AttentionSegment& s = key_segment(a, panel);
+  return std::min<int64_t>(kTileCols, s.k.shape[0] - panel * kTileCols);
+}
+
+/// Packs one panel of keys of `head` and the same rows of v; k_to and v_to are that head's memory.
+template <class T, class Product>
+void pack_panel(const op::AttentionArgs& a, const Plan<Product>& plan, int64_t head, int64_t panel, unit* k_to,
+                unit* v_to) {
+  int64_t local = panel;
+  const op::AttentionSegment& s = key_segment(a, local);
+  const int64_t first = local * kTileCols, keys = std::min<int64_t>(kTileCols, s.k.shape[0] - first);
+  const T* k = s.k.as<const T>() + first * s.k.stride[0] + head * s.k.stride[1];
+  const T* v = s.v.as<const T>() + first * s.v.stride[0] + head * s.v.stride[1];
+  for (int half = 0; half < 2; half++)
+    pack_rows<Product>(k + half * kLanes * s.k.stride[0], s.k.stride[0], clamp(keys - half * kLanes, 0, kLanes), plan.d,
+                       k_to + panel * plan.k_panel() + half * kLanes);
+  for (int64_t channel = 0; channel < plan.width(); channel += kLanes) {
+    unit* to = v_to + channel / kTileCols * plan.v_panel() + panel * plan.v_step() + channel % kTileCols;
+    pack_columns<Product>(v + channel, s.v.stride[0], clamp(plan.d - channel, 0, kLanes), keys, to);
+    for (int64_t u = units_of<Product>(keys); u < kTileCols / Product::kPerUnit; u++)
+      store_units(to + u * kTileCols, U{});
+  }
+}
+
+/// p = 2^(c (score - maximum)) of one row, as the product's type; returns their sum.
+template <class Product>
+ICONFACE_INLINE float exponentials(const float* scores, int64_t keys, float c, float maximum, unit* p) {
+  auto* to = reinterpret_cast<typename Product::Element*>(p);
+  const F minus = splat(-maximum * c), factor = splat(c);
+  F total[2] = {};
+  for (int64_t i = 0; i < keys; i += 2 * kLanes)
+    for (int j = 0; j < 2; j++) {
+      const F e = exp2_nonpositive(load(scores + i + j * kLanes) * factor + minus);
+      total[j] += e;
+      store(to + i + j * kLanes, e);
+    }
+  return sum(total[0] + total[1]);
+}
+
+/// One step of the streamed softmax for row `row` of the block: scores of `keys` keys become p, and the row's maximum,
+/// sum and output so far are brought to the new maximum.
+template <class Product>
+ICONFACE_INLINE void update_row(const Plan<Product>& plan, const Scratch& s, int64_t row, const float* scores,
+                                int64_t keys, unit* p) {
+  F top[2] = {load(scores), load(scores + kLanes)};
+  for (int64_t i = 2 * kLanes; i < keys; i += 2 * kLanes)
+    for (int j = 0; j < 2; j++) top[j] = max(top[j], load(scores + i + j * kLanes));
+  const float before = s.maximum[row], now = std::max(before, largest(max(top[0], top[1])));
+  const float added = exponentials<Product>(scores, keys, plan.c, now, p);
+  if (now == before) {
+    s.sum[row] += added;
+    return;
+  }
+  const float shrink = exp2_nonpositive(splat((before - now) * plan.c))[0];
+  s.maximum[row] = now;
+  s.sum[row] = s.sum[row] * shrink + added;
+  float* out = s.out + row * plan.width();
+  for (int64_t i = 0; i < plan.width(); i += kLanes) store(out + i, load(out + i) * shrink);
+}
+
+/// Adds keys [first, first + panels) of one head, packed at k and v, to a tile of rows.
+template <class Product>
+void attend(const op::AttentionArgs& a, const Plan<Product>& plan, const Scratch& s, int64_t row, int64_t rows,
+            const unit* k, const unit* v, int64_t first, int64_t panels) {
+  const TileA q = {s.q + row * plan.units_d, plan.units_d, plan.units_d};
+  for (int64_t i = 0; i < panels; i++) {
+    float* scores = s.scores + i * kTileCols;
+    tile<Product>(rows, q, k + (first + i) * plan.k_panel(), scores, plan.key_block, false);
+    const int64_t keys = keys_in_panel(a, first + i);
+    for (int64_t r = 0; keys < kTileCols && r < rows; r++)
+      for (int64_t j = keys; j < kTileCols; j++) scores[r * plan.key_block + j] = -__builtin_inff();
+  }
+  const int64_t p_stride = plan.key_block / Product::kPerUnit;
+  for (int64_t r = 0; r < rows; r++)
+    update_row(plan, s, row + r, s.scores + r * plan.key_block, panels * kTileCols, s.p + r * p_stride);
+  const TileA p = {s.p, p_stride, panels * kTileCols / Product::kPerUnit};
+  for (int64_t i = 0; i < plan.channel_panels; i++)
+    tile<Product>(rows, p, v + i * plan.v_panel() + first * plan.v_step(),
+                  s.out + row * plan.width() + i * kTileCols, plan.width(), true);
+}
+
+/// All of rows [begin, begin + rows) of a query segment, for one head.
+template <class T, class Product>
+void attend_rows(const op::AttentionArgs& a, const Plan<Product>& plan, const Scratch& s,
+                 const op::AttentionSegment& segment, int64_t head, int64_t begin, int64_t rows, const unit* k,
+                 const unit* v) {
+  for (int64_t r = 0; r < rows; r++) {
+    copy_units<Product>(segment.q.as<const T>() + (begin + r) * segment.q.stride[0] + head * segment.q.stride[1],
+                        plan.d, s.q + r * plan.units_d);
+    s.maximum[r] = -__builtin_inff();
+    s.sum[r] = 0;
+  }
+  std::fill(s.out, s.out + rows * plan.width(), 0.0f);
+  const int64_t step = plan.key_block / kTileCols;
+  for (int64_t first = 0; first < plan.key_panels; first += step)
+    for (int64_t row = 0; row < rows; row += kTileRows)
+      attend(a, plan, s, row, std::min<int64_t>(kTileRows, rows - row), k, v, first,
+             std::min(step, plan.key_panels - first));
+
+  const auto finish = [&](auto* out) {
+    out += begin * segment.out.stride[0] + head * segment.out.stride[1];
+    for (int64_t r = 0; r < rows; r++, out += segment.out.stride[0]) {
+      const float inverse = 1.0f / s.sum[r];
+      for (int64_t i = 0; i < plan.d; i += kLanes)
+        store_some(out + i, load(s.out + r * plan.width() + i) * inverse, plan.d - i);
+    }
+  };
+  if (segment.out.dtype == DType::BF16) {
+    finish(segment.out.as<bf16>());
+  } else {
+    finish(segment.out.as<float>());
+  }
+}
+
+/// Blocks of rows: as large as the cache allows, but several for every worker.
+struct RowBlocks {
+  int64_t rows;           // of a full block
+  int64_t per_head = 0;   // blocks of all segments
+  RowBlocks(const op::AttentionArgs& a, int64_t heads, int64_t most_tiles, int64_t workers) {
+    int64_t tiles = 0;
+    for (int i = 0; i < a.segments; i++)
+      if (a.segment[i].q.defined()) tiles += divide_up(a.segment[i].q.shape[0], kTileRows);
+    rows = kTileRows * clamp(tiles * heads / (4 * workers), 1, most_tiles);
+    for (int i = 0; i < a.segments; i++)
+      if (a.segment[i].q.defined()) per_head += divide_up(a.segment[i].q.shape[0], rows);
+  }
+};
+
+template <class T, class Product>
+void run(Context& ctx, const op::AttentionArgs& a) {
+  const Plan<Product> plan(a);
+  const int64_t workers = ctx.pool.workers();
+  const RowBlocks blocks(a, plan.group, plan.most_tiles, workers);
+  Workspace::Frame frame(ctx.workspace);
+  const auto units = [&](int64_t n) { return static_cast<unit*>(ctx.workspace.bytes(n * 4)); };
+  const auto floats = [&](int64_t n) { return static_cast<float*>(ctx.workspace.bytes(n * 4)); };
+  unit* k = units(plan.group * plan.k_units());
+  unit* v = units(plan.group * plan.v_units());
+  const int64_t p_units = kTileRows * plan.key_block / Product::kPerUnit;
+  const Scratch all = {units(workers * blocks.rows * plan.units_d), floats(workers * blocks.rows * plan.width()),
+                       floats(workers * blocks.rows), floats(workers * blocks.rows),
+                       floats(workers * kTileRows * plan.key_block), units(workers * p_units)};
+  if (ctx.planning()) return;
+
+  const int64_t pack_units = divide_up(plan.key_panels, kPackPanels);
+  for (int64_t head0 = 0; head0 < plan.heads; head0 += plan.group) {
+    const int64_t heads = std::min(plan.group, plan.heads - head0);
+    parallel_for(ctx.pool, heads * pack_units, [&](int64_t unit_index, int) {
+      const int64_t h = unit_index / pack_units, first = unit_index % pack_units * kPackPanels;
+      for (int64_t panel = first; panel < std::min(first + kPackPanels, plan.key_panels); panel++)
+        pack_panel<T>(a, plan, head0 + h, panel, k + h * plan.k_units(), v + h * plan.v_units());
+    });
+    parallel_for(ctx.pool, heads * blocks.per_head, [&](int64_t unit_index, int worker) {
+      const int64_t h = unit_index / blocks.per_head;
+      int64_t block = unit_index % blocks.per_head;
+      const op::AttentionSegment* segment = a.segment.data();
+      for (;; segment++) {
+        if (!segment->q.defined()) continue;
+        const int64_t here = divide_up(segment->q.shape[0], blocks.rows);
+        if (block < here) break;
+        block -= here;
+      }
+      const int64_t begin = block * blocks.rows, rows = std::min(blocks.rows, segment->q.shape[0] - begin);
+      const Scratch mine = {all.q + worker * blocks.rows * plan.units_d, all.out + worker * blocks.rows * plan.width(),
+                            all.maximum + worker * blocks.rows, all.sum + worker * blocks.rows,
+                            all.scores + worker * kTileRows * plan.key_block, all.p + worker * p_units};
+      attend_rows<T>(a, plan, mine, *segment, head0 + h, begin, rows, k + h * plan.k_units(), v + h * plan.v_units());
+    });
+  }
+}
+
+}  // namespace
+
+void attention(Context& ctx, const op::AttentionArgs& a) {
+  const op::AttentionSegment* any = a.segment.data();
+  while (!any->k.defined()) any++;
+  if (any->k.dtype == DType::BF16) return run<bf16, Bf16Product>(ctx, a);
+  run<float, Fma>(ctx, a);
+}
+
+}  // namespace iconface::cpu::ICONFACE_ISA
