@@ -1,0 +1,83 @@
+/**
+ * `iconface inspect`: what a model folder or a weight file holds, and what is wrong with it.
+ */
+
+import { type Description, describePath, type PartDescription } from '../checkpoint/describe'
+import { formatProblems } from '../checkpoint/contract'
+import { invalid } from '../errors'
+import { type Command, parse } from './command'
+import { byteSize, table } from './terminal'
+
+export const command: Command = {
+  summary: 'say what a model folder or weight file holds, and what is wrong with it',
+  usage: `Usage: iconface inspect <path> [--all] [--json]
+
+<path> is a folder with iconface.json, a LoRA folder, or a safetensors file: a FLUX.2 transformer or autoencoder
+(Black Forest Labs' or diffusers' names), AdaFace, an IConFace adapter, a LoRA, prompt embeddings.
+Only headers are read, never weights.
+
+  --all    list every problem, not only the first 20
+  --json   for programs
+
+The exit code is 1 when there are problems.
+`,
+  async run(args) {
+    const options = { json: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } } as const
+    const { values, positionals } = parse(args, options)
+    if (positionals.length !== 1) throw invalid('the arguments', 'one path', positionals)
+    const description = describePath(positionals[0]!)
+    const limit = values.all ? Infinity : undefined
+    process.stdout.write(values.json ? `${JSON.stringify(description, null, 2)}\n` : describeText(description, limit))
+    if (description.problems.length > 0) process.exitCode = 1
+  },
+}
+
+/** The report for people. */
+export function describeText({ path, kind, name, variant, parts, problems }: Description, limit?: number): string {
+  const heading = kind === 'model' ? `${path}: ${name}` : path
+  const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
+  const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind === 'model'))}`)
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
+  const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
+  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${sections.join('')}\n${verdict}`
+}
+
+/** The rows of the paper's Table 3, in words. */
+const VARIANTS: Readonly<Record<string, string>> = {
+  Concat: 'Concat (the backbone alone: no identity, no structure pathway)',
+  Struct: 'Struct (structure pathway without identity)',
+  ID: 'ID (identity pathway without structure)',
+  '1-Route': '1-Route (identity and structure, memory without its detail route)',
+  Full: 'Full (identity, residual, memory with both routes)',
+  Other: 'none of the paper (its combination of parts is not in Table 3)',
+}
+
+const TITLES: Readonly<Record<PartDescription['role'], string>> = {
+  transformer: 'FLUX.2 transformer',
+  autoencoder: 'FLUX.2 autoencoder',
+  adapter: 'IConFace adapter',
+  face: 'AdaFace identity network',
+  prompt: 'prompt embeddings',
+  lora: 'LoRA',
+  'test data': 'test data',
+  unknown: 'unknown tensors',
+}
+
+function title({ role, prefix }: PartDescription): string {
+  return prefix === '' ? TITLES[role] : `${TITLES[role]} (names begin with "${prefix}")`
+}
+
+function partRows(part: PartDescription, withFile: boolean): (readonly [string, string])[] {
+  const types = Object.entries(part.dtypes).map(([dtype, count]) => `${count} ${dtype}`)
+  const rows: (readonly [string, string])[] = []
+  if (withFile) rows.push(['  file', part.file])
+  rows.push(['  tensors', `${part.tensors} (${types.join(', ')}), ${part.parameters} values, ${byteSize(part.bytes)}`])
+  if (part.naming !== TITLES[part.role] && part.role !== 'unknown') rows.push(['  names', part.naming])
+  if (part.ignored.length > 0) rows.push(['  not needed', `${part.ignored.length} tensors, such as ${part.ignored[0]}`])
+  for (const [key, value] of Object.entries(part.sizes)) rows.push([`  ${key}`, sizeText(value)])
+  return rows
+}
+
+function sizeText(value: unknown): string {
+  return Array.isArray(value) ? value.join(', ') : typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value)
+}
