@@ -66,7 +66,17 @@ ICONFACE_INLINE bf16 narrow(float f) {
   if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<bf16>((u >> 16) | 0x40);
   return static_cast<bf16>((u + 0x7fffu + ((u >> 16) & 1)) >> 16);
 }
-ICONFACE_INLINE F widen(H h) { return floats(reinterpret_cast<I>(__builtin_convertvector(h, U) << 16)); }
+/// Zero-extends every lane; GCC makes several instructions of the plain conversion.
+ICONFACE_INLINE U extend(H h) {
+#if defined(__AVX512F__)
+  return (U)_mm512_maskz_cvtepu16_epi32(-1, (__m256i)h);  // (the maskless form warns in GCC 12)
+#elif defined(__AVX2__)
+  return (U)_mm256_cvtepu16_epi32((__m128i)h);
+#else
+  return __builtin_convertvector(h, U);
+#endif
+}
+ICONFACE_INLINE F widen(H h) { return floats(reinterpret_cast<I>(extend(h) << 16)); }
 ICONFACE_INLINE H narrow(F v) {
 #if defined(__AVX512BF16__)
   return (H)_mm512_cvtneps_pbh((__m512)v);
@@ -125,6 +135,49 @@ ICONFACE_INLINE F load(const f16* p) {
   return v;
 #endif
 }
+
+// ---- bytes ----------------------------------------------------------------------------------------------------------
+
+/// kLanes bytes as integers.
+ICONFACE_INLINE I load_bytes(const uint8_t* p) {
+#if defined(__AVX512F__)
+  return (I)_mm512_maskz_cvtepu8_epi32(-1, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__AVX2__)
+  return (I)_mm256_cvtepu8_epi32(_mm_loadu_si64(p));
+#elif defined(__x86_64__)
+  const __m128i zero = _mm_setzero_si128();
+  return (I)_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_loadu_si32(p), zero), zero);
+#elif defined(__aarch64__)
+  uint32_t four;
+  memcpy(&four, p, 4);
+  return (I)vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+#else
+  I v;
+  for (int i = 0; i < kLanes; i++) v[i] = p[i];
+  return v;
+#endif
+}
+/// Every lane as a byte, clamped to 0..255.
+ICONFACE_INLINE void store_bytes(uint8_t* p, I v) {
+#if defined(__AVX512F__)
+  const __m512i positive = _mm512_maskz_max_epi32(-1, (__m512i)v, _mm512_setzero_si512());
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtusepi32_epi8(-1, positive));
+#elif defined(__AVX2__)
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storeu_si64(p, _mm_packus_epi16(words, words));
+#elif defined(__x86_64__)
+  const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
+  _mm_storeu_si32(p, _mm_packus_epi16(words, words));
+#elif defined(__aarch64__)
+  const int16x4_t words = vqmovn_s32((int32x4_t)v);
+  const uint64_t eight = vget_lane_u64(vreinterpret_u64_u8(vqmovun_s16(vcombine_s16(words, words))), 0);
+  memcpy(p, &eight, 4);
+#else
+  for (int i = 0; i < kLanes; i++) p[i] = static_cast<uint8_t>(v[i] < 0 ? 0 : v[i] > 255 ? 255 : v[i]);
+#endif
+}
+
+// ---- tails ----------------------------------------------------------------------------------------------------------
 
 /// The first n (0..kLanes) elements; the rest are zero and their memory is not touched.
 template <class T>
