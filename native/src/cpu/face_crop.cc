@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "cpu/kernels.h"
+#include "cpu/simd.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
@@ -40,7 +41,10 @@ Footprint footprint(double u, double radius, int64_t size) {
 
 /// sums[0..n) += weight * bytes[0..n)
 void add_weighted(float* sums, const uint8_t* bytes, float weight, int64_t n) {
-  for (int64_t i = 0; i < n; i++) sums[i] += weight * static_cast<float>(bytes[i]);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    store(sums + i, load(sums + i) + weight * __builtin_convertvector(load_bytes(bytes + i), F));
+  for (; i < n; i++) sums[i] += weight * static_cast<float>(bytes[i]);
 }
 
 }  // namespace

@@ -20,8 +20,6 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 namespace {
 
-typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
-
 constexpr int kFractionBits = 22;
 constexpr int kRows = 4;        // picture rows of one horizontal unit
 constexpr int kBlock = 64;      // bytes of one step along a row of the intermediate picture
@@ -79,17 +77,8 @@ void weights(const Axis& axis, int64_t i, Put put) {
 
 // ---- vectors of pixels ----------------------------------------------------------------------------------------------
 
-ICONFACE_INLINE I load_bytes(const uint8_t* p) {
-  Bytes b;
-  memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(b, I);
-}
-/// A sum of weighted pixels as bytes.
-ICONFACE_INLINE Bytes round_to_bytes(I sum) {
-  const I v = (sum + (1 << (kFractionBits - 1))) >> kFractionBits;
-  const I low = v < 0 ? I{} : v;
-  return __builtin_convertvector(low > 255 ? I{} + 255 : low, Bytes);
-}
+/// Takes the fraction off a sum of weighted pixels.
+ICONFACE_INLINE I rounded(I sum) { return (sum + (1 << (kFractionBits - 1))) >> kFractionBits; }
 
 template <int By, int... Lane>
 ICONFACE_INLINE I rotate(I v, std::integer_sequence<int, Lane...>) {
@@ -145,8 +134,9 @@ void resize_across(const Resize& r, const uint8_t* const (&rows)[kRows], uint8_t
       for (int k = 0; k < kRows; k++) sum[k] += load_bytes(rows[k] + begin + v * kEach * Channels) * w;
     }
     for (int k = 0; k < kRows; k++) {
-      const Bytes pixel = round_to_bytes(add_pixels<Channels>(sum[k]));
-      memcpy(to[k] + i * 4, &pixel, 4);
+      uint8_t pixel[kLanes];
+      store_bytes(pixel, rounded(add_pixels<Channels>(sum[k])));
+      memcpy(to[k] + i * 4, pixel, 4);
     }
   }
 }
@@ -160,10 +150,7 @@ void resize_down(const Resize& r, int64_t i, uint8_t* to) {
     I sum[kVectors] = {};
     for (int64_t k = 0; k < r.lines[i].count; k++)
       for (int v = 0; v < kVectors; v++) sum[v] += load_bytes(from + k * r.row_bytes + x + v * kLanes) * weight[k];
-    for (int v = 0; v < kVectors; v++) {
-      const Bytes bytes = round_to_bytes(sum[v]);
-      memcpy(to + x + v * kLanes, &bytes, sizeof bytes);
-    }
+    for (int v = 0; v < kVectors; v++) store_bytes(to + x + v * kLanes, rounded(sum[v]));
   }
 }
 

@@ -9,7 +9,6 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 void tensor_to_image(Context& ctx, const op::TensorToImageArgs& a) {
   if (ctx.planning()) return;
-  typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
   constexpr int64_t kUnit = 16 << 10;
   const int64_t n = a.x.elements();
   const float* x = a.x.as<float>();
@@ -19,8 +18,9 @@ void tensor_to_image(Context& ctx, const op::TensorToImageArgs& a) {
     for (int64_t i = unit * kUnit; i < end; i += kLanes) {
       // max() takes its second operand for a NaN.
       const F v = min(max(load_some(x + i, end - i), splat(-1)), splat(1));
-      const Bytes bytes = __builtin_convertvector(__builtin_convertvector((v + 1.0f) * 127.5f, I), Bytes);
-      memcpy(pixels + i, &bytes, std::min<int64_t>(kLanes, end - i));
+      uint8_t bytes[kLanes];
+      store_bytes(bytes, __builtin_convertvector((v + 1.0f) * 127.5f, I));
+      memcpy(pixels + i, bytes, std::min<int64_t>(kLanes, end - i));
     }
   });
 }
