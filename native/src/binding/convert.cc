@@ -1,7 +1,8 @@
-// convert, identity_anchor: by themselves from JavaScript.
+// convert, all_finite, identity_anchor: by themselves from JavaScript.
 #include "op/convert.h"
 
 #include "binding/call.h"
+#include "op/all_finite.h"
 #include "op/identity_anchor.h"
 
 namespace iconface::binding {
@@ -9,6 +10,12 @@ namespace iconface::binding {
 void convert(Context& ctx, Call& call) {
   const Tensor x = call.input("x");
   op::convert(ctx, {.x = x, .out = call.output_like("out", call.dtype("outDtype", DType::F32), x)});
+}
+
+void all_finite(Context& ctx, Call& call) {
+  const bool finite = op::all_finite(ctx, call.input("x"));
+  const Tensor out = call.output("out", DType::U8, {1});
+  if (!ctx.planning()) *out.as<uint8_t>() = finite;
 }
 
 void identity_anchor(Context& ctx, Call& call) {

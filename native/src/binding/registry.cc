@@ -29,7 +29,16 @@ namespace iconface::binding {
   X(random_normal)        \
   X(transpose)            \
   X(convert)              \
-  X(identity_anchor)
+  X(all_finite)           \
+  X(identity_anchor)      \
+  X(transformer)          \
+  X(double_block)         \
+  X(single_block)         \
+  X(sample)               \
+  X(schedule)             \
+  X(encode)               \
+  X(decode)               \
+  X(face_embedding)
 
 #define X(kind) void kind(Context&, Call&);
 ICONFACE_KINDS(X)

@@ -43,8 +43,8 @@ StructurePathway::StructurePathway(Context& ctx, Weights& w, const CheckpointSpe
   }
 }
 
-int64_t StructurePathway::memory_tokens() const {
-  return base_.queries.shape[0] + (detail_.queries.defined() ? detail_.queries.shape[0] : 0);
+int64_t StructurePathway::memory_tokens(bool detail) const {
+  return base_.queries.shape[0] + (detail && detail_.queries.defined() ? detail_.queries.shape[0] : 0);
 }
 
 void StructurePathway::residual(Context& ctx, const Tensor& x_deg, TokenGrid degraded, TokenGrid scene, const Tensor& out) const {
@@ -76,15 +76,16 @@ void StructurePathway::pool(Context& ctx, const Route& route, const Tensor& x, c
   op::attention(ctx, attention);
 }
 
-void StructurePathway::memory(Context& ctx, const Tensor& x_deg, TokenGrid degraded, const Tensor& out) const {
-  const int64_t base = base_.queries.shape[0], all = memory_tokens();
+void StructurePathway::memory(Context& ctx, const Tensor& x_deg, TokenGrid degraded, bool detail,
+                              const Tensor& out) const {
+  const int64_t base = base_.queries.shape[0], all = memory_tokens(detail);
   Workspace::Frame frame(ctx.workspace);
   const Tensor pooled = ctx.workspace.tensor(DType::F32, {all, hidden_});
   pool(ctx, base_, x_deg, pooled.slice(0, 0, base));
-  if (detail_.queries.defined()) {
-    const Tensor detail = ctx.workspace.tensor(DType::F32, {degraded.tokens(), hidden_});
-    op::token_detail(ctx, {.x = x_deg, .out = detail, .rows = degraded.rows, .columns = degraded.columns});
-    pool(ctx, detail_, detail, pooled.slice(0, base, all));
+  if (all > base) {
+    const Tensor fine = ctx.workspace.tensor(DType::F32, {degraded.tokens(), hidden_});
+    op::token_detail(ctx, {.x = x_deg, .out = fine, .rows = degraded.rows, .columns = degraded.columns});
+    pool(ctx, detail_, fine, pooled.slice(0, base, all));
   }
   op::layer_norm_modulate(ctx, {.x = pooled.reshape({1, all, hidden_}), .out = out.reshape({1, all, hidden_})});
   ctx.note("memory", out);

@@ -28,12 +28,12 @@ class StructurePathway {
 
   bool has_residual() const { return residual_down_.defined(); }
   bool has_memory() const { return base_.queries.defined(); }
-  int64_t memory_tokens() const;
+  int64_t memory_tokens(bool detail) const;
 
   /// Eq. 6: out [scene, D] = strength * up(down(resize(x_deg))).
   void residual(Context&, const Tensor& x_deg, TokenGrid degraded, TokenGrid scene, const Tensor& out) const;
-  /// Eq. 7: M [memory_tokens, D] F32 = LN([M_base; M_detail]).
-  void memory(Context&, const Tensor& x_deg, TokenGrid degraded, const Tensor& out) const;
+  /// Eq. 7: M [memory_tokens, D] F32 = LN([M_base; M_detail]); without `detail` the base route alone (1-Route).
+  void memory(Context&, const Tensor& x_deg, TokenGrid degraded, bool detail, const Tensor& out) const;
   /// Allocates in the workspace and computes the key/value side of every block.
   StructureMemory blocks(Context&, const Tensor& memory) const;
   /// h += gate * Attn(q(LN(h)), k(M), v(M)) for block i on image tokens h [batch, tokens, D].

@@ -37,6 +37,7 @@ struct Backend {
   void (*flow_step)(Context&, const op::FlowStepArgs&);
   void (*transpose)(Context&, const op::TransposeArgs&);
   void (*convert)(Context&, const op::ConvertArgs&);
+  bool (*all_finite)(Context&, const Tensor&);
   // Small tables made once per restore, in double, with the C library: the same bits on every instruction set.
   void (*rope_table)(Context&, const op::RopeTableArgs&);
   void (*timestep_embedding)(Context&, const op::TimestepEmbeddingArgs&);

@@ -1,6 +1,7 @@
 #include "runtime/weights.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "op/convert.h"
 #include "op/flow.h"
@@ -17,17 +18,34 @@ double CheckpointSpec::number(const std::string& name, double otherwise) const {
 Weights::Weights(const CheckpointSpec& spec) {
   files_.reserve(spec.files.size());
   for (const CheckpointSpec::File& f : spec.files) files_.emplace_back(f.path, f.size);
-  for (const auto& [name, e] : spec.tensors) {
-    if (e.file >= files_.size()) fail(Code::InvalidCheckpoint, "tensor %s names file %zu of %zu", name.c_str(), e.file, files_.size());
-    if (e.shape.size() > Tensor::kMaxRank) fail(Code::InvalidCheckpoint, "tensor %s has %zu axes", name.c_str(), e.shape.size());
-    int64_t bytes = dtype_bytes(e.dtype);
-    for (int64_t n : e.shape)
-      if (n < 0 || __builtin_mul_overflow(bytes, n, &bytes)) fail(Code::InvalidCheckpoint, "tensor %s has an impossible shape", name.c_str());
-    if (bytes != e.bytes)
-      fail(Code::InvalidCheckpoint, "tensor %s needs %lld bytes, its range has %lld", name.c_str(),
-           static_cast<long long>(bytes), static_cast<long long>(e.bytes));
-    tensors_[name] = Tensor::of(files_[e.file].at(e.offset, e.bytes), e.dtype, e.shape.data(), static_cast<int>(e.shape.size()));
+  for (const auto& [name, entry] : spec.tensors) tensors_[name] = place(name, entry);
+}
+
+Tensor Weights::place(const std::string& name, const CheckpointSpec::Entry& e) {
+  if (e.shape.size() > Tensor::kMaxRank) fail(Code::InvalidCheckpoint, "tensor %s has %zu axes", name.c_str(), e.shape.size());
+  int64_t needed = dtype_bytes(e.dtype), held = 0;
+  for (int64_t n : e.shape)
+    if (n < 0 || __builtin_mul_overflow(needed, n, &needed)) fail(Code::InvalidCheckpoint, "tensor %s has an impossible shape", name.c_str());
+  for (const CheckpointSpec::Range& r : e.parts) {
+    if (r.file >= files_.size()) fail(Code::InvalidCheckpoint, "tensor %s names file %zu of %zu", name.c_str(), r.file, files_.size());
+    files_[r.file].at(r.offset, r.bytes);
+    held += r.bytes;
   }
+  if (held != needed || e.parts.empty())
+    fail(Code::InvalidCheckpoint, "tensor %s needs %lld bytes, its ranges hold %lld", name.c_str(),
+         static_cast<long long>(needed), static_cast<long long>(held));
+  Tensor t = Tensor::of(nullptr, e.dtype, e.shape.data(), static_cast<int>(e.shape.size()));
+  if (e.parts.size() == 1) {
+    t.data = files_[e.parts[0].file].at(e.parts[0].offset, e.parts[0].bytes);
+    return t;
+  }
+  t = allocate_like(e.dtype, t);
+  char* to = t.as<char>();
+  for (const CheckpointSpec::Range& r : e.parts) {
+    memcpy(to, files_[r.file].at(r.offset, r.bytes), static_cast<size_t>(r.bytes));
+    to += r.bytes;
+  }
+  return t;
 }
 
 Tensor Weights::get(const std::string& name) const {

@@ -16,11 +16,14 @@ struct CheckpointSpec {
     std::string path;
     int64_t size = 0;
   };
-  struct Entry {
+  struct Range {
     size_t file = 0;
     int64_t offset = 0, bytes = 0;
+  };
+  struct Entry {
     DType dtype = DType::F32;
     std::vector<int64_t> shape;
+    std::vector<Range> parts;  // one: mapped where it lies; several: joined in memory, one after the other
   };
   struct Lora {
     std::string module;  // "double_blocks.0.img_attn.qkv"
@@ -63,6 +66,8 @@ class Weights {
   void check_unchanged() const;
 
  private:
+  Tensor place(const std::string& name, const CheckpointSpec::Entry&);
+
   std::vector<MappedFile> files_;
   std::map<std::string, Tensor> tensors_;
   std::deque<Pages> memory_;

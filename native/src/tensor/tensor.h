@@ -55,6 +55,11 @@ struct Tensor {
     return static_cast<T*>(data) + offset;
   }
 
+  /// The same in bytes, for copies that do not care about the type.
+  ICONFACE_INLINE char* row_address(int64_t index) const {
+    return static_cast<char*>(data) + (row<char>(index) - static_cast<char*>(data)) * dtype_bytes(dtype);
+  }
+
   bool contiguous() const;
   /// Elements [begin, end) of `axis`.
   Tensor slice(int axis, int64_t begin, int64_t end) const;

@@ -1,0 +1,59 @@
+// The addon's two doors: what this machine can do, and sessions.
+#include <napi.h>
+
+#include "addon/convert.h"
+#include "addon/session.h"
+#include "binding/call.h"
+#include "cpu/select.h"
+#include "runtime/machine.h"
+
+namespace iconface::addon {
+
+namespace {
+
+Napi::Array texts(Napi::Env env, const std::vector<std::string>& list) {
+  Napi::Array array = Napi::Array::New(env, list.size());
+  for (uint32_t i = 0; i < list.size(); i++) array.Set(i, list[i]);
+  return array;
+}
+
+Napi::Value info(const Napi::CallbackInfo& call) {
+  Napi::Env env = call.Env();
+  return guarded(env, [&] {
+    const std::vector<std::string> isas = cpu::available_isas();
+    const MemoryInfo m = memory_info();
+    Napi::Object memory = Napi::Object::New(env), o = Napi::Object::New(env);
+    memory.Set("totalBytes", static_cast<double>(m.total));
+    memory.Set("availableBytes", static_cast<double>(m.available));
+    memory.Set("limitBytes", static_cast<double>(m.limit));
+    memory.Set("heldBytes", static_cast<double>(Pages::total()));
+    o.Set("version", ICONFACE_VERSION);
+    o.Set("isas", texts(env, isas));
+    o.Set("isa", isas.front());
+    o.Set("features", texts(env, processor_features()));
+    o.Set("threads", usable_processors());
+    o.Set("cuda", env.Null());
+    o.Set("memory", memory);
+    o.Set("kinds", texts(env, binding::kinds()));
+    return Napi::Value(o);
+  });
+}
+
+Napi::Value fail_allocation(const Napi::CallbackInfo& call) {
+  Pages::fail_allocation(call[0].ToNumber().Int64Value());
+  return call.Env().Undefined();
+}
+
+Napi::Object define(Napi::Env env, Napi::Object exports) {
+  exports.Set("info", Napi::Function::New(env, info));
+  exports.Set("failAllocation", Napi::Function::New(env, fail_allocation));
+  exports.Set("Session", Session::define(env));
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace iconface::addon
+
+static Napi::Object define_addon(Napi::Env env, Napi::Object exports) { return iconface::addon::define(env, exports); }
+NODE_API_MODULE(iconface, define_addon)

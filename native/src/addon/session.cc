@@ -1,0 +1,450 @@
+#include "addon/session.h"
+
+#include <chrono>
+#include <cstring>
+
+#include "addon/convert.h"
+#include "addon/spec.h"
+#include "binding/call.h"
+#include "cpu/select.h"
+#include "runtime/machine.h"
+
+namespace iconface::addon {
+
+namespace {
+
+std::string text_option(const Napi::Object& o, const char* name, const std::string& otherwise) {
+  const Napi::Value v = o.Get(name);
+  if (v.IsUndefined() || v.IsNull()) return otherwise;
+  if (!v.IsString()) fail(Code::InvalidArgument, "expected a string for %s", name);
+  return v.As<Napi::String>().Utf8Value();
+}
+
+double number_option(const Napi::Object& o, const char* name) {
+  const Napi::Value v = o.Get(name);
+  if (!v.IsNumber()) fail(Code::InvalidArgument, "expected a number for %s", name);
+  return v.As<Napi::Number>().DoubleValue();
+}
+
+int whole_option(const Napi::Object& o, const char* name, int lowest, int highest) {
+  const double n = number_option(o, name);
+  if (!(n >= lowest && n <= highest) || n != static_cast<int>(n))
+    fail(Code::InvalidArgument, "expected a whole number from %d to %d for %s but received %g", lowest, highest, name, n);
+  return static_cast<int>(n);
+}
+
+Napi::Float32Array floats_to_js(Napi::Env env, const std::vector<float>& v) {
+  Napi::Float32Array array = Napi::Float32Array::New(env, v.size());
+  for (size_t i = 0; i < v.size(); i++) array[i] = v[i];
+  return array;
+}
+
+/// { data, width, height, channels } in place: the caller keeps `data` where it is while the job runs.
+Tensor pixels_from_js(const Napi::Object& o, std::vector<Napi::ObjectReference>* held) {
+  const int width = whole_option(o, "width", 1, 1 << 24), height = whole_option(o, "height", 1, 1 << 24);
+  const int channels = whole_option(o, "channels", 3, 4);
+  const Napi::Value data = o.Get("data");
+  if (!data.IsTypedArray()) fail(Code::InvalidArgument, "expected a Uint8Array of pixels");
+  const Napi::TypedArray array = data.As<Napi::TypedArray>();
+  const int64_t bytes = static_cast<int64_t>(width) * height * channels;
+  if (static_cast<int64_t>(array.ByteLength()) != bytes)
+    fail(Code::InvalidArgument, "%d x %d pixels of %d channels are %lld bytes, data has %zu", width, height, channels,
+         static_cast<long long>(bytes), array.ByteLength());
+  void* p = nullptr;
+  napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &p, nullptr, nullptr);
+  held->push_back(Napi::Persistent(data.As<Napi::Object>()));
+  return Tensor::of(p, DType::U8, {height, width, channels});
+}
+
+Variant variant_from_js(const Napi::Object& o, bool* references) {
+  auto flag = [&](const char* name) { return o.Get(name).ToBoolean().Value(); };
+  const std::string structure = text_option(o, "structure", "full");
+  *references = flag("references");
+  Variant v;
+  v.identity = flag("identity");
+  v.residual = structure != "none";
+  v.memory = structure == "full" || structure == "one-route";
+  v.detail = structure == "full";
+  return v;
+}
+
+}  // namespace
+
+// ---- life cycle -----------------------------------------------------------------------------------------------------------
+
+Napi::Function Session::define(Napi::Env env) {
+  return DefineClass(env, "Session",
+                     {InstanceMethod<&Session::load>("load"), InstanceMethod<&Session::run>("run"),
+                      InstanceMethod<&Session::restore>("restore"), InstanceMethod<&Session::embed>("embed"),
+                      InstanceMethod<&Session::estimate>("estimate"), InstanceMethod<&Session::dispose>("dispose")});
+}
+
+Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(info), env_(info.Env()), mailbox_(info.Env()) {
+  guarded(info.Env(), [&] {
+    if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected the session's options");
+    const Napi::Object options = info[0].As<Napi::Object>();
+    backend_ = &cpu::select(text_option(options, "isa", ""));
+    const std::string precision = text_option(options, "precision", "bf16");
+    if (precision != "f32" && precision != "bf16") fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for precision but received '%s'", precision.c_str());
+    compute_ = precision == "f32" ? DType::F32 : DType::BF16;
+    const int threads = options.Get("threads").IsUndefined() ? usable_processors() : whole_option(options, "threads", 1, 1024);
+    if (options.Get("checkpoint").IsObject()) spec_ = spec_from_js(options.Get("checkpoint").As<Napi::Object>());
+    pool_ = std::make_unique<ThreadPool>(threads);
+  });
+  // Added after the mailbox's own hook, so it runs before it: the thread has ended when the mailbox closes.
+  napi_add_env_cleanup_hook(env_, on_environment_end, this);
+}
+
+Session::~Session() {
+  if (open_) napi_remove_env_cleanup_hook(env_, on_environment_end, this);
+  shut_down();
+}
+
+void Session::on_environment_end(void* session) { static_cast<Session*>(session)->shut_down(); }
+
+void Session::shut_down() {
+  if (!open_) return;
+  open_ = false;
+  queue_.stop();
+  mailbox_.close();
+  model_.reset();
+  pool_.reset();
+}
+
+void Session::require_open() const {
+  if (disposed_ || !open_) fail(Code::Disposed, "the model is disposed: load it again");
+}
+
+const Model& Session::require_model() const {
+  if (!loaded_) fail(Code::Internal, "the model is not loaded");
+  return *model_;
+}
+
+// ---- jobs -----------------------------------------------------------------------------------------------------------------
+
+Session::Pending& Session::submit(Napi::Env env, std::function<Answer(Job&)> work) {
+  auto job = std::make_shared<Job>();
+  Job* raw = job.get();
+  std::weak_ptr<Job> weak = job;
+  job->work = [this, weak, raw, work = std::move(work)] {
+    Answer answer;
+    std::shared_ptr<Error> error;
+    try {
+      if (raw->cancelled) fail(Code::Aborted, "the job was cancelled");
+      answer = work(*raw);
+    } catch (const Error& e) {
+      error = std::make_shared<Error>(e);
+    } catch (const std::bad_alloc&) {
+      error = std::make_shared<Error>(Code::OutOfMemory, "out of memory");
+    } catch (const std::exception& e) {
+      error = std::make_shared<Error>(Code::Internal, e.what());
+    }
+    mailbox_.post([this, job = weak.lock(), answer, error](Napi::Env e) { settle(e, job, answer, error.get()); });
+  };
+  queue_.submit(job);
+  if (pending_.empty()) {
+    mailbox_.keep_alive(true);
+    Ref();
+  }
+  return pending_.emplace(raw, Pending{job, Napi::Promise::Deferred::New(env), {}, {}}).first->second;
+}
+
+void Session::settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answer& answer, const Error* error) {
+  const auto found = pending_.find(job.get());
+  if (found == pending_.end()) return;
+  const Pending pending = std::move(found->second);
+  pending_.erase(found);
+  if (error != nullptr) {
+    const Code code = error->code == Code::Aborted && disposed_ ? Code::Disposed : error->code;
+    pending.deferred.Reject(to_js(env, code, code == error->code ? error->what() : "the model was disposed while the job ran").Value());
+  } else {
+    try {
+      pending.deferred.Resolve(answer(env));
+    } catch (const Napi::Error& e) {
+      pending.deferred.Reject(e.Value());
+    }
+  }
+  if (pending_.empty()) {
+    mailbox_.keep_alive(false);
+    Unref();
+  }
+}
+
+void Session::cancel(Napi::Env env, const std::shared_ptr<Job>& job) {
+  job->cancelled = true;
+  const Error error(Code::Aborted, "the job was cancelled before it began");
+  if (queue_.remove(job.get())) settle(env, job, nullptr, &error);
+}
+
+void Session::with_memory(const Job& job, const std::function<void(Context&)>& body) {
+  Workspace plan;
+  Context planning{*backend_, *pool_, plan};
+  body(planning);
+  const MemoryInfo memory = memory_info();
+  if (plan.peak() > memory.available)
+    fail(Code::OutOfMemory, "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
+         static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(memory.available) / (1 << 20));
+  Workspace workspace(plan.peak());
+  Context working{*backend_, *pool_, workspace, &job.cancelled};
+  body(working);
+}
+
+// ---- methods ----------------------------------------------------------------------------------------------------------------
+
+Napi::Value Session::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    require_open();
+    return submit(info.Env(), [this](Job& job) -> Answer {
+      if (!loaded_) {
+        Workspace none(0);
+        Context ctx{*backend_, *pool_, none, &job.cancelled};
+        model_ = std::make_unique<Model>(ctx, spec_, compute_);
+        loaded_ = true;
+      }
+      return [this](Napi::Env env) -> Napi::Value {
+        Napi::Object o = Napi::Object::New(env);
+        o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
+        o.Set("isa", std::string(backend_->name).substr(4));
+        o.Set("threads", pool_->workers());
+        o.Set("bytes", static_cast<double>(model_->weights.mapped_bytes() + model_->weights.private_bytes()));
+        return o;
+      };
+    }).deferred.Promise();
+  });
+}
+
+namespace {
+/// Intermediates of a traced run, copied as they pass.
+class Recorder : public Trace {
+ public:
+  explicit Recorder(binding::Call* call) : call_(call) {}
+  void record(const std::string& name, const Tensor& value) override {
+    const Tensor copy = call_->output_like(("trace." + name).c_str(), value.dtype, value);
+    const int64_t bytes = value.last() * dtype_bytes(value.dtype);
+    for (int64_t r = 0; r < value.rows(); r++) memcpy(copy.as<char>() + r * bytes, value.row_address(r), static_cast<size_t>(bytes));
+  }
+
+ private:
+  binding::Call* call_;
+};
+}  // namespace
+
+Napi::Value Session::run(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    require_open();
+    if (info.Length() < 3 || !info[0].IsString() || !info[1].IsObject() || !info[2].IsObject())
+      fail(Code::InvalidArgument, "expected (kind, tensors, params)");
+    const std::string kind = info[0].As<Napi::String>().Utf8Value();
+    const binding::Run body = binding::find(kind);
+    if (body == nullptr) fail(Code::InvalidArgument, "there is no operation or network '%s'", kind.c_str());
+
+    struct State {
+      binding::Call call;
+      std::deque<Pages> memory;
+      std::vector<double> seconds;
+    };
+    auto state = std::make_shared<State>();
+    const Napi::Object tensors = info[1].As<Napi::Object>(), params = info[2].As<Napi::Object>();
+    for (const auto& entry : tensors) {
+      const std::string name = entry.first.ToString().Utf8Value();
+      const Napi::Value value = entry.second;
+      if (value.IsUndefined()) continue;
+      state->memory.emplace_back();
+      state->call.inputs[name] = tensor_from_js(name, value, &state->memory.back());
+    }
+    for (const auto& entry : params) {
+      const std::string name = entry.first.ToString().Utf8Value();
+      const Napi::Value value = entry.second;
+      if (value.IsUndefined()) continue;
+      if (value.IsString())
+        state->call.texts[name] = value.As<Napi::String>().Utf8Value();
+      else
+        state->call.number_lists[name] = numbers_from_js(value, name);
+    }
+    return submit(info.Env(), [this, state, body](Job& job) -> Answer {
+      binding::Call& call = state->call;
+      call.model = model_.get();
+      Recorder recorder(&call);
+      const int repeat = static_cast<int>(call.number("repeat", 1));
+      with_memory(job, [&](Context& ctx) {
+        if (call.flag("trace")) ctx.trace = &recorder;
+        for (int i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
+          ctx.check_cancelled();
+          const auto begin = std::chrono::steady_clock::now();
+          body(ctx, call);
+          const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+          if (!ctx.planning()) state->seconds.push_back(passed.count());
+        }
+      });
+      return [state](Napi::Env env) -> Napi::Value {
+        Napi::Object results = Napi::Object::New(env);
+        for (const binding::Call::Output& o : state->call.outputs) results.Set(o.name, tensor_to_js(env, o.tensor));
+        results.Set("seconds", tensor_to_js(env, Tensor::of(state->seconds.data(), DType::F64, {static_cast<int64_t>(state->seconds.size())})));
+        return results;
+      };
+    }).deferred.Promise();
+  });
+}
+
+RestoreRequest Session::request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const {
+  RestoreRequest r;
+  bool references = true;
+  r.variant = variant_from_js(job.Get("variant").As<Napi::Object>(), &references);
+  const Napi::Array pixels = job.Get("pixels").As<Napi::Array>();
+  for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++)
+    r.pictures.push_back(pixels_from_js(pixels.Get(i).As<Napi::Object>(), held));
+  r.size = whole_option(job, "size", 1, 1 << 14);
+  r.steps = whole_option(job, "steps", 1, 1000000);
+  r.guidance = number_option(job, "guidance");
+  bool lossless = true;
+  r.seed = job.Get("seed").As<Napi::BigInt>().Uint64Value(&lossless);
+  r.generator = text_option(job, "rng", "torch-cuda") == "torch-cpu" ? op::Generator::TorchCpu : op::Generator::TorchCuda;
+  return r;
+}
+
+Napi::Value Session::restoration_to_js(Napi::Env env, const RestoreResult& r) {
+  Napi::Object identity = Napi::Object::New(env), timings = Napi::Object::New(env), o = Napi::Object::New(env);
+  identity.Set("source", r.identity_source);
+  identity.Set("anchor", r.anchor.empty() ? env.Null() : Napi::Value(floats_to_js(env, r.anchor)));
+  identity.Set("norms", floats_to_js(env, r.norms));
+  identity.Set("weights", floats_to_js(env, r.weights));
+  identity.Set("before", r.compared ? Napi::Value(Napi::Number::New(env, r.before)) : env.Null());
+  identity.Set("after", r.compared ? Napi::Value(Napi::Number::New(env, r.after)) : env.Null());
+  for (const auto& [stage, ms] : r.milliseconds) timings.Set(stage, ms);
+  o.Set("identity", identity);
+  o.Set("timings", timings);
+  return o;
+}
+
+Napi::Value Session::restore(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    require_open();
+    if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsFunction()) fail(Code::InvalidArgument, "expected (job, onProgress)");
+    const Napi::Object js_job = info[0].As<Napi::Object>();
+    std::vector<Napi::ObjectReference> held;
+    auto request = std::make_shared<RestoreRequest>(request_from(js_job, &held));
+    const Napi::Value out = js_job.Get("out");
+    const size_t bytes = static_cast<size_t>(request->size) * request->size * 3;
+    if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes) fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
+    request->out = Tensor::of(out.As<Napi::Uint8Array>().Data(), DType::U8, {request->size, request->size, 3});
+    held.push_back(Napi::Persistent(out.As<Napi::Object>()));
+
+    const auto submitted = std::chrono::steady_clock::now();
+    Pending& pending = submit(env, [this, request, submitted](Job& job) -> Answer {
+      const Model& model = require_model();
+      model.weights.check_unchanged();
+      auto result = std::make_shared<RestoreResult>();
+      const auto milliseconds = [](std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
+      auto encode_began = submitted, sample_began = submitted;
+      const auto n = static_cast<double>(request->pictures.size());
+      request->progress = [&, job_key = &job](const char* stage, int step, int steps) {
+        const auto now = std::chrono::steady_clock::now();
+        const std::string name = stage;
+        if (name == "encode") encode_began = now;
+        if (name == "sample" && step == 0) sample_began = now;
+        double eta = -1;
+        if (name == "sample" && step > 0) {
+          // Decoding costs 2.25 encodings of one picture (performance.md: 2.516 against 1.119 TFLOP).
+          const double decode = 2.25 * milliseconds(sample_began - encode_began) / n;
+          eta = milliseconds(now - sample_began) / step * (steps - step) + decode;
+        }
+        const double elapsed = milliseconds(now - submitted);
+        mailbox_.post([this, job_key, name, step, steps, elapsed, eta](Napi::Env e) {
+          const auto found = pending_.find(job_key);
+          if (found == pending_.end() || found->second.progress.IsEmpty()) return;
+          found->second.progress.Call({Napi::String::New(e, name), Napi::Number::New(e, step), Napi::Number::New(e, steps),
+                                       Napi::Number::New(e, elapsed), Napi::Number::New(e, eta)});
+        });
+      };
+      with_memory(job, [&](Context& ctx) { iconface::restore(ctx, model, *request, result.get()); });
+      return [result](Napi::Env e) { return restoration_to_js(e, *result); };
+    });
+    pending.held = std::move(held);
+    pending.progress = Napi::Persistent(info[1].As<Napi::Function>());
+
+    Napi::Object handle = Napi::Object::New(env);
+    handle.Set("promise", pending.deferred.Promise());
+    handle.Set("cancel", Napi::Function::New(env, [this, job = std::weak_ptr<Job>(pending.job)](const Napi::CallbackInfo& i) {
+      if (const std::shared_ptr<Job> alive = job.lock()) cancel(i.Env(), alive);
+    }));
+    return Napi::Value(handle);
+  });
+}
+
+Napi::Value Session::embed(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    require_open();
+    std::vector<Napi::ObjectReference> held;
+    if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected pixels");
+    const Tensor picture = pixels_from_js(info[0].As<Napi::Object>(), &held);
+    Pending& pending = submit(info.Env(), [this, picture](Job& job) -> Answer {
+      const Model& model = require_model();
+      model.weights.check_unchanged();
+      auto embedding = std::make_shared<std::vector<float>>(AdaFace::kEmbedding);
+      const Tensor out = Tensor::of(embedding->data(), DType::F32, {AdaFace::kEmbedding});
+      with_memory(job, [&](Context& ctx) { embed_face(ctx, model, picture, 512, out); });
+      return [embedding](Napi::Env env) -> Napi::Value { return floats_to_js(env, *embedding); };
+    });
+    pending.held = std::move(held);
+    return pending.deferred.Promise();
+  });
+}
+
+Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    require_open();
+    const Model& model = require_model();
+    const Napi::Object job = info[0].As<Napi::Object>();
+    RestoreRequest r;
+    bool references = true;
+    r.variant = variant_from_js(job.Get("variant").As<Napi::Object>(), &references);
+    r.size = whole_option(job, "size", 1, 1 << 14);
+    r.guidance = number_option(job, "guidance");
+    r.steps = 1;
+    // Planning touches no pixel: any address will do.
+    const Tensor picture = Tensor::of(this, DType::U8, {r.size, r.size, 3});
+    r.pictures.assign(static_cast<size_t>(1 + (references ? whole_option(job, "references", 0, 64) : 0)), picture);
+    r.out = picture;
+    RestoreResult result;
+    Workspace plan;
+    Context ctx{*backend_, *pool_, plan};
+    iconface::restore(ctx, model, r, &result);
+    Napi::Object bytes = Napi::Object::New(env), o = Napi::Object::New(env);
+    bytes.Set("mappedWeights", static_cast<double>(model.weights.mapped_bytes()));
+    bytes.Set("privateWeights", static_cast<double>(model.weights.private_bytes()));
+    bytes.Set("workspace", static_cast<double>(plan.peak()));
+    o.Set("bytes", bytes);
+    return Napi::Value(o);
+  });
+}
+
+Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    if (disposed_ || !open_) {
+      Napi::Promise::Deferred done = Napi::Promise::Deferred::New(env);
+      done.Resolve(env.Undefined());
+      return Napi::Value(done.Promise());
+    }
+    std::vector<std::shared_ptr<Job>> jobs;
+    for (const auto& [key, pending] : pending_) jobs.push_back(pending.job);
+    disposed_ = true;
+    // The last job frees the model on its own thread, behind the one that is running.
+    Pending& closing = submit(env, [this](Job&) -> Answer {
+      loaded_ = false;
+      model_.reset();
+      pool_.reset();
+      return [this](Napi::Env e) -> Napi::Value {
+        queue_.stop();  // nothing waits and nothing runs: the thread ends at once
+        return e.Undefined();
+      };
+    });
+    const Napi::Promise promise = closing.deferred.Promise();
+    for (const std::shared_ptr<Job>& job : jobs) cancel(env, job);
+    return Napi::Value(promise);
+  });
+}
+
+}  // namespace iconface::addon

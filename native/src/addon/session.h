@@ -1,0 +1,65 @@
+// Session: one model, or none (operations alone), with threads of its own, as JavaScript holds it.
+#pragma once
+#include <napi.h>
+
+#include <map>
+#include <memory>
+
+#include "addon/mailbox.h"
+#include "runtime/error.h"
+#include "runtime/job_queue.h"
+#include "runtime/model.h"
+#include "runtime/restore.h"
+
+namespace iconface::addon {
+
+class Session : public Napi::ObjectWrap<Session> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit Session(const Napi::CallbackInfo&);
+  ~Session() override;
+
+ private:
+  // The methods of lib/native.ts's NativeSession.
+  Napi::Value load(const Napi::CallbackInfo&);
+  Napi::Value run(const Napi::CallbackInfo&);
+  Napi::Value restore(const Napi::CallbackInfo&);
+  Napi::Value embed(const Napi::CallbackInfo&);
+  Napi::Value estimate(const Napi::CallbackInfo&);
+  Napi::Value dispose(const Napi::CallbackInfo&);
+
+  using Answer = std::function<Napi::Value(Napi::Env)>;  // made on the job's thread, read on JavaScript's
+  struct Pending {
+    std::shared_ptr<Job> job;
+    Napi::Promise::Deferred deferred;
+    std::vector<Napi::ObjectReference> held;  // buffers the job reads or writes, alive until it is settled
+    Napi::FunctionReference progress;
+  };
+  /// Queues `work`; its answer resolves, its Error rejects the promise. `work` gets the job, to see `cancelled`.
+  Pending& submit(Napi::Env env, std::function<Answer(Job&)> work);
+  void settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answer& answer, const Error* error);
+  void cancel(Napi::Env env, const std::shared_ptr<Job>& job);
+  void require_open() const;
+  const Model& require_model() const;
+  void shut_down();
+  static void on_environment_end(void* session);
+
+  /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
+  void with_memory(const Job& job, const std::function<void(Context&)>& body);
+  RestoreRequest request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const;
+  static Napi::Value restoration_to_js(Napi::Env env, const RestoreResult& r);
+
+  napi_env env_;
+  const Backend* backend_;
+  DType compute_;
+  CheckpointSpec spec_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<Model> model_;
+  std::atomic<bool> loaded_{false};
+  bool disposed_ = false, open_ = true;
+  std::map<const Job*, Pending> pending_;
+  Mailbox mailbox_;
+  JobQueue queue_;  // last: its thread uses everything above
+};
+
+}  // namespace iconface::addon

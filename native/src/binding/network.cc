@@ -1,0 +1,172 @@
+// Whole networks and their blocks by themselves from JavaScript: parity runs, tests, and whoever trains against them.
+#include <cstring>
+
+#include "binding/call.h"
+#include "network/conditioning.h"
+#include "network/flow_sampler.h"
+#include "op/convert.h"
+#include "runtime/model.h"
+
+namespace iconface::binding {
+
+namespace {
+
+const Model& model_of(const Call& call) {
+  if (call.model == nullptr) fail(Code::InvalidArgument, "this kind needs a session with a checkpoint");
+  return *call.model;
+}
+
+const Flux2Transformer& transformer_of(const Call& call) { return model_of(call).need(model_of(call).transformer, "transformer"); }
+
+/// text0 (and text1: empty prompt, prompt), condition, ids, grids and the parts that take part.
+Conditioning conditioning_of(Context& ctx, const Call& call) {
+  ConditioningInputs in;
+  in.text.push_back(call.input("text0"));
+  if (call.optional("text1").defined()) in.text.push_back(call.input("text1"));
+  in.condition_latents = call.input("condition");
+  in.ids = call.input("ids");
+  const std::vector<double> scene = call.numbers("sceneGrid"), degraded = call.numbers("degradedGrid");
+  if (scene.size() != 2 || degraded.size() != 2) fail(Code::InvalidArgument, "sceneGrid and degradedGrid must be [rows, columns]");
+  in.scene = {static_cast<int64_t>(scene[0]), static_cast<int64_t>(scene[1])};
+  in.degraded = {static_cast<int64_t>(degraded[0]), static_cast<int64_t>(degraded[1])};
+  in.variant = {.identity = true, .residual = call.number("residual", 1) != 0, .memory = call.number("memory", 1) != 0,
+                .detail = call.number("detail", 1) != 0};
+  for (const Tensor& t : in.text)
+    if (t.rank != 2 || t.shape[1] != transformer_of(call).config().context || t.shape[0] != in.text[0].shape[0])
+      fail(Code::InvalidArgument, "text must be [tokens, %lld], not %s", static_cast<long long>(transformer_of(call).config().context), t.describe().c_str());
+  if (in.condition_latents.rank != 2 || in.condition_latents.shape[0] < in.degraded.tokens() || in.degraded.tokens() < 1)
+    fail(Code::InvalidArgument, "condition must be [tokens, channels] and hold at least the degraded tokens, not %s", in.condition_latents.describe().c_str());
+  Conditioning c = make_conditioning(ctx, transformer_of(call), *model_of(call).structure, in);
+  c.predict_all = call.flag("predictAll");
+  return c;
+}
+
+IdentityDeltas deltas_of(Context& ctx, const Call& call) {
+  const Tensor anchor = call.optional("anchor");
+  if (!anchor.defined()) return {};
+  return model_of(call).need(model_of(call).identity, "identity pathway").deltas(ctx, anchor);
+}
+
+/// A modulation given as one vector [n D]: shift, scale, gate, ...
+Modulation modulation_of(const Tensor& t, int64_t hidden, int64_t first) {
+  auto part = [&](int64_t i) { return t.slice(0, (first + i) * hidden, (first + i + 1) * hidden); };
+  return {part(0), part(1), part(2)};
+}
+
+struct LoneBlock {
+  Flux2Config config;
+  Conditioning conditioning;
+};
+
+/// The configuration of a block without its network, and RoPE tables for its tokens.
+LoneBlock lone_block(Context& ctx, Call& call, int64_t text, int64_t image, int64_t hidden) {
+  LoneBlock b;
+  b.config.hidden = hidden;
+  for (double n : call.numbers("ropeAxes")) {
+    b.config.axes_dim.push_back(static_cast<int64_t>(n));
+    b.config.head_dim += static_cast<int64_t>(n);
+  }
+  if (b.config.head_dim < 1 || hidden % b.config.head_dim != 0) fail(Code::InvalidArgument, "ropeAxes must add up to a divisor of the hidden size");
+  b.config.heads = hidden / b.config.head_dim;
+  b.config.theta = call.number("ropeTheta", 2000);
+  b.conditioning.text = text;
+  b.conditioning.scene = image;
+  b.conditioning.cos = ctx.workspace.tensor(DType::F32, {text + image, b.config.head_dim / 2});
+  b.conditioning.sin = ctx.workspace.tensor(DType::F32, {text + image, b.config.head_dim / 2});
+  Flux2Transformer(b.config, DType::F32).rope(ctx, call.input("ids"), b.conditioning.cos, b.conditioning.sin);
+  return b;
+}
+
+}  // namespace
+
+/// latents [scene, C] at `timestep` -> prediction [branches, scene (or all image tokens), C].
+void transformer(Context& ctx, Call& call) {
+  const Flux2Transformer& network = transformer_of(call);
+  const Tensor latents = call.input("latents");
+  const Conditioning c = conditioning_of(ctx, call);
+  if (!latents.has_shape({c.scene, network.config().in_channels})) fail(Code::InvalidArgument, "latents must be [%lld, %lld], not %s", static_cast<long long>(c.scene), static_cast<long long>(network.config().in_channels), latents.describe().c_str());
+  const Tensor storage = ctx.workspace.tensor(DType::F32, {network.step_size()});
+  const StepModulation m = network.modulation(ctx, call.number("timestep"), deltas_of(ctx, call), storage);
+  const Tensor out = call.output("prediction", DType::F32, {c.branches, c.predict_all ? c.image() : c.scene, network.config().in_channels});
+  network.forward(ctx, c, m, latents, out);
+}
+
+/// One double block: img [image, D], txt [text, D], modulations [6D] each -> img, txt.
+void double_block(Context& ctx, Call& call) {
+  const Tensor img = call.input("img"), txt = call.input("txt"), mod_img = call.input("modImg"), mod_txt = call.input("modTxt");
+  const int64_t D = img.last(), T = txt.shape[0], I = img.shape[0];
+  LoneBlock lone = lone_block(ctx, call, T, I, D);
+  Weights& weights = call.model->weights;
+  const DoubleBlock block = DoubleBlock::read(ctx, weights, call.text("prefix", "transformer.double_blocks.0."), lone.config);
+  const StepModulation m{.img_attn = modulation_of(mod_img, D, 0), .img_mlp = modulation_of(mod_img, D, 3),
+                         .txt_attn = modulation_of(mod_txt, D, 0), .txt_mlp = modulation_of(mod_txt, D, 3),
+                         .single_img = {}, .single_txt = {}, .final_shift = {}, .final_scale = {}};
+  const Tensor x = ctx.workspace.tensor(DType::F32, {1, T + I, D});
+  op::convert(ctx, {.x = txt, .out = x.select(0, 0).slice(0, 0, T)});
+  op::convert(ctx, {.x = img, .out = x.select(0, 0).slice(0, T, T + I)});
+  Flux2Transformer(lone.config, call.model->compute).double_block(ctx, block, lone.conditioning, m, x, true);
+  op::convert(ctx, {.x = x.select(0, 0).slice(0, 0, T), .out = call.output("txtOut", DType::F32, {T, D})});
+  op::convert(ctx, {.x = x.select(0, 0).slice(0, T, T + I), .out = call.output("imgOut", DType::F32, {I, D})});
+}
+
+/// One single block: x [text + image, D], modulation [3D] for both -> out.
+void single_block(Context& ctx, Call& call) {
+  const Tensor x = call.input("x"), mod = call.input("mod");
+  const int64_t D = x.last(), L = x.shape[0], T = static_cast<int64_t>(call.number("text"));
+  LoneBlock lone = lone_block(ctx, call, T, L - T, D);
+  Weights& weights = call.model->weights;
+  const SingleBlock block = SingleBlock::read(ctx, weights, call.text("prefix", "transformer.single_blocks.0."), lone.config);
+  StepModulation m{};
+  m.single_img = m.single_txt = modulation_of(mod, D, 0);
+  const Tensor stream = ctx.workspace.tensor(DType::F32, {1, L, D});
+  op::convert(ctx, {.x = x, .out = stream.select(0, 0)});
+  Flux2Transformer(lone.config, call.model->compute).single_block(ctx, block, lone.conditioning, m, stream, 0, L);
+  op::convert(ctx, {.x = stream.select(0, 0), .out = call.output("out", DType::F32, {L, D})});
+}
+
+/// latents [scene, C] at sigma = 1 -> at sigma = 0, along `sigmas`.
+void sample(Context& ctx, Call& call) {
+  const Tensor latents = call.inout(ctx, "latents");
+  const Conditioning c = conditioning_of(ctx, call);
+  const IdentityDeltas deltas = deltas_of(ctx, call);
+  iconface::sample(ctx, transformer_of(call), c,
+                   {.sigmas = call.numbers("sigmas"), .guidance = call.number("guidance", 4), .identity = deltas, .on_step = {}}, latents);
+}
+
+/// steps, tokens -> sigmas [steps + 1] F64.
+void schedule(Context& ctx, Call& call) {
+  const double steps = call.number("steps");
+  if (!(steps >= 1 && steps <= 1000000)) fail(Code::InvalidArgument, "expected 1 to 1000000 for steps but received %g", steps);
+  const std::vector<double> sigmas = flow_schedule(static_cast<int>(steps), static_cast<int64_t>(call.number("tokens")));
+  const Tensor out = call.output("sigmas", DType::F64, {static_cast<int64_t>(sigmas.size())});
+  if (!ctx.planning()) memcpy(out.data, sigmas.data(), sigmas.size() * sizeof(double));
+}
+
+/// image [H, W, 3] in [-1, 1] -> tokens [H/16 * W/16, C].
+void encode(Context& ctx, Call& call) {
+  const Autoencoder& network = model_of(call).need(model_of(call).autoencoder, "autoencoder (VAE)");
+  const Tensor image = call.input("image");
+  const int64_t r = network.reduction();
+  if (image.rank != 3 || image.shape[2] != 3 || image.shape[0] % r != 0 || image.shape[1] % r != 0 || image.elements() == 0)
+    fail(Code::InvalidArgument, "image must be [H, W, 3] with multiples of %lld, not %s", static_cast<long long>(r), image.describe().c_str());
+  network.encode(ctx, image, call.output("tokens", DType::F32, {image.shape[0] / r * (image.shape[1] / r), network.latent_channels()}));
+}
+
+/// tokens [rows * columns, C] -> image [16 rows, 16 columns, 3].
+void decode(Context& ctx, Call& call) {
+  const Autoencoder& network = model_of(call).need(model_of(call).autoencoder, "autoencoder (VAE)");
+  const Tensor tokens = call.input("tokens");
+  const auto rows = static_cast<int64_t>(call.number("rows")), columns = static_cast<int64_t>(call.number("columns"));
+  if (rows < 1 || columns < 1 || !tokens.has_shape({rows * columns, network.latent_channels()}))
+    fail(Code::InvalidArgument, "tokens must be [rows * columns, %lld], not %s", static_cast<long long>(network.latent_channels()), tokens.describe().c_str());
+  network.decode(ctx, tokens, rows, columns, call.output("image", DType::F32, {rows * network.reduction(), columns * network.reduction(), 3}));
+}
+
+/// face [112, 112, 3] BGR in [-1, 1] -> raw embedding [512].
+void face_embedding(Context& ctx, Call& call) {
+  const Tensor face = call.input("face");
+  if (!face.has_shape({AdaFace::kSide, AdaFace::kSide, 3})) fail(Code::InvalidArgument, "face must be [112, 112, 3], not %s", face.describe().c_str());
+  model_of(call).need(model_of(call).face, "face encoder (AdaFace)").embed(ctx, face, call.output("embedding", DType::F32, {AdaFace::kEmbedding}));
+}
+
+}  // namespace iconface::binding

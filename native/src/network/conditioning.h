@@ -1,0 +1,29 @@
+// Everything of a restore that the denoising steps share, made once: text and condition tokens, RoPE tables, the scene
+// residual, and the degraded memory with every block's key/value side.                              spec 3, 5 (exact savings)
+#pragma once
+#include <vector>
+
+#include "network/flux2_transformer.h"
+
+namespace iconface {
+
+/// Which parts of the paper's Table 3 take part; a part the checkpoint lacks is off whatever is asked.
+struct Variant {
+  bool identity = true;  // the anchor modulates image tokens
+  bool residual = true;  // Eq. 6
+  bool memory = true;    // Eq. 7; off with no block cross-attention
+  bool detail = true;    // the second route of the memory
+};
+
+struct ConditioningInputs {
+  std::vector<Tensor> text;   // one per branch, [text, context]: (empty prompt, prompt), or the prompt alone
+  Tensor condition_latents;   // [condition, C] F32: degraded, then references
+  Tensor ids;                 // [text + scene + condition, axes]
+  TokenGrid scene, degraded;
+  Variant variant;
+};
+
+/// Takes its tensors from the workspace.
+Conditioning make_conditioning(Context&, const Flux2Transformer&, const StructurePathway&, const ConditioningInputs&);
+
+}  // namespace iconface

@@ -1,0 +1,251 @@
+#include "runtime/restore.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "op/all_finite.h"
+#include "op/convert.h"
+#include "op/identity_anchor.h"
+#include "op/pixels.h"
+#include "runtime/error.h"
+
+namespace iconface {
+
+namespace {
+
+/// Starts stages: reports them and keeps their times.
+class Stages {
+ public:
+  Stages(const RestoreRequest& request, RestoreResult* result) : request_(request), result_(result) {}
+  void begin(Context& ctx, const char* stage) {
+    ctx.check_cancelled();
+    if (ctx.planning()) return;
+    end();
+    stage_ = stage;
+    started_ = std::chrono::steady_clock::now();
+    if (request_.progress) request_.progress(stage, 0, request_.steps);
+  }
+  void end() {
+    if (stage_ == nullptr) return;
+    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - started_;
+    result_->milliseconds.emplace_back(stage_, passed.count());
+    stage_ = nullptr;
+  }
+
+ private:
+  const RestoreRequest& request_;
+  RestoreResult* result_;
+  const char* stage_ = nullptr;
+  std::chrono::steady_clock::time_point started_;
+};
+
+/// The similarity that cuts the encoder's 112 px face out of a `size` px aligned crop: image -> crop, 2x3 row-major.
+void crop_matrix(const Model& model, int64_t size, double matrix[6]) {
+  const double scale = 512.0 / static_cast<double>(size);  // `size` px coordinates to the 512 px template's
+  const double centre = 0.5 * scale - 0.5;                 // pixel centres lie at integers in both
+  const auto found = model.spec.texts.find("identity.crop");
+  // Least-squares similarity between the 512 px FFHQ template and AdaFace's 112 px one (spec 7), or a plain resize.
+  const double similarity[6] = {0.29209004878085754, 4.450798369352841e-05, -18.93014554381962,
+                                -4.450798369352766e-05, 0.29209004878085754, -17.86001946740319};
+  const double resize[6] = {112.0 / 512, 0, 0.5 * 112 / 512 - 0.5, 0, 112.0 / 512, 0.5 * 112 / 512 - 0.5};
+  const double* m = found != model.spec.texts.end() && found->second == "resize" ? resize : similarity;
+  for (int row = 0; row < 2; row++) {
+    matrix[3 * row] = m[3 * row] * scale;
+    matrix[3 * row + 1] = m[3 * row + 1] * scale;
+    matrix[3 * row + 2] = m[3 * row + 2] + (m[3 * row] + m[3 * row + 1]) * centre;
+  }
+}
+
+/// The raw embedding of an aligned crop [size, size, 3] U8.
+void embed_crop(Context& ctx, const Model& model, const Tensor& crop, const Tensor& embedding) {
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor face = ctx.workspace.tensor(DType::F32, {AdaFace::kSide, AdaFace::kSide, 3});
+  op::FaceCropArgs args{.pixels = crop, .matrix = {}, .out = face};
+  crop_matrix(model, crop.shape[0], args.matrix);
+  op::face_crop(ctx, args);
+  model.need(model.face, "face encoder (AdaFace)").embed(ctx, face, embedding);
+  if (!op::all_finite(ctx, embedding)) fail(Code::Numerical, "the face encoder gave a value that is not finite");
+}
+
+std::vector<float> values(Context& ctx, const Tensor& t) {
+  if (ctx.planning()) return std::vector<float>(static_cast<size_t>(t.elements()), 1.0f);
+  return std::vector<float>(t.as<float>(), t.as<float>() + t.elements());
+}
+
+bool is_zero(const std::vector<float>& v) {
+  for (float x : v)
+    if (x != 0) return false;
+  return true;
+}
+
+double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double dot = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < a.size(); i++) {
+    dot += static_cast<double>(a[i]) * b[i];
+    aa += static_cast<double>(a[i]) * a[i];
+    bb += static_cast<double>(b[i]) * b[i];
+  }
+  return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
+}
+
+/// A restore's pictures as the networks see them.
+struct Pictures {
+  Tensor crops;   // [n, size, size, 3] U8
+  Tensor images;  // [n, size, size, 3] F32 in [-1, 1]
+};
+
+Pictures prepare(Context& ctx, const RestoreRequest& r) {
+  const int64_t n = static_cast<int64_t>(r.pictures.size());
+  const Pictures p{ctx.workspace.tensor(DType::U8, {n, r.size, r.size, 3}), ctx.workspace.tensor(DType::F32, {n, r.size, r.size, 3})};
+  for (int64_t i = 0; i < n; i++) {
+    op::image_to_tensor(ctx, {.pixels = r.pictures[i], .out = p.crops.select(0, i)});
+    op::image_to_tensor(ctx, {.pixels = p.crops.select(0, i), .out = p.images.select(0, i)});
+  }
+  return p;
+}
+
+struct Anchor {
+  Tensor vector;                        // [512], undefined when identity is off
+  std::vector<float> references;        // the references' anchor: what similarities are measured against
+};
+
+/// Eq. 3-4 with the fallbacks of spec 4: references, else the degraded picture, else off.
+Anchor find_anchor(Context& ctx, const Model& model, const Pictures& p, RestoreResult* result) {
+  Anchor anchor;
+  if (!model.face) return anchor;
+  const int64_t n = p.crops.shape[0], size = AdaFace::kEmbedding;
+  const Tensor embeddings = ctx.workspace.tensor(DType::F32, {n, size}), vector = ctx.workspace.tensor(DType::F32, {size});
+  const Tensor norms = ctx.workspace.tensor(DType::F32, {n}), weights = ctx.workspace.tensor(DType::F32, {n});
+  for (int64_t i = 0; i < n; i++) embed_crop(ctx, model, p.crops.select(0, i), embeddings.select(0, i));
+  auto combine = [&](int64_t first, int64_t end, double temperature) {
+    op::identity_anchor(ctx, {.embeddings = embeddings.slice(0, first, end), .temperature = temperature, .anchor = vector,
+                              .norms = norms.slice(0, first, end), .weights = weights.slice(0, first, end)});
+    return values(ctx, vector);
+  };
+  result->identity_source = "none";
+  if (n > 1) {
+    anchor.references = combine(1, n, model.spec.number("adapter.temperature", 1));
+    result->norms = values(ctx, norms.slice(0, 1, n));
+    result->weights = values(ctx, weights.slice(0, 1, n));
+    if (is_zero(anchor.references)) anchor.references.clear();
+  }
+  if (!anchor.references.empty()) {
+    result->identity_source = "references";
+    result->anchor = anchor.references;
+    result->compared = true;
+    result->before = cosine(values(ctx, embeddings.select(0, 0)), anchor.references);
+  } else {
+    result->anchor = combine(0, 1, 1);
+    if (is_zero(result->anchor)) return anchor;
+    result->identity_source = "degraded";
+  }
+  anchor.vector = vector;
+  return anchor;
+}
+
+/// Position ids (t, h, w, l) of text, scene, degraded and references. spec 2
+Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t references) {
+  const int64_t tokens = text + grid.tokens() * (2 + references);
+  const Tensor ids = ctx.workspace.tensor(DType::I32, {tokens, 4});
+  if (ctx.planning()) return ids;
+  auto* id = ids.as<int32_t>();
+  auto put = [&](int64_t t, int64_t h, int64_t w, int64_t l) {
+    *id++ = static_cast<int32_t>(t), *id++ = static_cast<int32_t>(h), *id++ = static_cast<int32_t>(w), *id++ = static_cast<int32_t>(l);
+  };
+  for (int64_t l = 0; l < text; l++) put(0, 0, 0, l);
+  for (int64_t picture = -1; picture <= references; picture++) {
+    const int64_t t = picture < 0 ? 0 : picture == 0 ? 2 : 9 + picture;  // scene, degraded, references from 10
+    for (int64_t h = 0; h < grid.rows; h++)
+      for (int64_t w = 0; w < grid.columns; w++) put(t, h, w, 0);
+  }
+  return ids;
+}
+
+Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r, const Tensor& latents, TokenGrid grid) {
+  const Flux2Transformer& transformer = *model.transformer;
+  const int64_t references = static_cast<int64_t>(r.pictures.size()) - 1, context = transformer.config().context;
+  const bool own_prompt = references == 0 && model.weights.has("prompt.prompt_without_references");
+  const Tensor prompt = model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
+  ConditioningInputs in;
+  if (r.guidance != 1) in.text.push_back(model.weights.get("prompt.empty", {prompt.shape[0], context}));
+  in.text.push_back(prompt);
+  in.condition_latents = latents;
+  in.ids = position_ids(ctx, prompt.shape[0], grid, references);
+  in.scene = in.degraded = grid;
+  in.variant = r.variant;
+  return make_conditioning(ctx, transformer, *model.structure, in);
+}
+
+void check_request(const Model& model, const RestoreRequest& r) {
+  const int64_t reduction = model.need(model.autoencoder, "autoencoder (VAE)").reduction();
+  if (r.pictures.empty()) fail(Code::InvalidArgument, "restore: there is no picture");
+  if (r.size < reduction || r.size % reduction != 0)
+    fail(Code::InvalidArgument, "restore: size must be a multiple of %lld, not %lld", static_cast<long long>(reduction), static_cast<long long>(r.size));
+  if (r.steps < 1) fail(Code::InvalidArgument, "restore: steps must be at least 1, not %d", r.steps);
+  if (!r.out.has_shape({r.size, r.size, 3}) || r.out.dtype != DType::U8) fail(Code::Internal, "restore: the result's buffer has the wrong size");
+}
+
+}  // namespace
+
+void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreResult* result) {
+  check_request(model, r);
+  const Flux2Transformer& transformer = model.need(model.transformer, "transformer");
+  const int64_t side = r.size / model.autoencoder->reduction(), n = static_cast<int64_t>(r.pictures.size());
+  const TokenGrid grid{side, side};
+  const int64_t channels = transformer.config().in_channels;
+  if (!ctx.planning()) *result = {};
+  Stages stages(r, result);
+  Workspace::Frame frame(ctx.workspace);
+
+  stages.begin(ctx, "prepare");
+  const Pictures pictures = prepare(ctx, r);
+
+  stages.begin(ctx, "identity");
+  const Anchor anchor = find_anchor(ctx, model, pictures, result);
+  IdentityDeltas deltas;
+  if (r.variant.identity && model.identity && anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
+
+  stages.begin(ctx, "encode");
+  const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), channels});
+  for (int64_t i = 0; i < n; i++)
+    model.autoencoder->encode(ctx, pictures.images.select(0, i), latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
+  if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
+
+  stages.begin(ctx, "condition");
+  const Conditioning c = condition(ctx, model, r, latents, grid);
+  const Tensor noise = ctx.workspace.tensor(DType::F32, {channels, grid.tokens()}), z = ctx.workspace.tensor(DType::F32, {grid.tokens(), channels});
+  op::random_normal(ctx, {.seed = r.seed, .generator = r.generator, .out = noise});
+  op::transpose(ctx, {.x = noise, .out = z});
+
+  stages.begin(ctx, "sample");
+  sample(ctx, transformer, c,
+         {.sigmas = flow_schedule(r.steps, grid.tokens()), .guidance = r.guidance, .identity = deltas,
+          .on_step = [&](int step) {
+            if (!op::all_finite(ctx, z)) fail(Code::Numerical, "the latent is not finite after step %d of %d", step, r.steps);
+            if (!ctx.planning() && r.progress) r.progress("sample", step, r.steps);
+          }},
+         z);
+
+  stages.begin(ctx, "decode");
+  const Tensor image = ctx.workspace.tensor(DType::F32, {r.size, r.size, 3});
+  model.autoencoder->decode(ctx, z, side, side, image);
+  if (!op::all_finite(ctx, image)) fail(Code::Numerical, "the decoder gave a pixel that is not finite");
+  op::tensor_to_image(ctx, {.x = image, .pixels = r.out});
+
+  if (model.face && (result->compared || ctx.planning())) {
+    stages.begin(ctx, "compare");
+    const Tensor embedding = ctx.workspace.tensor(DType::F32, {AdaFace::kEmbedding});
+    embed_crop(ctx, model, r.out, embedding);
+    if (!ctx.planning()) result->after = cosine(values(ctx, embedding), anchor.references);
+  }
+  stages.end();
+}
+
+void embed_face(Context& ctx, const Model& model, const Tensor& picture, int64_t size, const Tensor& embedding) {
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor crop = ctx.workspace.tensor(DType::U8, {size, size, 3});
+  op::image_to_tensor(ctx, {.pixels = picture, .out = crop});
+  embed_crop(ctx, model, crop, embedding);
+}
+
+}  // namespace iconface
