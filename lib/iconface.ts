@@ -71,6 +71,7 @@ export function prepareRestore(
   { maxPixels, maxReferences }: Pick<CheckedLoad, 'maxPixels' | 'maxReferences'>,
 ): RestoreRequest {
   const checked = checkRestoreOptions(options)
+  if (checked.signal?.aborted) throw abortError(checked.signal)
   if (!Array.isArray(references)) throw invalid('references', 'an array of pictures', references)
   if (references.length > maxReferences) {
     throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
@@ -171,6 +172,7 @@ export class IConFace implements AsyncDisposable {
     references: readonly ImageInput[] = [],
     options: RestoreOptions = {},
   ): Promise<Restoration> {
+    this.#queue.check() // a call that is refused takes no buffer over
     return this.submit(prepareRestore(input, references, options, this.#limits))
   }
 
@@ -236,7 +238,7 @@ export class IConFace implements AsyncDisposable {
    * const { total } = model.estimate({ references: 3, size: 512 })
    */
   estimate(job: { references?: number; size?: number; guidance?: number; variant?: Variant } = {}): MemoryEstimate {
-    this.#checkUsable()
+    if (this.disposed) throw disposedError()
     known('options', job, ['references', 'size', 'guidance', 'variant'])
     const { defaults } = this.info
     const { references = 0, size = defaults.size } = job
@@ -264,10 +266,6 @@ export class IConFace implements AsyncDisposable {
   /** Whether `dispose` has been called. */
   get disposed(): boolean {
     return this.#disposal !== null
-  }
-
-  #checkUsable(): void {
-    if (this.disposed) throw disposedError()
   }
 }
 

@@ -30,14 +30,8 @@ export class JobQueue {
    * @param signal Stops the job, waiting or running: it rejects with `ERR_ICONFACE_ABORTED`, `cause` the signal's reason.
    */
   async run<T>(work: Work<T>, signal?: AbortSignal): Promise<T> {
-    if (this.#closed) throw this.#closed
+    this.check()
     if (signal?.aborted) throw abortError(signal)
-    if (this.#running && this.#waiting.length >= this.limit) {
-      throw new IConFaceError(
-        'ERR_ICONFACE_QUEUE_FULL',
-        `${this.#waiting.length} jobs are waiting already; await some of them first, or raise maxQueue (${this.limit})`,
-      )
-    }
     const stop = new AbortController()
     const onAbort = () => stop.abort(abortError(signal!))
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -46,6 +40,16 @@ export class JobQueue {
     } finally {
       signal?.removeEventListener('abort', onAbort)
     }
+  }
+
+  /** Throws what a job asked for now would be refused with. */
+  check(): void {
+    if (this.#closed) throw this.#closed
+    if (!this.#running || this.#waiting.length < this.limit) return
+    throw new IConFaceError(
+      'ERR_ICONFACE_QUEUE_FULL',
+      `${this.#waiting.length} jobs are waiting already; await some of them first, or raise maxQueue (${this.limit})`,
+    )
   }
 
   /** Stops all jobs with `reason`, refuses later ones with it, and resolves when nothing runs any more. */

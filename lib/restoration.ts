@@ -56,7 +56,7 @@ export class Restoration {
   /** Milliseconds by stage, and their `total`. */
   readonly timings: Readonly<Record<string, number>>
 
-  /** @internal */
+  /** Restores make these. */
   constructor(result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'>) {
     this.data = result.data
     this.width = result.width
