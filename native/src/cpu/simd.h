@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "tensor/tensor.h"
 
@@ -218,19 +219,26 @@ ICONFACE_INLINE F dot_pairs(F acc, U a, U b) {
 
 // ---- reductions: always the same order, so that results do not depend on anything but the data --------------------------
 
+/// Lane i of the result is lane i + Distance of v, counted around.
+template <int Distance, int... J>
+ICONFACE_INLINE F rotate(F v, std::integer_sequence<int, J...>) {
+  return __builtin_shufflevector(v, v, ((J + Distance) % kLanes)...);
+}
+/// Folds the upper half onto the lower one until one lane is left.
+template <int Half = kLanes / 2, class Combine>
+ICONFACE_INLINE float fold(F v, Combine combine) {
+  v = combine(v, rotate<Half>(v, std::make_integer_sequence<int, kLanes>()));
+  if constexpr (Half > 1) {
+    return fold<Half / 2>(v, combine);
+  } else {
+    return v[0];
+  }
+}
 ICONFACE_INLINE float sum(F v) {
-  float lane[kLanes];
-  store(lane, v);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  return lane[0];
+  return fold(v, [](F a, F b) { return a + b; });
 }
 ICONFACE_INLINE float largest(F v) {
-  float lane[kLanes];
-  store(lane, v);
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-  return lane[0];
+  return fold(v, [](F a, F b) { return max(a, b); });
 }
 
 // ---- functions ------------------------------------------------------------------------------------------------------
