@@ -1,0 +1,177 @@
+// The command line, as a user runs it, over a fake addon (fixtures/fake-addon.cjs).
+import t, { type Test } from 'tap'
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { byteSize, duration, progressDisplay } from '../dist/cli/terminal.js'
+import { FAKE_ADDON, scratchFolder } from './fixtures/fake'
+
+const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
+const scratch = scratchFolder()
+const folder = join(scratch, 'tiny')
+const photo = join(scratch, 'face.png')
+const friend = join(scratch, 'friend.jpg')
+
+interface Outcome {
+  code: number | null
+  out: string
+  err: string
+}
+
+/** Runs `iconface`; `during` sees what it has written to standard error so far. */
+function iconface(
+  args: string[],
+  env: NodeJS.ProcessEnv = {},
+  during?: (err: string, kill: (s: NodeJS.Signals) => void) => void,
+) {
+  const settings = { ICONFACE_BINARY: FAKE_ADDON, ICONFACE_MODEL: '', FAKE_STEP_MS: '0', ...env }
+  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...settings }, cwd: scratch })
+  const outcome: Outcome = { code: null, out: '', err: '' }
+  child.stdout.on('data', (chunk) => (outcome.out += String(chunk)))
+  child.stderr.on('data', (chunk) => {
+    outcome.err += String(chunk)
+    during?.(outcome.err, (signal) => child.kill(signal))
+  })
+  return new Promise<Outcome>((resolve) => child.on('close', (code) => resolve({ ...outcome, code })))
+}
+
+t.before(async () => {
+  await synthesizeCheckpoint('tiny', folder)
+  const picture = (background: string) => sharp({ create: { width: 80, height: 64, channels: 3, background } })
+  await picture('teal').png().toFile(photo)
+  await picture('gold').jpeg().toFile(friend)
+})
+
+t.test('restore writes the picture and says what it did', async (t) => {
+  const args = [
+    'restore',
+    photo,
+    '--ref',
+    friend,
+    '-o',
+    'out.png',
+    '--model',
+    folder,
+    '--strip',
+    'strip.png',
+    '--steps',
+    '2',
+  ]
+  const { code, out, err } = await iconface(args)
+  t.equal(code, 0, err)
+  t.match(out, /written +out\.png \(64 x 64, seed 42\)/)
+  t.match(out, /similarity to the references 0\.250 before, 0\.750 after/)
+  t.match(out, /time +\d+.*read.*encode 1 ms, sample 2 ms, decode 3 ms/)
+  t.match(err, /warning: .* has random weights: it restores nothing/)
+  t.match(err, /^sample 1\/2, 0 ms left$/m, 'lines, not a bar, where nobody watches')
+  t.match(await sharp(join(scratch, 'out.png')).metadata(), { width: 64, height: 64 })
+  const strip = await sharp(join(scratch, 'strip.png')).metadata()
+  t.equal(strip.width, 3 * (64 + 8) + 8)
+})
+
+t.test('--json is JSON, --quiet is quiet', async (t) => {
+  const args = ['restore', photo, '-o', 'out.jpg', '-m', folder]
+  const { out } = await iconface([...args, '--json', '--seed', '18446744073709551615'])
+  const report = JSON.parse(out) as object
+  t.match(report, { output: 'out.jpg', width: 64, seed: '18446744073709551615', identity: { source: 'degraded' } })
+  t.match(report, { model: { synthesized: true }, device: 'cpu', warnings: [/random weights/] })
+  t.same(await iconface([...args, '-q']), { code: 0, out: '', err: '' })
+  const { code } = await iconface(['restore', photo, '-o', 'out.jpg', '-q'], { ICONFACE_MODEL: folder })
+  t.equal(code, 0, 'ICONFACE_MODEL names the model')
+})
+
+t.test('errors: one line with the code, and the exit code', async (t) => {
+  const fails = async (t: Test, args: string[], exit: number, line: RegExp) => {
+    const { code, out, err } = await iconface(args)
+    t.equal(code, exit, args.join(' '))
+    t.equal(out, '')
+    t.match(err, line)
+    t.match(err, /^iconface: ERR_ICONFACE_[A-Z_]+: /m)
+  }
+  const output = ['-o', 'none.png', '-m', folder]
+  await Promise.all([
+    fails(t, ['restroe'], 2, /unknown command 'restroe'; did you mean 'restore'/),
+    fails(t, ['restore', photo, '--stepz', '3'], 2, /Unknown option '--stepz'/),
+    fails(t, ['restore', photo], 2, /-o is missing/),
+    fails(t, ['restore', ...output], 2, /one photo/),
+    fails(t, ['restore', photo, ...output, '--steps', 'x'], 2, /a number for --steps but received "x"/),
+    fails(t, ['restore', photo, ...output, '--steps', '0'], 2, /steps but received 0/),
+    fails(t, ['restore', photo, '-m', folder, '-o', 'none.bmp'], 2, /the extension of none\.bmp/),
+    fails(t, ['restore', photo, '-m', folder, '-o', 'no/where.png'], 1, /FILE_NOT_FOUND: no does not exist/),
+    fails(t, ['restore', 'none.jpg', ...output], 1, /FILE_NOT_FOUND: input: none\.jpg does not exist/),
+    fails(t, ['restore', photo, '--ref', folder, ...output], 1, /INVALID_IMAGE: cannot use reference 1/),
+    fails(t, ['restore', photo, '-o', 'none.png'], 1, /no model: name a checkpoint folder/),
+  ])
+  t.notOk(readdirSync(scratch).some((name) => name.includes('none.png')))
+})
+
+t.test('Ctrl-C stops the job, exit code 130, no partial file', async (t) => {
+  let sent = false
+  const args = ['restore', photo, '-o', 'late.png', '-m', folder, '--steps', '1000']
+  const { code, err } = await iconface(args, { FAKE_STEP_MS: '20' }, (err, kill) => {
+    if (!sent && err.includes('sample')) kill('SIGINT')
+    sent ||= err.includes('sample')
+  })
+  t.equal(code, 130)
+  t.match(err, /^iconface: ERR_ICONFACE_ABORTED: interrupted$/m)
+  t.notOk(readdirSync(scratch).some((name) => name.includes('late')))
+})
+
+t.test('help and version', async (t) => {
+  const help = await iconface(['--help'])
+  t.equal(help.code, 0)
+  t.match(help.out, /Usage: iconface <command>/)
+  for (const command of ['restore', 'doctor']) {
+    t.match(help.out, new RegExp(`^  ${command} `, 'm'))
+    const own = await iconface([command, '--help'])
+    t.match(own, { code: 0, out: new RegExp(`Usage: iconface ${command}`) })
+  }
+  const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string }
+  t.same(await iconface(['--version']), { code: 0, out: `${version}\n`, err: '' })
+})
+
+t.test('doctor', async (t) => {
+  await t.test('reports what it finds', async (t) => {
+    const { code, out } = await iconface(['doctor', '--json'], { ICONFACE_MODEL: folder })
+    t.equal(code, 0)
+    t.match(JSON.parse(out), {
+      ok: true,
+      node: { version: process.version, platform: `${process.platform}-${process.arch}` },
+      addon: { error: null, path: FAKE_ADDON, isa: 'baseline', places: [FAKE_ADDON] },
+      model: { error: null, folder, synthesized: true },
+    })
+    t.match((await iconface(['doctor'])).out, /^addon +.*fake-addon\.cjs, version 0\.0\.0-fake$/m)
+  })
+
+  await t.test('works without an addon, and says where it looked', async (t) => {
+    const missing = join(scratch, 'nothing.node')
+    const { code, out } = await iconface(['doctor', '--json'], { ICONFACE_BINARY: missing })
+    t.equal(code, 0)
+    t.match(JSON.parse(out), { ok: false, addon: { error: /ADDON_NOT_FOUND.*nothing\.node/, places: [missing] } })
+  })
+
+  await t.test('works with an addon that does not load', async (t) => {
+    const broken = join(scratch, 'broken.node')
+    writeFileSync(broken, 'not a library')
+    const { code, out } = await iconface(['doctor'], { ICONFACE_BINARY: broken })
+    t.equal(code, 0)
+    t.match(out, /^addon +does not load: ERR_ICONFACE_UNSUPPORTED: cannot load .*broken\.node: /m)
+    t.match(out, /^searched +.*broken\.node$/m)
+  })
+})
+
+t.test('what people read', async (t) => {
+  t.same([0, 840, 999.6, 12_345, 59_990, 245_000, 7_620_000].map(duration), [
+    ...['0 ms', '840 ms', '1.0 s', '12.3 s', '1 min 00 s', '4 min 05 s', '2 h 07 min'],
+  ])
+  t.same([0, 1023, 1536, 25 * 2 ** 30].map(byteSize), ['0 B', '1023 B', '1.5 KiB', '25.0 GiB'])
+  const written: string[] = []
+  const screen = { isTTY: true, columns: 70, write: (text: string) => written.push(text) }
+  const display = progressDisplay(screen)
+  display.show({ stage: 'sample', step: 1, steps: 4, elapsedMs: 5, etaMs: 15 })
+  display.end()
+  t.match(written[0], /^\r\x1b\[2Ksample +█{6}░{18} 1\/4, 15 ms left$/)
+  t.equal(written[1], '\r\x1b[2K')
+})
