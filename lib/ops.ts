@@ -185,7 +185,7 @@ export class OpContext {
     tensors: Operations[Name]['tensors'],
     params?: Operations[Name]['params'] & RunParams,
   ): Promise<Operations[Name]['results'] & { seconds: Result }> {
-    const results = await native(() => this.#session.run(name, tensors as Record<string, NativeTensor>, params ?? {}))
+    const results = await native(() => this.#session.run(name, tensors as Record<string, NativeTensor>, { ...params }))
     return results as Operations[Name]['results'] & { seconds: Result }
   }
 

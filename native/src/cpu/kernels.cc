@@ -32,6 +32,7 @@ const Backend backend = {
     .flow_step = flow_step,
     .transpose = transpose,
     .convert = convert,
+    .all_finite = all_finite,
     .rope_table = cpu::rope_table,
     .timestep_embedding = cpu::timestep_embedding,
     .random_normal = cpu::random_normal,

@@ -26,5 +26,6 @@ void face_crop(Context&, const op::FaceCropArgs&);
 void flow_step(Context&, const op::FlowStepArgs&);
 void transpose(Context&, const op::TransposeArgs&);
 void convert(Context&, const op::ConvertArgs&);
+bool all_finite(Context&, const Tensor&);
 
 }  // namespace iconface::cpu::ICONFACE_ISA
