@@ -26,7 +26,7 @@ export interface Variant {
   identity?: boolean
   /** `false`: neither residual nor memory; `'residual'`: no memory; `'one-route'`: memory without its detail route. */
   structure?: boolean | 'one-route' | 'residual'
-  /** `false`: references give the identity anchor, but their tokens are left out. */
+  /** `false`: as if no references were given. */
   references?: boolean
 }
 
@@ -51,7 +51,7 @@ export interface RestoreOptions {
 export interface LoadOptions {
   /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
   device?: string
-  /** Default `auto`: bf16 where the processor computes it, else f32. */
+  /** What matrix products read. `f32` is twice the work and memory. Default `auto`: bf16. */
   precision?: 'auto' | 'f32' | 'bf16'
   /** Threads to compute with. Default: one per core this process may use. */
   threads?: number

@@ -66,7 +66,7 @@ export function findModel(): string {
   throw new IConFaceError(
     'ERR_ICONFACE_FILE_NOT_FOUND',
     'no model: name a checkpoint folder in the option model (--model) or in ICONFACE_MODEL. ' +
-      'To try the package without a checkpoint, "npx iconface synthesize" writes one with random weights',
+      'To try the package without a checkpoint, "npx iconface synthesize --out tiny" writes one with random weights',
   )
 }
 

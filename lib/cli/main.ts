@@ -12,9 +12,9 @@ import { table } from './terminal'
 
 const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   restore: () => import('./restore.js'),
-  doctor: () => import('./doctor.js'),
   inspect: () => import('./inspect.js'),
   synthesize: () => import('./synthesize.js'),
+  doctor: () => import('./doctor.js'),
 }
 
 async function main(args: string[], stop: AbortSignal): Promise<void> {
