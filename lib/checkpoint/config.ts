@@ -229,11 +229,11 @@ class Fields {
   }
 
   section(key: string, otherwise?: object): Fields {
-    return new Fields(this.take(key) ?? otherwise, `${this.prefix}${key}.`, this.source)
+    return new Fields(this.take(key, otherwise), `${this.prefix}${key}.`, this.source)
   }
 
   list(key: string): Fields[] {
-    const value = this.take(key) ?? []
+    const value = this.take(key, [])
     if (!Array.isArray(value)) throw this.error(key, 'a list', value)
     return value.map((item: unknown, i) => new Fields(item, `${this.prefix}${key}[${i}].`, this.source))
   }
@@ -244,19 +244,19 @@ class Fields {
   }
 
   text(key: string, otherwise?: string): string {
-    const value = this.take(key) ?? otherwise
+    const value = this.take(key, otherwise)
     if (typeof value !== 'string' || value === '') throw this.error(key, 'a text', value)
     return value
   }
 
   flag(key: string, otherwise: boolean): boolean {
-    const value = this.take(key) ?? otherwise
+    const value = this.take(key, otherwise)
     if (typeof value !== 'boolean') throw this.error(key, 'true or false', value)
     return value
   }
 
   number(key: string, expected: string, valid: (x: number) => boolean, otherwise?: number): number {
-    const value = this.take(key) ?? otherwise
+    const value = this.take(key, otherwise)
     if (typeof value !== 'number' || !Number.isFinite(value) || !valid(value)) throw this.error(key, expected, value)
     return value
   }
@@ -266,13 +266,13 @@ class Fields {
   }
 
   oneOf<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {
-    const value = (this.take(key) ?? otherwise) as T
+    const value = this.take(key, otherwise) as T
     if (!allowed.includes(value)) throw this.error(key, allowed.map((one) => `"${one}"`).join(' or '), value)
     return value
   }
 
   axes(key: string, otherwise: readonly number[]): readonly number[] {
-    const value = this.take(key) ?? otherwise
+    const value = this.take(key, otherwise)
     const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
     if (!Array.isArray(value) || value.length !== 4 || !value.every(even))
       throw this.error(key, 'a list of 4 even sizes', value)
@@ -308,9 +308,9 @@ class Fields {
     return absolute
   }
 
-  private take(key: string): unknown {
+  private take(key: string, otherwise?: unknown): unknown {
     this.known.add(key)
-    return Object.hasOwn(this.values, key) ? this.values[key] : undefined
+    return Object.hasOwn(this.values, key) ? this.values[key] : otherwise
   }
 
   private error(key: string, expected: string, received: unknown): IConFaceError {

@@ -46,6 +46,9 @@ export function formatProblems(problems: readonly Problem[], limit = SHOWN_PROBL
 /** GroupNorm's groups in the autoencoder: fixed by the architecture, invisible in the shapes. */
 export const GROUP_NORM_GROUPS = 32
 
+/** Values of the sinusoidal timestep embedding (model-spec.md 3). */
+const TIME_CHANNELS = 256
+
 /** The paper's FLUX.2 [klein] transformer, or another of its family. */
 export function checkTransformer(tensors: NamedTensors): Checked<TransformerSizes> {
   const survey = new Survey('transformer', tensors)
@@ -67,6 +70,9 @@ export function checkTransformer(tensors: NamedTensors): Checked<TransformerSize
   if (singleBlocks > 0 && singleMlp <= 0) {
     survey.config(`single_blocks.0.linear2.weight takes ${linear2} values, not more than the hidden size ${hidden}`)
     return survey.failed()
+  }
+  if (timeChannels !== TIME_CHANNELS) {
+    survey.config(`its timestep embedding has ${timeChannels} values, expected ${TIME_CHANNELS}`)
   }
   if (headDim! % 16 !== 0) survey.config(`the head size is ${headDim}, which is no multiple of 16`)
   if (hidden! % headDim! !== 0) survey.config(`the hidden size ${hidden} is no multiple of the head size ${headDim}`)

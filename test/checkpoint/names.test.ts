@@ -1,0 +1,163 @@
+// Published names -> canonical names, against files that hold the same weights under both.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { canonicalNames, loraName, type NamedTensor } from '../../dist/checkpoint/names.js'
+import { openSafetensors } from '../../dist/checkpoint/safetensors.js'
+import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { golden, needsGolden } from '../fixtures/golden'
+import { readTensors, rows, type Tensor, writeTensors } from '../fixtures/weights'
+
+const folder = t.testdir({})
+const tiny = join(folder, 'tiny')
+t.before(() => synthesizeCheckpoint('tiny', tiny, { seed: 1 }))
+
+/** The bytes that a canonical tensor stands for. */
+function bytesOf(file: string, { parts }: NamedTensor): Buffer {
+  const all = readFileSync(file)
+  return Buffer.concat(parts.map(({ offset, bytes }) => all.subarray(offset, offset + bytes)))
+}
+
+t.test("diffusers' autoencoder names, against the same weights under Black Forest Labs'", needsGolden, async (t) => {
+  const published = golden('flux/vae_diffusers_keys.safetensors')
+  const native = readTensors(golden('flux/vae.safetensors'), 'weight.')
+  const { tensors, naming, ignored, problems } = canonicalNames('autoencoder', openSafetensors(published), 0)
+  t.equal(naming, 'diffusers')
+  t.same(ignored, ['bn.num_batches_tracked'])
+  t.same(problems, [])
+  t.equal(tensors.size, 250)
+  for (const { name, data } of native) {
+    if (name === 'bn.num_batches_tracked') continue
+    const tensor = tensors.get(name)
+    t.ok(tensor && bytesOf(published, tensor).equals(data), name)
+  }
+})
+
+t.test('decoder levels are counted, not assumed to be four', async (t) => {
+  const names = [0, 1, 2].map((i) => `decoder.up_blocks.${i}.resnets.0.conv1.bias`)
+  const file = join(folder, 'levels.safetensors')
+  await writeTensors(file, names.map((name, i) => ({ name, dtype: 'F32', shape: [1], data: new Uint8Array([i, 0, 0, 0]) }))) // prettier-ignore
+  const { tensors } = canonicalNames('autoencoder', openSafetensors(file), 0)
+  t.same(
+    [...tensors.keys()],
+    [2, 1, 0].map((i) => `decoder.up.${i}.block.0.conv1.bias`),
+  )
+})
+
+/** The same transformer as diffusers stores it. */
+function diffusersTransformer(native: readonly Tensor[]): Tensor[] {
+  const plain: Record<string, string> = {
+    'img_in.weight': 'x_embedder.weight',
+    'txt_in.weight': 'context_embedder.weight',
+    'time_in.in_layer.weight': 'time_guidance_embed.timestep_embedder.linear_1.weight',
+    'time_in.out_layer.weight': 'time_guidance_embed.timestep_embedder.linear_2.weight',
+    'double_stream_modulation_img.lin.weight': 'double_stream_modulation_img.linear.weight',
+    'double_stream_modulation_txt.lin.weight': 'double_stream_modulation_txt.linear.weight',
+    'single_stream_modulation.lin.weight': 'single_stream_modulation.linear.weight',
+    'final_layer.linear.weight': 'proj_out.weight',
+    'img_attn.norm.query_norm.scale': 'attn.norm_q.weight',
+    'img_attn.norm.key_norm.scale': 'attn.norm_k.weight',
+    'img_attn.proj.weight': 'attn.to_out.0.weight',
+    'img_mlp.0.weight': 'ff.linear_in.weight',
+    'img_mlp.2.weight': 'ff.linear_out.weight',
+    'txt_attn.norm.query_norm.scale': 'attn.norm_added_q.weight',
+    'txt_attn.norm.key_norm.scale': 'attn.norm_added_k.weight',
+    'txt_attn.proj.weight': 'attn.to_add_out.weight',
+    'txt_mlp.0.weight': 'ff_context.linear_in.weight',
+    'txt_mlp.2.weight': 'ff_context.linear_out.weight',
+    'linear1.weight': 'attn.to_qkv_mlp_proj.weight',
+    'linear2.weight': 'attn.to_out.weight',
+    'norm.query_norm.scale': 'attn.norm_q.weight',
+    'norm.key_norm.scale': 'attn.norm_k.weight',
+  }
+  return native.flatMap((tensor) => {
+    const [, block = '', index = '', inner = tensor.name] =
+      /^(double|single)_blocks\.(\d+)\.(.+)$/.exec(tensor.name) ?? []
+    const prefix = block === '' ? '' : `${block === 'single' ? 'single_' : ''}transformer_blocks.${index}.`
+    const count = tensor.shape[0]!
+    if (inner === 'final_layer.adaLN_modulation.1.weight') {
+      const half = count / 2
+      const data = Buffer.concat([
+        tensor.data.subarray(tensor.data.length / 2),
+        tensor.data.subarray(0, tensor.data.length / 2),
+      ])
+      return [{ ...tensor, name: 'norm_out.linear.weight', shape: [2 * half, tensor.shape[1]!], data }]
+    }
+    const qkv = /^(img|txt)_attn\.qkv\.weight$/.exec(inner)
+    if (!qkv) return [{ ...tensor, name: prefix + plain[inner]! }]
+    const names = qkv[1] === 'img' ? ['to_q', 'to_k', 'to_v'] : ['add_q_proj', 'add_k_proj', 'add_v_proj']
+    return names.map((name, i) => rows(tensor, `${prefix}attn.${name}.weight`, (i * count) / 3, ((i + 1) * count) / 3))
+  })
+}
+
+t.test("diffusers' transformer: q, k, v joined, the last modulation's halves swapped", async (t) => {
+  const native = readTensors(join(tiny, 'transformer.safetensors'))
+  const file = join(folder, 'diffusers.safetensors')
+  // Sorted by name, as safetensors' own writer does: q, k and v do not lie next to each other.
+  await writeTensors(
+    file,
+    diffusersTransformer(native).sort((a, b) => (a.name < b.name ? -1 : 1)),
+  )
+  const { tensors, naming, problems } = canonicalNames('transformer', openSafetensors(file), 3)
+  t.equal(naming, 'diffusers')
+  t.same(problems, [])
+  t.same([...tensors.keys()].sort(), native.map(({ name }) => name).sort())
+  for (const { name, shape, data } of native) {
+    const tensor = tensors.get(name)!
+    t.same(tensor.shape, shape, name)
+    t.ok(bytesOf(file, tensor).equals(data), name)
+    t.ok(tensor.parts.every((part) => part.file === 3))
+  }
+})
+
+t.test('a q, k, v that cannot be joined is a problem, not a crash', async (t) => {
+  const native = readTensors(join(tiny, 'transformer.safetensors'))
+  const file = join(folder, 'broken.safetensors')
+  const broken = diffusersTransformer(native).flatMap((tensor): Tensor[] => {
+    if (tensor.name === 'transformer_blocks.0.attn.to_k.weight')
+      return [{ ...tensor, shape: [tensor.shape[0]! * tensor.shape[1]!] }]
+    return tensor.name === 'transformer_blocks.1.attn.add_v_proj.weight' ? [] : [tensor]
+  })
+  await writeTensors(file, broken)
+  const { tensors, problems } = canonicalNames('transformer', openSafetensors(file), 0)
+  t.match(problems, [/transformer_blocks\.0\.attn\.to_q.*cannot be joined/])
+  t.ok(
+    tensors.has('transformer_blocks.1.attn.add_q_proj.weight'),
+    'an incomplete one is left for the contract to report',
+  )
+})
+
+t.test("prefixes of other tools' transformer files", async (t) => {
+  const native = readTensors(join(tiny, 'transformer.safetensors'))
+  for (const prefix of ['model.diffusion_model.', 'diffusion_model.']) {
+    const file = join(folder, 'prefixed.safetensors')
+    await writeTensors(file, native.map((tensor) => ({ ...tensor, name: prefix + tensor.name }))) // prettier-ignore
+    const { tensors } = canonicalNames('transformer', openSafetensors(file), 0)
+    t.same([...tensors.keys()], native.map(({ name }) => name)) // prettier-ignore
+  }
+})
+
+t.test("AdaFace's checkpoint: prefix, classification head and counters", async (t) => {
+  const native = readTensors(join(tiny, 'adaface.safetensors'))
+  const counter: Tensor = {
+    name: 'input_layer.1.num_batches_tracked',
+    dtype: 'I64',
+    shape: [],
+    data: new Uint8Array(8),
+  }
+  const head: Tensor = { name: 'head.kernel', dtype: 'F32', shape: [2], data: new Uint8Array(8) }
+  const file = join(folder, 'lightning.safetensors')
+  const published = [...native, counter].map((tensor) => ({ ...tensor, name: `model.${tensor.name}` }))
+  await writeTensors(file, [...published, head])
+  const { tensors, ignored } = canonicalNames('face', openSafetensors(file), 0)
+  t.same([...tensors.keys()].sort(), native.map(({ name }) => name).sort())
+  t.same([...ignored].sort(), ['head.kernel', 'model.input_layer.1.num_batches_tracked'])
+})
+
+t.test('LoRA names', async (t) => {
+  const module = 'double_blocks.0.img_attn.qkv'
+  t.same(loraName(`${module}.lora_A.weight`), { module, part: 'A' })
+  t.same(loraName(`base_model.model.${module}.lora_B.weight`), { module, part: 'B' })
+  t.same(loraName(`transformer.${module}.alpha`), { module, part: 'alpha' })
+  for (const name of [`${module}.weight`, 'lora_A.weight', '.alpha', '']) t.equal(loraName(name), undefined)
+})
