@@ -5,6 +5,7 @@
 #include "addon/session.h"
 #include "binding/call.h"
 #include "cpu/select.h"
+#include "runtime/cuda_devices.h"
 #include "runtime/machine.h"
 
 namespace iconface::addon {
@@ -15,6 +16,30 @@ Napi::Array texts(Napi::Env env, const std::vector<std::string>& list) {
   Napi::Array array = Napi::Array::New(env, list.size());
   for (uint32_t i = 0; i < list.size(); i++) array.Set(i, list[i]);
   return array;
+}
+
+/// null in a build without CUDA.
+Napi::Value cuda(Napi::Env env) {
+#ifdef ICONFACE_WITH_CUDA
+  const CudaDevices found = cuda_devices();
+  Napi::Array devices = Napi::Array::New(env, found.devices.size());
+  for (uint32_t i = 0; i < found.devices.size(); i++) {
+    Napi::Object d = Napi::Object::New(env);
+    d.Set("name", found.devices[i].name);
+    d.Set("capability", found.devices[i].capability);
+    d.Set("totalBytes", static_cast<double>(found.devices[i].total));
+    d.Set("freeBytes", static_cast<double>(found.devices[i].free));
+    devices.Set(i, d);
+  }
+  const std::string version = std::to_string(found.driver / 1000) + "." + std::to_string(found.driver % 1000 / 10);
+  Napi::Object o = Napi::Object::New(env);
+  o.Set("driverVersion", found.driver > 0 ? Napi::Value(Napi::String::New(env, version)) : env.Null());
+  o.Set("error", found.error.empty() ? env.Null() : Napi::Value(Napi::String::New(env, found.error)));
+  o.Set("devices", devices);
+  return o;
+#else
+  return env.Null();
+#endif
 }
 
 Napi::Value info(const Napi::CallbackInfo& call) {
@@ -32,7 +57,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     o.Set("isa", isas.front());
     o.Set("features", texts(env, processor_features()));
     o.Set("threads", usable_processors());
-    o.Set("cuda", env.Null());
+    o.Set("cuda", cuda(env));
     o.Set("memory", memory);
     o.Set("kinds", texts(env, binding::kinds()));
     return Napi::Value(o);
