@@ -25,6 +25,13 @@ double Call::number(const char* name, double otherwise) const {
   return number_lists.count(name) ? number(name) : otherwise;
 }
 
+int64_t Call::size(const char* name) const {
+  const double value = number(name);
+  if (!(value >= 1 && value <= INT32_MAX) || value != static_cast<double>(static_cast<int64_t>(value)))
+    fail(Code::InvalidArgument, "expected a whole number of 1 or more for %s but received %g", name, value);
+  return static_cast<int64_t>(value);
+}
+
 std::vector<double> Call::numbers(const char* name) const {
   const auto found = number_lists.find(name);
   return found == number_lists.end() ? std::vector<double>{} : found->second;

@@ -26,6 +26,7 @@ class Call {
   Tensor optional(const char* name) const;  // undefined when absent
   double number(const char* name) const;    // throws when absent
   double number(const char* name, double otherwise) const;
+  int64_t size(const char* name) const;     // a whole number of 1 or more
   bool flag(const char* name) const { return number(name, 0) != 0; }
   std::vector<double> numbers(const char* name) const;  // empty when absent
   std::string text(const char* name, const char* otherwise) const;

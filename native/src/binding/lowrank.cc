@@ -10,9 +10,9 @@ void lowrank_memory(Context& ctx, Call& call) {
   a.key_down = call.input("keyDown");
   a.key_up = call.input("keyUp");
   a.value_down = call.input("valueDown");
-  const int64_t heads = static_cast<int64_t>(call.number("heads"));
+  const int64_t heads = call.size("heads");
   const int64_t memory = a.memory.rank > 0 ? a.memory.shape[0] : 0, rank = a.key_down.rank > 0 ? a.key_down.shape[0] : 0;
-  a.keys = call.output("keys", DType::F32, {heads > 0 ? heads : 0, memory, rank});
+  a.keys = call.output("keys", DType::F32, {heads, memory, rank});
   a.values = call.output("values", DType::F32, {memory, rank});
   op::lowrank_memory(ctx, a);
 }
@@ -32,20 +32,19 @@ void token_detail(Context& ctx, Call& call) {
   op::TokenDetailArgs a;
   a.x = call.input("x");
   a.out = call.output_like("out", DType::F32, a.x);
-  a.rows = static_cast<int64_t>(call.number("rows"));
-  a.columns = static_cast<int64_t>(call.number("columns"));
+  a.rows = call.size("rows");
+  a.columns = call.size("columns");
   op::token_detail(ctx, a);
 }
 
 void resize_tokens(Context& ctx, Call& call) {
   op::ResizeTokensArgs a;
   a.x = call.input("x");
-  a.rows_x = static_cast<int64_t>(call.number("rowsX"));
-  a.columns_x = static_cast<int64_t>(call.number("columnsX"));
-  a.rows_out = static_cast<int64_t>(call.number("rowsOut"));
-  a.columns_out = static_cast<int64_t>(call.number("columnsOut"));
-  const int64_t cells = a.rows_out > 0 && a.columns_out > 0 ? a.rows_out * a.columns_out : 0;
-  a.out = call.output("out", DType::F32, {cells, a.x.rank > 0 ? a.x.last() : 0});
+  a.rows_x = call.size("rowsX");
+  a.columns_x = call.size("columnsX");
+  a.rows_out = call.size("rowsOut");
+  a.columns_out = call.size("columnsOut");
+  a.out = call.output("out", DType::F32, {a.rows_out * a.columns_out, a.x.rank > 0 ? a.x.last() : 0});
   op::resize_tokens(ctx, a);
 }
 

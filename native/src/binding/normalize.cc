@@ -15,6 +15,10 @@ op::Segmented segments(const Call& call, const std::string& name, int64_t tokens
   if (rows.size() > op::Segmented::kMax)
     fail(Code::InvalidArgument, "expected at most %d numbers in rows but received %zu", op::Segmented::kMax,
          rows.size());
+  for (const double n : rows)
+    if (!(n >= 0 && n <= static_cast<double>(tokens)))
+      fail(Code::InvalidArgument, "expected numbers of 0 to %lld tokens in rows but received %g",
+           static_cast<long long>(tokens), n);
   for (int i = 0; i < op::Segmented::kMax; i++) {
     const Tensor vector = call.optional((name + std::to_string(i)).c_str());
     if (!vector.defined()) break;
@@ -56,6 +60,7 @@ void rope_table(Context& ctx, Call& call) {
     fail(Code::InvalidArgument, "expected 1 to 8 numbers in axesDim but received %zu", axes.size());
   int64_t half = 0;
   for (const double size : axes) {
+    if (!(size >= 2 && size < 1e6)) fail(Code::InvalidArgument, "expected even sizes in axesDim but received %g", size);
     a.axes_dim[a.axes++] = static_cast<int>(size);
     half += static_cast<int64_t>(size) / 2;
   }
@@ -67,7 +72,7 @@ void rope_table(Context& ctx, Call& call) {
 }
 
 void timestep_embedding(Context& ctx, Call& call) {
-  const int64_t width = static_cast<int64_t>(call.number("dim", 256));
+  const int64_t width = call.numbers("dim").empty() ? 256 : call.size("dim");
   op::timestep_embedding(ctx, {call.number("timestep"), call.output("out", DType::F32, {width})});
 }
 
