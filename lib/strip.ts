@@ -4,6 +4,7 @@
 
 import sharp from 'sharp'
 import { IConFaceError } from './errors'
+import { LETTER_HEIGHT, lettering } from './lettering'
 
 /** One column of a strip. */
 export interface Column {
@@ -52,18 +53,16 @@ async function square({ label, image }: Column, side: number): Promise<Buffer> {
   }
 }
 
-/** Label and note as an SVG of `side` by `header` pixels. */
+/** Label at the left and note at the right, as an SVG of `side` by `header` pixels. */
 function caption({ label, note }: Column, side: number, header: number): Buffer {
-  const size = Math.min(header * 0.55, (side / Math.max(1, label.length + note.length + 1)) * 1.6)
-  const text = `font-family="DejaVu Sans, Liberation Sans, Arial, sans-serif" font-size="${size.toFixed(1)}"`
-  const base = (header * 0.68).toFixed(1)
+  const left = lettering(label, '#111')
+  const right = lettering(note, '#777')
+  const scale = Math.min((header * 0.5) / LETTER_HEIGHT, (side - 4) / (left.width + right.width + 4))
+  const y = (header - LETTER_HEIGHT * scale) / 2
+  const placed = ({ svg }: { svg: string }, x: number) =>
+    `<g transform="translate(${x.toFixed(2)} ${y.toFixed(2)}) scale(${scale.toFixed(3)})">${svg}</g>`
   return Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${header}">` +
-      `<text x="2" y="${base}" ${text} fill="#111">${escape(label)}</text>` +
-      `<text x="${side - 2}" y="${base}" ${text} fill="#666" text-anchor="end">${escape(note)}</text></svg>`,
+      `${placed(left, 2)}${placed(right, side - 2 - right.width * scale)}</svg>`,
   )
-}
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }

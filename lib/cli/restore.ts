@@ -4,7 +4,7 @@
 
 import { extname } from 'node:path'
 import { IConFaceError, invalid } from '../errors'
-import { IConFace } from '../iconface'
+import { IConFace, type ModelInfo } from '../iconface'
 import { type LoadOptions, oneOf, type RestoreOptions } from '../options'
 import { checkWritable, outputFormat, type Restoration, writeWhole } from '../restoration'
 import { findModel } from '../restore'
@@ -80,7 +80,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
 
   await using model = await IConFace.load(values.model ?? findModel(), { ...loadOptions, signal: stop })
   const warnings = model.info.synthesized
-    ? [`${model.info.name} has random weights: it restores nothing, whatever the result looks like`]
+    ? [`${model.info.folder} has random weights: it restores nothing, whatever the result looks like`]
     : []
   if (!values.quiet) for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning}\n`)
 
@@ -92,7 +92,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     display?.end()
   }
   await result.toFile(values.output)
-  if (values.strip !== undefined) await writeStrip(values.strip, input, values.ref, result)
+  if (values.strip !== undefined) await writeStrip(values.strip, input, values.ref, result, model.info)
 
   if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output, warnings), null, 2)}\n`)
   else if (!values.quiet) process.stdout.write(summary(result, values.output))
@@ -108,12 +108,22 @@ function seed(text: string | undefined): number | bigint | undefined {
   return value === undefined || Number.isSafeInteger(value) || !/^\d+$/.test(text!) ? value : BigInt(text!)
 }
 
-async function writeStrip(path: string, input: string, references: string[], result: Restoration): Promise<void> {
+async function writeStrip(
+  path: string,
+  input: string,
+  references: string[],
+  result: Restoration,
+  { synthesized }: ModelInfo,
+): Promise<void> {
   const { before, after } = result.identity
   const columns = [
     { label: 'degraded', note: similarity(before), image: input },
     ...references.map((image, i) => ({ label: `reference ${i + 1}`, note: '', image })),
-    { label: 'restored', note: similarity(after), image: await result.toBuffer('png') },
+    {
+      label: synthesized ? 'by random weights' : 'restored',
+      note: similarity(after),
+      image: await result.toBuffer('png'),
+    },
   ]
   await writeWhole(path, await strip(columns, result.height))
 }
