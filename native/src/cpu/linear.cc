@@ -20,16 +20,6 @@ constexpr int64_t kChunkRows = 1024;       // rows of x packed at a time
 constexpr int64_t kBlockUnits = 3072;      // longest block of K, in units
 constexpr int64_t kSlabBytes = 512 << 10;  // packed weights of one unit of work: half of a 1 MB L2
 
-ICONFACE_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// Calls `f` with a typed null pointer for the element type.
-template <class Call>
-ICONFACE_INLINE void with_type(DType type, Call&& f) {
-  if (type == DType::F32) f(static_cast<const float*>(nullptr));
-  else if (type == DType::BF16) f(static_cast<const bf16*>(nullptr));
-  else f(static_cast<const f16*>(nullptr));
-}
-
 /// The columns of out that one panel makes, and the rows of W that go into its two vectors.
 struct Panel {
   int64_t column, columns;  // of out

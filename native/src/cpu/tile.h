@@ -68,6 +68,16 @@ ICONFACE_INLINE int64_t units_of(int64_t k) {
   return (k + Product::kPerUnit - 1) / Product::kPerUnit;
 }
 
+ICONFACE_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Calls `f` with a typed null pointer for the element type: with_type(t, [&](auto* typed) { ... }).
+template <class Call>
+ICONFACE_INLINE void with_type(DType type, Call&& f) {
+  if (type == DType::F32) f(static_cast<const float*>(nullptr));
+  else if (type == DType::BF16) f(static_cast<const bf16*>(nullptr));
+  else f(static_cast<const f16*>(nullptr));
+}
+
 // ---- the kernel -----------------------------------------------------------------------------------------------------
 
 /// Rows of A for one tile. Lengths and strides in units.

@@ -1,0 +1,51 @@
+#include "binding/call.h"
+#include "op/convolution.h"
+
+namespace iconface::binding {
+
+/// x [B, H, W, C], weight [O, kh, kw, C], bias?, slope?, residual?; stride, pad [top, left, bottom, right], upsample,
+/// compute 'f32' | 'bf16' (x's type unless given), outDtype (x's type unless given).
+void conv2d(Context& ctx, Call& call) {
+  op::Conv2dArgs a;
+  a.x = call.input("x");
+  a.weight = call.input("weight");
+  a.bias = call.optional("bias");
+  a.slope = call.optional("slope");
+  a.residual = call.optional("residual");
+  a.stride = static_cast<int>(call.number("stride", 1));
+  a.upsample = static_cast<int>(call.number("upsample", 1));
+  const std::vector<double> pad = call.numbers("pad");
+  if (!pad.empty() && pad.size() != 4)
+    fail(Code::InvalidArgument, "expected 4 numbers (top, left, bottom, right) for pad but received %zu", pad.size());
+  if (!pad.empty()) {
+    a.pad_top = static_cast<int>(pad[0]), a.pad_left = static_cast<int>(pad[1]);
+    a.pad_bottom = static_cast<int>(pad[2]), a.pad_right = static_cast<int>(pad[3]);
+  }
+  a.compute = call.dtype("compute", a.x.dtype);
+
+  // The result's shape; sizes that cannot be right give an empty one here and a message from the operation.
+  int64_t height = 0, width = 0, channels = 0, batch = 0;
+  if (a.x.rank == 4 && a.weight.rank == 4 && a.stride > 0 && a.upsample > 0) {
+    const auto size = [&](int axis, int before, int after) {
+      const int64_t padded = a.x.shape[axis] * a.upsample + before + after;
+      return padded < a.weight.shape[axis] ? 0 : (padded - a.weight.shape[axis]) / a.stride + 1;
+    };
+    batch = a.x.shape[0], channels = a.weight.shape[0];
+    height = size(1, a.pad_top, a.pad_bottom), width = size(2, a.pad_left, a.pad_right);
+  }
+  a.out = call.output("out", call.dtype("outDtype", a.x.dtype), {batch, height, width, channels});
+  op::conv2d(ctx, a);
+}
+
+/// weight [O, C, kh, kw], scale?; outDtype ('f32' unless given).
+void to_channels_last(Context& ctx, Call& call) {
+  op::ToChannelsLastArgs a;
+  a.weight = call.input("weight");
+  a.scale = call.optional("scale");
+  const int64_t* s = a.weight.shape;
+  const bool fits = a.weight.rank == 4;
+  a.out = call.output("out", call.dtype("outDtype", DType::F32), {fits ? s[0] : 0, fits ? s[2] : 0, fits ? s[3] : 0, fits ? s[1] : 0});
+  op::to_channels_last(ctx, a);
+}
+
+}  // namespace iconface::binding

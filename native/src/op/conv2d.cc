@@ -1,0 +1,44 @@
+#include "op/backend.h"
+#include "op/check.h"
+#include "op/convolution.h"
+
+namespace iconface::op {
+
+void conv2d(Context& ctx, const Conv2dArgs& a) {
+  check_tensor("conv2d", "x", a.x, kFloat, {-1, -1, -1, -1});
+  check_tensor("conv2d", "weight", a.weight, kWeight, {-1, -1, -1, a.x.shape[3]});
+  check(a.stride >= 1, "conv2d", "expected a stride of at least 1 but received %d", a.stride);
+  check(a.upsample >= 1, "conv2d", "expected upsample of at least 1 but received %d", a.upsample);
+  check(a.pad_top >= 0 && a.pad_left >= 0 && a.pad_bottom >= 0 && a.pad_right >= 0, "conv2d",
+        "expected padding of at least 0 but received %d, %d, %d, %d", a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
+  check(a.compute == DType::F32 || a.compute == DType::BF16, "conv2d", "expected compute F32 or BF16 but received %s",
+        dtype_name(a.compute));
+  check(a.x.elements() > 0 && a.weight.elements() > 0, "conv2d", "x %s and weight %s must not be empty",
+        a.x.describe().c_str(), a.weight.describe().c_str());
+  const int64_t height = a.x.shape[1] * a.upsample + a.pad_top + a.pad_bottom;
+  const int64_t width = a.x.shape[2] * a.upsample + a.pad_left + a.pad_right;
+  check(height >= a.weight.shape[1] && width >= a.weight.shape[2], "conv2d", "weight %s is larger than the padded x %s",
+        a.weight.describe().c_str(), a.x.describe().c_str());
+  const int64_t out_height = (height - a.weight.shape[1]) / a.stride + 1;
+  const int64_t out_width = (width - a.weight.shape[2]) / a.stride + 1, channels = a.weight.shape[0];
+  check_tensor("conv2d", "out", a.out, kFloat, {a.x.shape[0], out_height, out_width, channels});
+  if (a.bias.defined()) check_tensor("conv2d", "bias", a.bias, kF32, {channels});
+  if (a.slope.defined()) check_tensor("conv2d", "slope", a.slope, kF32, {channels});
+  if (a.residual.defined())
+    check_tensor("conv2d", "residual", a.residual, kF32, {a.x.shape[0], out_height, out_width, channels});
+  check(a.x.contiguous() && a.weight.contiguous() && a.out.contiguous() &&
+            (!a.residual.defined() || a.residual.contiguous()),
+        "conv2d", "x, weight, out and residual must be contiguous");
+  ctx.backend.conv2d(ctx, a);
+}
+
+void to_channels_last(Context& ctx, const ToChannelsLastArgs& a) {
+  check_tensor("to_channels_last", "weight", a.weight, kWeight, {-1, -1, -1, -1});
+  const int64_t* s = a.weight.shape;
+  check_tensor("to_channels_last", "out", a.out, kFloat, {s[0], s[2], s[3], s[1]});
+  if (a.scale.defined()) check_tensor("to_channels_last", "scale", a.scale, kF32, {s[0]});
+  check(a.weight.contiguous() && a.out.contiguous(), "to_channels_last", "weight and out must be contiguous");
+  ctx.backend.to_channels_last(ctx, a);
+}
+
+}  // namespace iconface::op
