@@ -38,6 +38,7 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
   const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
   for (int i = 0; i < steps; i++) {
     transformer.forward(ctx, c, modulation[i], latents, u);
+    ctx.note("prediction_" + std::to_string(i), u);
     op::flow_step(ctx, {.latents = latents, .u_prompt = u.select(0, c.branches - 1),
                         .u_empty = c.branches > 1 ? u.select(0, 0) : Tensor{},
                         .guidance = static_cast<float>(options.guidance),

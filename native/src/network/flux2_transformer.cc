@@ -132,6 +132,10 @@ StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const
     op::linear(ctx, {.x = row, .weight = modulation_txt_, .out = txt.reshape({1, 6 * D})});
     op::linear(ctx, {.x = row, .weight = modulation_single_, .out = single_txt.reshape({1, 3 * D})});
     op::linear(ctx, {.x = row, .weight = modulation_final_, .out = last.reshape({1, 2 * D})});
+    ctx.note("double_mod_img", img);
+    ctx.note("double_mod_txt", txt);
+    ctx.note("single_mod", single_txt);
+    ctx.note("final_mod", last);
   }
   op::convert(ctx, {.x = single_txt, .out = single_img});
   if (identity.double_blocks.defined()) {
