@@ -1,0 +1,157 @@
+// What is published: packed, installed without scripts into an empty folder, and used from there in every way.
+import t from 'tap'
+import { execFile } from 'node:child_process'
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { scratchFolder } from './fixtures/fake'
+
+const exec = promisify(execFile)
+const ROOT = join(__dirname, '..')
+const ADDON = join(ROOT, 'build', 'Release', 'iconface.node')
+const BIN = join(ROOT, 'node_modules', '.bin')
+const PREBUILD = `prebuilds/${process.platform}-${process.arch}/@iconface+native.node`
+const scratch = scratchFolder()
+const stage = join(scratch, 'stage')
+const consumer = join(scratch, 'consumer')
+let tarball = ''
+let packed: { path: string; size: number }[] = []
+
+/** The environment of a user: none of this checkout's, and only what the package itself brings. */
+const { NODE_OPTIONS: _, ICONFACE_BINARY: __, ...inherited } = process.env
+const env = { ...inherited, PREBUILDS_ONLY: '1', ICONFACE_MODEL: '' }
+const node = (...args: string[]) => exec(process.execPath, args, { cwd: consumer, env })
+
+/** Lays out what `npm publish` would see after `npm run prebuild`, packs it, and installs it elsewhere. */
+async function packAndInstall(): Promise<void> {
+  const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
+  for (const entry of [...files, 'package.json', 'README.md', 'LICENSE']) {
+    if (existsSync(join(ROOT, entry)) && entry !== 'prebuilds') {
+      cpSync(join(ROOT, entry), join(stage, entry), { recursive: true })
+    }
+  }
+  mkdirSync(join(stage, PREBUILD, '..'), { recursive: true })
+  copyFileSync(ADDON, join(stage, PREBUILD))
+  chmodSync(join(stage, PREBUILD), 0o755)
+  await exec('strip', [join(stage, PREBUILD)])
+  const { stdout } = await exec('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', scratch], {
+    cwd: stage,
+  })
+  const [pack] = JSON.parse(stdout) as { filename: string; files: typeof packed }[]
+  tarball = join(scratch, pack!.filename)
+  packed = pack!.files
+  mkdirSync(consumer)
+  writeFileSync(join(consumer, 'package.json'), '{ "private": true }')
+  const quiet = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund']
+  await exec('npm', ['install', ...quiet, tarball], { cwd: consumer, env })
+}
+
+const skip = existsSync(ADDON) ? false : `${ADDON} is not built`
+
+t.test('the package', { skip, timeout: 300_000 }, async (t) => {
+  await packAndInstall()
+
+  await t.test('holds what it needs and nothing else', async (t) => {
+    const paths = packed.map(({ path }) => path)
+    const needed = ['dist/index.js', 'dist/index.d.ts', 'dist/ops.js', 'dist/networks.js', 'dist/cli/main.js', PREBUILD]
+    for (const path of [...needed, 'binding.gyp', 'CMakeLists.txt', 'scripts/cmake-from-gyp.cjs', 'LICENSE']) {
+      t.ok(paths.includes(path), path)
+    }
+    const kinds =
+      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
+    t.same(
+      paths.filter((path) => !kinds.test(path)),
+      [],
+    )
+    const bytes = packed.reduce((sum, { size }) => sum + size, 0)
+    t.ok(bytes < 24e6, `${bytes} bytes unpacked`)
+  })
+
+  await t.test('passes publint and attw', async () => {
+    await exec(join(BIN, 'publint'), ['run', '--strict', stage])
+    await exec(join(BIN, 'attw'), [tarball, '--format', 'ascii'])
+  })
+
+  await t.test('runs no scripts at installation', async (t) => {
+    const installed = join(consumer, 'node_modules', '@iconface', 'native', 'package.json')
+    const { scripts, gypfile } = JSON.parse(readFileSync(installed, 'utf8')) as { scripts: object; gypfile: boolean }
+    t.equal(gypfile, false)
+    for (const name of ['preinstall', 'install', 'postinstall']) t.notOk(Object.hasOwn(scripts, name), name)
+  })
+
+  await t.test('works by require, import, in a worker and on the command line', async (t) => {
+    const cli = join(consumer, 'node_modules', '.bin', 'iconface')
+    await exec(cli, ['synthesize', '--out', 'tiny'], { cwd: consumer, env })
+    const use = (load: string) => `
+      ${load}
+      const image = allocateImage(32, 32)
+      const main = async () => {
+        const model = await IConFace.load('tiny', { threads: 1 })
+        const { data } = await model.restore(image, [], { steps: 1, size: 32 })
+        await model.dispose()
+        console.log(model.device, data.length)
+      }
+      main()`
+    const required = use("const { IConFace, allocateImage } = require('@iconface/native')")
+    const imported = use("import { IConFace, allocateImage } from '@iconface/native'")
+    const worker = `
+      const { Worker } = require('node:worker_threads')
+      for (let i = 0; i < 2; i++) new Worker(${JSON.stringify(required)}, { eval: true })`
+    t.equal((await node('--input-type=commonjs', '-e', required)).stdout, 'cpu 3072\n')
+    t.equal((await node('--input-type=module', '-e', imported)).stdout, 'cpu 3072\n')
+    t.equal((await node('--input-type=commonjs', '-e', worker)).stdout, 'cpu 3072\ncpu 3072\n')
+    for (const path of ['ops', 'networks']) await node('-e', `require('@iconface/native/${path}')`)
+    const { stdout } = await exec(cli, ['doctor', '--json'], { cwd: consumer, env })
+    const { ok, addon } = JSON.parse(stdout) as { ok: boolean; addon: { path: string } }
+    t.ok(ok)
+    t.ok(addon.path.endsWith(`node_modules/@iconface/native/${PREBUILD}`), addon.path)
+  })
+
+  await t.test('has types for strict consumers, CommonJS and ESM', async () => {
+    const program = `
+      import { IConFace, isIConFaceError, restore, type Restoration } from '@iconface/native'
+      import * as ops from '@iconface/native/ops'
+      import * as networks from '@iconface/native/networks'
+      export async function main(): Promise<void> {
+        await using model = await IConFace.load('tiny', { precision: 'bf16' })
+        const face: Restoration = await model.restore('a.png', [new URL('file:///b.png')], { seed: 42n })
+        const after: number | null = face.identity.after
+        console.log(after, ops, networks, isIConFaceError(after), await restore(face, []))
+      }`
+    const options = { strict: true, exactOptionalPropertyTypes: true, noEmit: true, module: 'node16', target: 'es2022' }
+    const compilerOptions = {
+      ...options,
+      lib: ['es2023', 'esnext.disposable'],
+      types: ['node'],
+      typeRoots: [join(ROOT, 'node_modules/@types')],
+    }
+    writeFileSync(join(consumer, 'commonjs.cts'), program)
+    writeFileSync(join(consumer, 'module.mts'), program)
+    writeFileSync(
+      join(consumer, 'tsconfig.json'),
+      JSON.stringify({ compilerOptions, files: ['commonjs.cts', 'module.mts'] }),
+    )
+    await exec(join(BIN, 'tsc'), ['-p', consumer])
+  })
+
+  await t.test('has a binary that needs little and shows little', { skip: process.platform !== 'linux' }, async (t) => {
+    const binary = join(stage, PREBUILD)
+    const needed = [...(await exec('readelf', ['-d', binary])).stdout.matchAll(/NEEDED.*\[(.+)\]/g)].map(
+      ([, name]) => name!,
+    )
+    const allowed = /^(lib(c|m|stdc\+\+|gcc_s|pthread|dl|rt)\.so\.\d+|ld-linux.*)$/
+    t.same(
+      needed.filter((name) => !allowed.test(name)),
+      [],
+      needed.join(' '),
+    )
+    const exported = (await exec('nm', ['-D', '--defined-only', '--format=posix', binary])).stdout.trim().split('\n')
+    t.same(exported.map((line) => line.split(' ')[0]).sort(), [
+      'napi_register_module_v1',
+      'node_api_module_get_api_version_v1',
+    ])
+    const versions = [...(await exec('readelf', ['-V', binary])).stdout.matchAll(/GLIBC_(2\.\d+)/g)].map(([, v]) => v!)
+    const highest = versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)!
+    t.ok(highest.localeCompare('2.34', 'en', { numeric: true }) <= 0, `needs glibc ${highest}`)
+  })
+})
