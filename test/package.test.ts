@@ -58,7 +58,7 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
       t.ok(paths.includes(path), path)
     }
     const kinds =
-      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
+      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
     t.same(
       paths.filter((path) => !kinds.test(path)),
       [],
