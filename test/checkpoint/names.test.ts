@@ -5,8 +5,9 @@ import t from 'tap'
 import { canonicalNames, loraName, type NamedTensor } from '../../dist/checkpoint/names.js'
 import { openSafetensors } from '../../dist/checkpoint/safetensors.js'
 import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { diffusersTransformer } from '../fixtures/diffusers'
 import { golden, needsGolden } from '../fixtures/golden'
-import { readTensors, rows, type Tensor, writeTensors } from '../fixtures/weights'
+import { readTensors, type Tensor, writeTensors } from '../fixtures/weights'
 
 const folder = t.testdir({})
 const tiny = join(folder, 'tiny')
@@ -43,52 +44,6 @@ t.test('decoder levels are counted, not assumed to be four', async (t) => {
     [2, 1, 0].map((i) => `decoder.up.${i}.block.0.conv1.bias`),
   )
 })
-
-/** The same transformer as diffusers stores it. */
-function diffusersTransformer(native: readonly Tensor[]): Tensor[] {
-  const plain: Record<string, string> = {
-    'img_in.weight': 'x_embedder.weight',
-    'txt_in.weight': 'context_embedder.weight',
-    'time_in.in_layer.weight': 'time_guidance_embed.timestep_embedder.linear_1.weight',
-    'time_in.out_layer.weight': 'time_guidance_embed.timestep_embedder.linear_2.weight',
-    'double_stream_modulation_img.lin.weight': 'double_stream_modulation_img.linear.weight',
-    'double_stream_modulation_txt.lin.weight': 'double_stream_modulation_txt.linear.weight',
-    'single_stream_modulation.lin.weight': 'single_stream_modulation.linear.weight',
-    'final_layer.linear.weight': 'proj_out.weight',
-    'img_attn.norm.query_norm.scale': 'attn.norm_q.weight',
-    'img_attn.norm.key_norm.scale': 'attn.norm_k.weight',
-    'img_attn.proj.weight': 'attn.to_out.0.weight',
-    'img_mlp.0.weight': 'ff.linear_in.weight',
-    'img_mlp.2.weight': 'ff.linear_out.weight',
-    'txt_attn.norm.query_norm.scale': 'attn.norm_added_q.weight',
-    'txt_attn.norm.key_norm.scale': 'attn.norm_added_k.weight',
-    'txt_attn.proj.weight': 'attn.to_add_out.weight',
-    'txt_mlp.0.weight': 'ff_context.linear_in.weight',
-    'txt_mlp.2.weight': 'ff_context.linear_out.weight',
-    'linear1.weight': 'attn.to_qkv_mlp_proj.weight',
-    'linear2.weight': 'attn.to_out.weight',
-    'norm.query_norm.scale': 'attn.norm_q.weight',
-    'norm.key_norm.scale': 'attn.norm_k.weight',
-  }
-  return native.flatMap((tensor) => {
-    const [, block = '', index = '', inner = tensor.name] =
-      /^(double|single)_blocks\.(\d+)\.(.+)$/.exec(tensor.name) ?? []
-    const prefix = block === '' ? '' : `${block === 'single' ? 'single_' : ''}transformer_blocks.${index}.`
-    const count = tensor.shape[0]!
-    if (inner === 'final_layer.adaLN_modulation.1.weight') {
-      const half = count / 2
-      const data = Buffer.concat([
-        tensor.data.subarray(tensor.data.length / 2),
-        tensor.data.subarray(0, tensor.data.length / 2),
-      ])
-      return [{ ...tensor, name: 'norm_out.linear.weight', shape: [2 * half, tensor.shape[1]!], data }]
-    }
-    const qkv = /^(img|txt)_attn\.qkv\.weight$/.exec(inner)
-    if (!qkv) return [{ ...tensor, name: prefix + plain[inner]! }]
-    const names = qkv[1] === 'img' ? ['to_q', 'to_k', 'to_v'] : ['add_q_proj', 'add_k_proj', 'add_v_proj']
-    return names.map((name, i) => rows(tensor, `${prefix}attn.${name}.weight`, (i * count) / 3, ((i + 1) * count) / 3))
-  })
-}
 
 t.test("diffusers' transformer: q, k, v joined, the last modulation's halves swapped", async (t) => {
   const native = readTensors(join(tiny, 'transformer.safetensors'))
