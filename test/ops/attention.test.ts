@@ -1,0 +1,186 @@
+// Attention over segments: against float64 and the original, awkward sizes, sharp softmax, threads, refusals.
+import t from 'tap'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { loadGolden, needsGolden } from '../fixtures/golden'
+import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+
+type Named = Record<string, Tensor>
+
+/** The definition, in float64: the rows of all queries in order, over the keys of all segments. */
+function reference(tensors: Named, scale?: number): Float64Array {
+  const rows = (letter: string) => {
+    const parts = [0, 1, 2, 3].flatMap((i) => tensors[`${letter}${i}`] ?? [])
+    return { data: Float64Array.from(parts.flatMap((part) => [...toFloat32(part)])), shape: parts[0]!.shape }
+  }
+  const [q, k, v] = [rows('q'), rows('k'), rows('v')]
+  const [, heads, d] = q.shape as [number, number, number]
+  const width = heads * d
+  const factor = scale ?? 1 / Math.sqrt(d)
+  const out = new Float64Array(q.data.length)
+  const keys = k.data.length / width
+  for (let row = 0; row < q.data.length / width; row++)
+    for (let head = 0; head < heads; head++) {
+      const at = row * width + head * d
+      const logits = Float64Array.from({ length: keys }, (_, key) => {
+        let sum = 0
+        for (let i = 0; i < d; i++) sum += q.data[at + i]! * k.data[key * width + head * d + i]!
+        return sum * factor
+      })
+      const most = logits.reduce((a, b) => Math.max(a, b))
+      const p = logits.map((logit) => Math.exp(logit - most))
+      const total = p.reduce((a, b) => a + b)
+      for (let key = 0; key < keys; key++)
+        for (let i = 0; i < d; i++) out[at + i]! += (p[key]! / total) * v.data[key * width + head * d + i]!
+    }
+  return out
+}
+
+/** The rows of out0.. in order. */
+const outputs = (results: Named) =>
+  [0, 1, 2, 3].flatMap((i) => (results[`out${i}`] ? [...toFloat32(results[`out${i}`]!)] : []))
+
+interface Case {
+  queries: number[] // tokens of every segment; 0: it has none
+  keys: number[]
+  heads: number
+  d: number
+  sharp?: number
+  scale?: number
+}
+const CASES: Case[] = [
+  { queries: [1], keys: [1], heads: 1, d: 16 },
+  { queries: [1], keys: [7], heads: 3, d: 128 },
+  { queries: [13], keys: [31], heads: 2, d: 128 },
+  { queries: [37, 0], keys: [0, 101], heads: 2, d: 32 }, // a pooler: queries of one kind, keys of another
+  { queries: [5, 29, 0, 1], keys: [17, 0, 33, 64], heads: 2, d: 64 },
+  { queries: [15], keys: [1100], heads: 1, d: 128 }, // several blocks of keys
+  { queries: [257], keys: [61], heads: 3, d: 16 }, // several blocks of rows
+  { queries: [31], keys: [200], heads: 1, d: 512 },
+  { queries: [33], keys: [70], heads: 2, d: 5, scale: 0.3 },
+  { queries: [20], keys: [90], heads: 1, d: 1 },
+  { queries: [29], keys: [700], heads: 2, d: 128, sharp: 100 }, // logits in the thousands
+]
+
+function tensorsOf({ queries, keys, heads, d, sharp = 1 }: Case, dtype: typeof f32, seed: number): Named {
+  const random = numbers(seed)
+  const make = (tokens: number, factor: number) => {
+    const shape = [tokens, heads, d]
+    return dtype(
+      shape,
+      Float64Array.from({ length: elements(shape) }, () => factor * random.normal()),
+    )
+  }
+  const named: Named = {}
+  for (const [i, tokens] of queries.entries()) if (tokens > 0) named[`q${i}`] = make(tokens, sharp)
+  for (const [i, tokens] of keys.entries())
+    if (tokens > 0) Object.assign(named, { [`k${i}`]: make(tokens, 1), [`v${i}`]: make(tokens, 1) })
+  return named
+}
+
+for (const { isa, ops } of everyIsa()) {
+  t.test(`against float64: ${isa}`, async (t) => {
+    for (const [seed, one] of CASES.entries())
+      for (const dtype of [f32, bf16]) {
+        const tensors = tensorsOf(one, dtype, seed)
+        const expected = reference(tensors, one.scale)
+        for (const outDtype of ['f32', 'bf16'] as const) {
+          const results = await ops.run('attention', tensors, { scale: one.scale, outDtype })
+          for (const [i, tokens] of one.queries.entries())
+            if (tokens > 0) t.strictSame(results[`out${i as 0}`].shape, [tokens, one.heads, one.d])
+          const error = relativeError(outputs(results), expected)
+          const limit = dtype === bf16 || outDtype === 'bf16' ? 8e-3 : one.sharp ? 1e-5 : 2e-6
+          t.ok(error < limit, `${JSON.stringify(one)} ${dtype.name} -> ${outDtype}: ${error.toExponential(1)}`)
+        }
+      }
+  })
+}
+
+t.test('equal keys give the mean of the values', async (t) => {
+  const [heads, d, tokens] = [2, 32, 45]
+  const q0 = numbers(1).tensor([3, heads, d])
+  const k0 = f32([tokens, heads, d], new Float64Array(tokens * heads * d).fill(0.5))
+  const v0 = numbers(2).tensor([tokens, heads, d])
+  const mean = toFloat32(q0).map((_, i) => {
+    let sum = 0
+    for (let token = 0; token < tokens; token++) sum += toFloat32(v0)[token * heads * d + (i % (heads * d))]!
+    return sum / tokens
+  })
+  const { out0 } = await new OpContext().run('attention', { q0, k0, v0 })
+  t.ok(relativeError(toFloat32(out0), mean) < 1e-6)
+})
+
+t.test('a NaN among the keys is not hidden', async (t) => {
+  const tensors = tensorsOf({ queries: [20], keys: [40], heads: 1, d: 16 }, f32, 1)
+  ;(tensors.k0!.data as Float32Array)[17 * 16] = NaN
+  const { out0 } = await new OpContext().run('attention', tensors)
+  t.ok(toFloat32(out0).every(Number.isNaN))
+})
+
+t.test('any number of threads gives the same bits', async (t) => {
+  for (const dtype of [f32, bf16]) {
+    const tensors = tensorsOf({ queries: [203, 31], keys: [613, 31], heads: 3, d: 64 }, dtype, 5)
+    const results = await Promise.all(threadCounts().map((ops) => ops.run('attention', tensors)))
+    for (const { out0, out1 } of results) t.ok(sameBits(out0, results[0]!.out0) && sameBits(out1, results[0]!.out1))
+  }
+})
+
+const golden = loadGolden('flux/qk_rope.safetensors')
+t.test('as the original', needsGolden, async (t) => {
+  const ops = new OpContext()
+  const get = (name: string) => golden!.tensors.get(name)!.data as Float32Array
+  const [batch, heads, tokens, d] = golden!.tensors.get('input.v')!.shape as [number, number, number, number]
+  const size = heads * tokens * d
+  for (let b = 0; b < batch; b++) {
+    // Item b of [batch, H, T, d] as [T, H, d].
+    const item = (name: string, dtype: typeof f32) => {
+      const all = get(name).subarray(b * size, (b + 1) * size)
+      return dtype(
+        [tokens, heads, d],
+        all.map((_, i) => all[((Math.floor(i / d) % heads) * tokens + Math.floor(i / (heads * d))) * d + (i % d)]!),
+      )
+    }
+    const expected = get('output.attention').subarray(b * size, (b + 1) * size)
+    for (const [dtype, limit] of [
+      [f32, 2e-6],
+      [bf16, 1e-2],
+    ] as const) {
+      const [q0, k0, v0] = [
+        item('output.q_norm_rope', dtype),
+        item('output.k_norm_rope', dtype),
+        item('input.v', dtype),
+      ]
+      const { out0 } = await ops.run('attention', { q0, k0, v0 }, { outDtype: 'f32' })
+      const error = relativeError(toFloat32(out0), expected)
+      t.ok(error < limit, `${dtype.name}: ${error.toExponential(1)}`)
+    }
+    // The file's sharp case multiplies q by 12 and k by 2 after the norm: the same as the scale by 24.
+    const [q0, k0, v0] = [item('output.q_norm_rope', f32), item('output.k_norm_rope', f32), item('input.v', f32)]
+    const { out0 } = await ops.run('attention', { q0, k0, v0 }, { scale: 24 / Math.sqrt(d) })
+    const error = relativeError(toFloat32(out0), get('output.attention_sharp').subarray(b * size, (b + 1) * size))
+    t.ok(error < 2e-5, `sharp: ${error.toExponential(1)}`)
+  }
+})
+
+t.test('refusals', async (t) => {
+  const random = numbers(6)
+  const ops = new OpContext()
+  const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
+  const [q0, k0, v0] = [random.tensor([2, 3, 4]), random.tensor([5, 3, 4]), random.tensor([5, 3, 4])]
+  await t.rejects(ops.run('attention', {}), { code, message: /segments/ })
+  await t.rejects(ops.run('attention', { q0 }), { code, message: /2 and 0 tokens/ })
+  await t.rejects(ops.run('attention', { q0, k0 }), { code, message: /both k and v/ })
+  await t.rejects(ops.run('attention', { k0, v0 }), { code, message: /0 and 5 tokens/ })
+  await t.rejects(ops.run('attention', { q0, k0, v0: random.tensor([4, 3, 4]) }), {
+    code,
+    message: /v0 must be F32 \[5, 3, 4\]/,
+  })
+  await t.rejects(ops.run('attention', { q0, k0: random.tensor([5, 2, 4]), v0 }), {
+    code,
+    message: /k0 must be F32 \[\*, 3, 4\]/,
+  })
+  await t.rejects(ops.run('attention', { q0, k0: bf16([5, 3, 4], new Float32Array(60)), v0 }), {
+    code,
+    message: /k0 must be F32/,
+  })
+  await t.rejects(ops.run('attention', { q0, k0, v0 }, { scale: -1 }), { code, message: /scale/ })
+})

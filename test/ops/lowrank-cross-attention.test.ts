@@ -1,0 +1,233 @@
+// The degraded cross-attention in rank space, and its memory side, against the attention they stand for, in float64.
+import t from 'tap'
+import { bf16, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+
+type Matrix = { rows: number; columns: number; data: Float64Array }
+
+const matrix = ({ shape, data }: Tensor, dtype: Tensor['dtype']): Matrix => ({
+  rows: elements(shape.slice(0, -1)),
+  columns: shape.at(-1)!,
+  data: Float64Array.from(
+    dtype === 'f16' ? fromHalf(data as Uint16Array) : toFloat32({ dtype, shape, data } as Tensor),
+  ),
+})
+const values = (tensor: Tensor) => matrix(tensor, tensor.dtype)
+
+/** a b^T */
+function product(a: Matrix, b: Matrix): Matrix {
+  const data = new Float64Array(a.rows * b.rows)
+  for (let i = 0; i < a.rows; i++)
+    for (let j = 0; j < b.rows; j++) {
+      let sum = 0
+      for (let k = 0; k < a.columns; k++) sum += a.data[i * a.columns + k]! * b.data[j * b.columns + k]!
+      data[i * b.rows + j] = sum
+    }
+  return { rows: a.rows, columns: b.rows, data }
+}
+
+function layerNorm({ rows, columns, data }: Matrix): Matrix {
+  const out = new Float64Array(data.length)
+  for (let i = 0; i < rows; i++) {
+    const row = data.subarray(i * columns, (i + 1) * columns)
+    const mean = row.reduce((a, b) => a + b, 0) / columns
+    const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / columns
+    row.forEach((v, c) => (out[i * columns + c] = (v - mean) / Math.sqrt(variance + 1e-6)))
+  }
+  return { rows, columns, data: out }
+}
+
+/** Attn(q, k, v) over `heads` slices of the columns. */
+function attention(q: Matrix, k: Matrix, v: Matrix, heads: number): Matrix {
+  const d = q.columns / heads
+  const out = new Float64Array(q.data.length)
+  for (let head = 0; head < heads; head++) {
+    const slice = ({ rows, columns, data }: Matrix): Matrix => ({
+      rows,
+      columns: d,
+      data: Float64Array.from({ length: rows * d }, (_, i) => data[Math.floor(i / d) * columns + head * d + (i % d)]!),
+    })
+    const logits = product(slice(q), slice(k))
+    for (let i = 0; i < q.rows; i++) {
+      const row = logits.data.subarray(i * k.rows, (i + 1) * k.rows).map((x) => x / Math.sqrt(d))
+      const most = row.reduce((a, b) => Math.max(a, b))
+      const p = row.map((x) => Math.exp(x - most))
+      const total = p.reduce((a, b) => a + b)
+      for (let m = 0; m < k.rows; m++)
+        for (let c = 0; c < d; c++)
+          out[i * q.columns + head * d + c]! += (p[m]! / total) * v.data[m * v.columns + head * d + c]!
+    }
+  }
+  return { rows: q.rows, columns: q.columns, data: out }
+}
+
+// ---- f16 weights ------------------------------------------------------------------------------------------------------
+
+const fromHalf = (bits: Uint16Array) =>
+  Float32Array.from(bits, (h) => {
+    const [exponent, mantissa] = [(h >> 10) & 31, h & 1023]
+    const size = exponent === 0 ? mantissa * 2 ** -24 : (1 + mantissa / 1024) * 2 ** (exponent - 15)
+    return h & 0x8000 ? -size : size
+  })
+/** The half below in size; normal numbers only. */
+function half(shape: number[], from: ArrayLike<number>): Tensor {
+  const data = Uint16Array.from(from, (x) => {
+    const exponent = Math.max(-14, Math.min(15, Math.floor(Math.log2(Math.abs(x) || 2 ** -14))))
+    const mantissa = Math.floor((Math.abs(x) / 2 ** exponent - 1) * 1024)
+    return mantissa < 0 || mantissa > 1023 ? 0 : (x < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | mantissa
+  })
+  return { dtype: 'f16', shape, data }
+}
+
+// ---- one block's tensors ----------------------------------------------------------------------------------------------
+
+interface Sizes {
+  heads: number
+  d: number
+  memory: number
+  rank: number
+  batch: number
+  tokens: number
+}
+
+function block({ heads, d, memory, rank, batch, tokens }: Sizes, seed: number, weight: (t: Tensor) => Tensor) {
+  const random = numbers(seed)
+  const D = heads * d
+  const scaled = (shape: number[], factor: number) => weight(random.tensor(shape, () => factor * random.normal()))
+  return {
+    memory: random.tensor([memory, D]),
+    h: random.tensor([batch, tokens, D], () => 1 + 2 * random.normal()),
+    queryDown: scaled([rank, D], 3 / Math.sqrt(D)),
+    queryUp: scaled([D, rank], 0.5),
+    keyDown: scaled([rank, D], 1 / Math.sqrt(D)),
+    keyUp: scaled([D, rank], 0.5),
+    valueDown: scaled([rank, D], 1 / Math.sqrt(D)),
+    valueUp: scaled([D, rank], 1),
+  }
+}
+
+/** gate * Attn(q, k, v), as the spec's section 5 writes it: no rank space. */
+function update(w: ReturnType<typeof block>, heads: number, gate: number): Float64Array {
+  const memory = values(w.memory)
+  const q = product(product(layerNorm(values(w.h)), values(w.queryDown)), values(w.queryUp))
+  const k = product(product(memory, values(w.keyDown)), values(w.keyUp))
+  const v = product(product(memory, values(w.valueDown)), values(w.valueUp))
+  return attention(q, k, v, heads).data.map((x) => gate * x)
+}
+
+async function run(
+  ops: OpContext,
+  { memory, queryUp, keyDown, keyUp, valueDown, h, queryDown, valueUp }: ReturnType<typeof block>,
+  heads: number,
+  gate?: number,
+) {
+  const { keys, values } = await ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads })
+  const result = await ops.run('lowrank_cross_attention', { h, queryDown, keys, values, valueUp }, { gate })
+  return { keys, values, h: result.h }
+}
+
+const CASES: Sizes[] = [
+  { heads: 1, d: 16, memory: 1, rank: 1, batch: 1, tokens: 1 },
+  { heads: 2, d: 6, memory: 7, rank: 3, batch: 2, tokens: 5 },
+  { heads: 3, d: 16, memory: 40, rank: 4, batch: 1, tokens: 17 },
+  { heads: 2, d: 128, memory: 256, rank: 16, batch: 2, tokens: 19 },
+  { heads: 2, d: 64, memory: 101, rank: 20, batch: 1, tokens: 16 },
+  { heads: 5, d: 24, memory: 33, rank: 17, batch: 1, tokens: 35 },
+]
+
+for (const { isa, ops } of everyIsa()) {
+  t.test(`against float64: ${isa}`, async (t) => {
+    for (const [seed, sizes] of CASES.entries())
+      for (const weight of [
+        (x: Tensor) => x,
+        (x: Tensor) => bf16(x.shape, toFloat32(x)),
+        (x: Tensor) => half(x.shape, toFloat32(x)),
+      ]) {
+        const w = block(sizes, seed, weight)
+        const gate = 0.75
+        const result = await run(ops, w, sizes.heads, gate)
+        t.strictSame(result.keys.shape, [sizes.heads, sizes.memory, sizes.rank])
+        t.strictSame(result.values.shape, [sizes.memory, sizes.rank])
+        t.ok(relativeError(toFloat32(result.values), product(values(w.memory), values(w.valueDown)).data) < 1e-6)
+        const change = update(w, sizes.heads, gate)
+        const before = toFloat32(w.h)
+        const after = toFloat32(result.h)
+        const error = relativeError(
+          after,
+          Float64Array.from(before, (x, i) => x + change[i]!),
+        )
+        const own = relativeError(
+          Float64Array.from(after, (x, i) => x - before[i]!),
+          change,
+        )
+        const name = `${JSON.stringify(sizes)}, weights ${w.keyUp.dtype}`
+        t.ok(error < 1e-6 && own < 5e-6, `${name}: ${error.toExponential(1)}, of the change ${own.toExponential(1)}`)
+      }
+  })
+}
+
+t.test('gate: 1 unless it is given; 0 changes nothing', async (t) => {
+  const sizes = CASES[1]!
+  const w = block(sizes, 9, (x) => x)
+  const ops = new OpContext()
+  t.ok(sameBits((await run(ops, w, sizes.heads)).h, (await run(ops, w, sizes.heads, 1)).h))
+  t.ok(sameBits((await run(ops, w, sizes.heads, 0)).h, w.h))
+})
+
+t.test('logits in the thousands', async (t) => {
+  const sizes = CASES[2]!
+  const w = block(sizes, 10, (x) => x)
+  w.queryUp = { ...w.queryUp, data: toFloat32(w.queryUp).map((x) => 1000 * x) }
+  const { h } = await run(new OpContext(), w, sizes.heads, 1)
+  const change = update(w, sizes.heads, 1)
+  t.ok(
+    relativeError(
+      toFloat32(h),
+      Float64Array.from(toFloat32(w.h), (x, i) => x + change[i]!),
+    ) < 1e-4,
+  )
+})
+
+t.test('any number of threads gives the same bits', async (t) => {
+  const sizes = { heads: 3, d: 32, memory: 77, rank: 16, batch: 2, tokens: 83 }
+  const w = block(sizes, 11, (x) => x)
+  const results = await Promise.all(threadCounts().map((ops) => run(ops, w, sizes.heads)))
+  for (const { h, keys, values } of results)
+    t.ok(sameBits(h, results[0]!.h) && sameBits(keys, results[0]!.keys) && sameBits(values, results[0]!.values))
+})
+
+t.test('refusals', async (t) => {
+  const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
+  const ops = new OpContext()
+  const sizes = CASES[1]!
+  const w = block(sizes, 12, (x) => x)
+  const { memory, queryUp, keyDown, keyUp, valueDown, h, queryDown, valueUp } = w
+  const random = numbers(13)
+  for (const heads of [0, 1.5, NaN])
+    await t.rejects(ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads }), {
+      code,
+      message: /whole number/,
+    })
+  await t.rejects(ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads: 5 }), {
+    code,
+    message: /5 heads must divide the width 12/,
+  })
+  await t.rejects(
+    ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp: random.tensor([12, 4]), valueDown }, { heads: 2 }),
+    { code, message: /keyUp must be .*\[12, 3\], not F32 \[12, 4\]/ },
+  )
+  const { keys, values } = await ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads: 2 })
+  const good = { h, queryDown, keys, values, valueUp }
+  await t.rejects(ops.run('lowrank_cross_attention', { ...good, h: bf16(h.shape, toFloat32(h)) }), {
+    code,
+    message: /h must be F32/,
+  })
+  await t.rejects(ops.run('lowrank_cross_attention', { ...good, values: random.tensor([6, 3]) }), {
+    code,
+    message: /values must be F32 \[7, 3\]/,
+  })
+  await t.rejects(ops.run('lowrank_cross_attention', { ...good, keys: random.tensor([5, 7, 3]) }), {
+    code,
+    message: /5 heads/,
+  })
+})
