@@ -28,7 +28,10 @@ for (const { isa, ops } of everyIsa()) {
             const { out } = await ops.run('batch_norm_prelu', { x, scale, shift, slope }, { outDtype })
             const error = relativeError(toFloat32(out), expected)
             const limit = outDtype === 'f32' ? 3e-7 : 4e-3
-            t.ok(error < limit, `${x.dtype} -> ${outDtype} [${shape}]${slope ? ' PReLU' : ''}: ${error.toExponential(1)}`)
+            t.ok(
+              error < limit,
+              `${x.dtype} -> ${outDtype} [${shape}]${slope ? ' PReLU' : ''}: ${error.toExponential(1)}`,
+            )
           }
     }
   })
@@ -51,7 +54,13 @@ t.test('refusals', async (t) => {
   const ops = new OpContext()
   const tensors = { x: random.tensor([1, 2, 2, 6]), scale: random.tensor([6]), shift: random.tensor([6]) }
   const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
-  await t.rejects(ops.run('batch_norm_prelu', { ...tensors, scale: random.tensor([7]) }), { code, message: /scale must be F32 \[6\]/ })
+  await t.rejects(ops.run('batch_norm_prelu', { ...tensors, scale: random.tensor([7]) }), {
+    code,
+    message: /scale must be F32 \[6\]/,
+  })
   await t.rejects(ops.run('batch_norm_prelu', { ...tensors, slope: random.tensor([1]) }), { code, message: /slope/ })
-  await t.rejects(ops.run('batch_norm_prelu', { ...tensors, x: random.picture(2, 2, 6) }), { code, message: /x must be F32 or BF16/ })
+  await t.rejects(ops.run('batch_norm_prelu', { ...tensors, x: random.picture(2, 2, 6) }), {
+    code,
+    message: /x must be F32 or BF16/,
+  })
 })

@@ -65,7 +65,10 @@ t.test('112 pixels; the identity copies, in the order B, G, R', async (t) => {
   const pixels = numbers(2).picture(112, 112, 3)
   const { out } = await new OpContext().run('face_crop', { pixels }, { matrix: [1, 0, 0, 0, 1, 0] })
   t.strictSame(out.shape, [112, 112, 3])
-  const expected = Float64Array.from({ length: 112 * 112 * 3 }, (_, i) => ((pixels.data[i - (i % 3) + 2 - (i % 3)] as number) / 255 - 0.5) / 0.5)
+  const expected = Float64Array.from(
+    { length: 112 * 112 * 3 },
+    (_, i) => ((pixels.data[i - (i % 3) + 2 - (i % 3)] as number) / 255 - 0.5) / 0.5,
+  )
   t.ok(largestError(toFloat32(out), expected) < 2e-7)
 })
 
@@ -84,5 +87,8 @@ t.test('refusals', async (t) => {
   await t.rejects(run([1, 0, 0, 0, 1]), { code, message: /6 numbers/ })
   await t.rejects(run([1, 0, 0, 0, NaN, 0]), { code, message: /matrix/ })
   await t.rejects(run([1, 2, 0, 2, 4, 0]), { code, message: /scales by 0/ })
-  await t.rejects(ops.run('face_crop', { pixels: numbers(5).picture(4, 4, 4) }, { matrix: [1, 0, 0, 0, 1, 0] }), { code, message: /pixels must be U8 \[\*, \*, 3\]/ })
+  await t.rejects(ops.run('face_crop', { pixels: numbers(5).picture(4, 4, 4) }, { matrix: [1, 0, 0, 0, 1, 0] }), {
+    code,
+    message: /pixels must be U8 \[\*, \*, 3\]/,
+  })
 })

@@ -24,8 +24,7 @@ function reference(x: Tensor, weight: Tensor, bias: Tensor, { groups, eps, silu 
       const variance = members.reduce((sum, i) => sum + (values[i]! - mean) ** 2, 0) / members.length
       for (const i of members) {
         const c = i % channels
-        const y =
-          ((values[i]! - mean) / Math.sqrt(variance + eps)) * toFloat32(weight)[c]! + toFloat32(bias)[c]!
+        const y = ((values[i]! - mean) / Math.sqrt(variance + eps)) * toFloat32(weight)[c]! + toFloat32(bias)[c]!
         out[i] = silu ? y / (1 + Math.exp(-y)) : y
       }
     }
@@ -51,7 +50,10 @@ for (const { isa, ops } of everyIsa()) {
       const channels = shape[3]!
       for (const offset of [0, 1000]) {
         const means = Array.from({ length: groups }, () => offset * random.normal())
-        const x = random.tensor(shape, (i) => means[Math.floor(((i % channels) * groups) / channels)]! + random.normal())
+        const x = random.tensor(
+          shape,
+          (i) => means[Math.floor(((i % channels) * groups) / channels)]! + random.normal(),
+        )
         const [weight, bias] = [random.tensor([channels]), random.tensor([channels])]
         for (const silu of [true, false]) {
           const options = { groups, eps: Math.fround(1e-6), silu }
@@ -65,7 +67,10 @@ for (const { isa, ops } of everyIsa()) {
             t.equal(out.dtype, outDtype)
             t.strictSame(out.shape, shape)
             const error = relativeError(toFloat32(out), reference(input, weight, bias, options))
-            t.ok(error < limit, `${input.dtype} -> ${outDtype} [${shape}] / ${groups}, mean ${offset}: ${error.toExponential(1)}`)
+            t.ok(
+              error < limit,
+              `${input.dtype} -> ${outDtype} [${shape}] / ${groups}, mean ${offset}: ${error.toExponential(1)}`,
+            )
           }
         }
       }
@@ -78,7 +83,11 @@ t.test('defaults: 32 groups, eps 1e-6, SiLU, f32', async (t) => {
   const [x, weight, bias] = [random.tensor([1, 4, 4, 64]), random.tensor([64]), random.tensor([64])]
   const ops = new OpContext()
   const plain = await ops.run('group_norm_silu', { x, weight, bias })
-  const full = await ops.run('group_norm_silu', { x, weight, bias }, { groups: 32, eps: 1e-6, silu: true, outDtype: 'f32' })
+  const full = await ops.run(
+    'group_norm_silu',
+    { x, weight, bias },
+    { groups: 32, eps: 1e-6, silu: true, outDtype: 'f32' },
+  )
   t.ok(sameBits(plain.out, full.out))
 })
 
@@ -96,7 +105,12 @@ t.test('a constant map becomes the bias', async (t) => {
   const bias = numbers(4).tensor([64])
   const weight = f32([64], new Float64Array(64).fill(3))
   const { out } = await new OpContext().run('group_norm_silu', { x, weight, bias }, { silu: false })
-  t.ok(relativeError(toFloat32(out), toFloat32(out).map((_, i) => toFloat32(bias)[i % 64]!)) < 1e-6)
+  t.ok(
+    relativeError(
+      toFloat32(out),
+      toFloat32(out).map((_, i) => toFloat32(bias)[i % 64]!),
+    ) < 1e-6,
+  )
 })
 
 t.test('refusals', async (t) => {
@@ -108,7 +122,13 @@ t.test('refusals', async (t) => {
   await t.rejects(run({}, { groups: 4 }), { code, message: /groups must divide the 6 channels, but is 4/ })
   await t.rejects(run({}, { groups: 0 }), { code, message: /groups/ })
   await t.rejects(run({}, { groups: 2, eps: -1 }), { code, message: /eps/ })
-  await t.rejects(run({ weight: random.tensor([5]) }, { groups: 2 }), { code, message: /weight must be F32 \[6\], not F32 \[5\]/ })
-  await t.rejects(run({ x: random.tensor([2, 2, 6]) }, { groups: 2 }), { code, message: /x must be .* not F32 \[2, 2, 6\]/ })
+  await t.rejects(run({ weight: random.tensor([5]) }, { groups: 2 }), {
+    code,
+    message: /weight must be F32 \[6\], not F32 \[5\]/,
+  })
+  await t.rejects(run({ x: random.tensor([2, 2, 6]) }, { groups: 2 }), {
+    code,
+    message: /x must be .* not F32 \[2, 2, 6\]/,
+  })
   await t.rejects(run({ bias: undefined }, { groups: 2 }), { code, message: /bias/ })
 })

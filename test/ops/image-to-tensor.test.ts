@@ -22,13 +22,15 @@ function weightMatrix(from: number, to: number): number[][] {
     const centre = (i + 0.5) * scale
     const first = Math.max(0, Math.trunc(centre - 2 * widening + 0.5))
     const end = Math.min(from, Math.trunc(centre + 2 * widening + 0.5))
-    const raw = Array.from({ length: from }, (_, p) => (p < first || p >= end ? 0 : cubic((p + 0.5 - centre) / widening)))
+    const raw = Array.from({ length: from }, (_, p) =>
+      p < first || p >= end ? 0 : cubic((p + 0.5 - centre) / widening),
+    )
     const total = raw.reduce((a, b) => a + b, 0)
     return raw.map((w) => Math.trunc((w / total) * 2 ** 22 + Math.sign(w) * 0.5))
   })
 }
 
-/** Applies a weight matrix to lines of `length` values that lie `stride` apart, rounding to 8 bits. */
+/** Applies a weight matrix to one line of values, rounding to 8 bits. */
 function filter(matrix: number[][], value: (index: number) => number): number[] {
   return matrix.map((weights) => {
     let sum = 2 ** 21
@@ -103,12 +105,30 @@ for (const { isa, ops } of everyIsa()) {
   })
 
   t.test(`tensor_to_image: ${isa}`, async (t) => {
-    const edges = [NaN, Infinity, -Infinity, -1, 1, 0, -0, 1.0000001, -1.0000001, 0.9999999, 5e-39, 3e38, -3e38, 1 / 3, -2 / 3]
+    const edges = [
+      NaN,
+      Infinity,
+      -Infinity,
+      -1,
+      1,
+      0,
+      -0,
+      1.0000001,
+      -1.0000001,
+      0.9999999,
+      5e-39,
+      3e38,
+      -3e38,
+      1 / 3,
+      -2 / 3,
+    ]
     const special = (await ops.run('tensor_to_image', { x: f32([5, 1, 3], edges) })).pixels
     t.strictSame([...(special.data as Uint8Array)].slice(0, 9), [0, 255, 0, 0, 255, 127, 127, 255, 0])
     const x = numbers(2).tensor([131, 77, 3])
     const { pixels } = await ops.run('tensor_to_image', { x })
-    const expected = Uint8Array.from(toFloat32(x), (v) => Math.fround(Math.fround(Math.min(1, Math.max(-1, v)) + 1) * 127.5))
+    const expected = Uint8Array.from(toFloat32(x), (v) =>
+      Math.fround(Math.fround(Math.min(1, Math.max(-1, v)) + 1) * 127.5),
+    )
     t.ok(sameBits(pixels, u8(x.shape, expected)))
   })
 }
@@ -121,15 +141,24 @@ t.test('a plain picture stays plain', async (t) => {
       { pixels: u8([61, 45, 3], new Uint8Array(61 * 45 * 3).fill(level)) },
       { size: 32, outDtype: 'u8' },
     )
-    t.ok((out.data as Uint8Array).every((v) => v === level), `level ${level}`)
+    t.ok(
+      (out.data as Uint8Array).every((v) => v === level),
+      `level ${level}`,
+    )
   }
 })
 
 t.test('alpha is dropped, not composited', async (t) => {
   const ops = new OpContext()
   const rgb = numbers(3).picture(40, 50, 3)
-  const rgba = u8([40, 50, 4], Uint8Array.from({ length: 8000 }, (_, i) => (i % 4 === 3 ? i % 251 : (rgb.data[(i >> 2) * 3 + (i % 4)] as number))))
-  const [a, b] = [await ops.run('image_to_tensor', { pixels: rgb }, { size: 24 }), await ops.run('image_to_tensor', { pixels: rgba }, { size: 24 })]
+  const rgba = u8(
+    [40, 50, 4],
+    Uint8Array.from({ length: 8000 }, (_, i) => (i % 4 === 3 ? i % 251 : (rgb.data[(i >> 2) * 3 + (i % 4)] as number))),
+  )
+  const [a, b] = [
+    await ops.run('image_to_tensor', { pixels: rgb }, { size: 24 }),
+    await ops.run('image_to_tensor', { pixels: rgba }, { size: 24 }),
+  ]
   t.ok(sameBits(a.out, b.out))
 })
 
@@ -143,12 +172,18 @@ const golden = loadGolden('flux/preprocess.safetensors')
 t.test('as the original preprocesses', needsGolden, async (t) => {
   const { tensors, metadata } = golden!
   const ops = new OpContext()
-  const images = JSON.parse(metadata.images!) as Record<string, { geometry: Record<string, { crop_left: number; crop_top: number }> }>
+  const images = JSON.parse(metadata.images!) as Record<
+    string,
+    { geometry: Record<string, { crop_left: number; crop_top: number }> }
+  >
   const channelsLast = (name: string): Tensor => {
     const { shape, data } = tensors.get(name)!
     const [channels, height, width] = shape as [number, number, number]
     const at = (i: number) => Number(data[(i % channels) * height * width + Math.floor(i / channels)])
-    return f32([height, width, channels], Float64Array.from({ length: data.length }, (_, i) => at(i)))
+    return f32(
+      [height, width, channels],
+      Float64Array.from({ length: data.length }, (_, i) => at(i)),
+    )
   }
   for (const [name, { geometry }] of Object.entries(images))
     for (const [resolution, { crop_left: left, crop_top: top }] of Object.entries(geometry)) {
@@ -182,5 +217,8 @@ t.test('refusals', async (t) => {
   await t.rejects(resize(random.picture(4, 4, 3), { size: NaN }), { code, message: /size/ })
   await t.rejects(resize(random.picture(4, 4, 3), { outDtype: 'bf16' }), { code, message: /'f32' or 'u8'/ })
   await t.rejects(resize(random.tensor([4, 4, 3]), {}), { code, message: /pixels must be U8/ })
-  await t.rejects(ops.run('tensor_to_image', { x: random.tensor([4, 4, 4]) }), { code, message: /x must be F32 \[\*, \*, 3\]/ })
+  await t.rejects(ops.run('tensor_to_image', { x: random.tensor([4, 4, 4]) }), {
+    code,
+    message: /x must be F32 \[\*, \*, 3\]/,
+  })
 })

@@ -55,8 +55,15 @@ t.test('as the original encodes', needsGolden, async (t) => {
   const get = (name: string) => golden!.tensors.get(name)!
   const [, both, height, width] = get('intermediate.enc.moments').shape as [number, number, number, number]
   const moments = get('intermediate.enc.moments').data as Float32Array
-  const map = numbers(0).tensor([height, width, both], (i) => moments[(i % both) * height * width + Math.floor(i / both)]!)
-  const vector = (name: string): Tensor => ({ dtype: 'f32', shape: get(name).shape, data: get(name).data as Float32Array })
+  const map = numbers(0).tensor(
+    [height, width, both],
+    (i) => moments[(i % both) * height * width + Math.floor(i / both)]!,
+  )
+  const vector = (name: string): Tensor => ({
+    dtype: 'f32',
+    shape: get(name).shape,
+    data: get(name).data as Float32Array,
+  })
   const { tokens } = await new OpContext().run('pack_latents', {
     map,
     mean: vector('weight.bn.running_mean'),
@@ -75,10 +82,19 @@ t.test('refusals', async (t) => {
   const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
   const [mean, variance] = [random.tensor([8]), random.tensor([8])]
   const run = (tensors: object, params?: object) => ops.run('pack_latents', { mean, var: variance, ...tensors }, params)
-  await t.rejects(run({ map: random.tensor([3, 4, 2]) }), { code, message: /even height and width, but is F32 \[3, 4, 2\]/ })
+  await t.rejects(run({ map: random.tensor([3, 4, 2]) }), {
+    code,
+    message: /even height and width, but is F32 \[3, 4, 2\]/,
+  })
   await t.rejects(run({ map: random.tensor([4, 4, 1]) }), { code, message: /tokens must have 4 channels/ })
-  await t.rejects(run({ map: random.tensor([4, 4, 2]), var: random.tensor([4]) }), { code, message: /var must be F32 \[8\]/ })
+  await t.rejects(run({ map: random.tensor([4, 4, 2]), var: random.tensor([4]) }), {
+    code,
+    message: /var must be F32 \[8\]/,
+  })
   await t.rejects(run({}), { code, message: /'map' is missing/ })
   await t.rejects(run({ tokens: random.tensor([4, 8]) }, { inverse: true, height: 4 }), { code, message: /width/ })
-  await t.rejects(run({ tokens: random.tensor([4, 8]) }, { inverse: true, height: 4, width: 6 }), { code, message: /tokens must be F32 \[6, \*\]/ })
+  await t.rejects(run({ tokens: random.tensor([4, 8]) }, { inverse: true, height: 4, width: 6 }), {
+    code,
+    message: /tokens must be F32 \[6, \*\]/,
+  })
 })

@@ -87,7 +87,11 @@ t.test('the references give the published values', async (t) => {
   const next = mersenneTwister(5489)
   for (let i = 1; i < 10000; i++) next()
   t.equal(next(), 4123659995, 'the 10000th of std::mt19937')
-  t.strictSame(philox([0n, 0n, 0n, 0n], 0n), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8], 'known answer of Random123')
+  t.strictSame(
+    philox([0n, 0n, 0n, 0n], 0n),
+    [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+    'known answer of Random123',
+  )
   // torch.manual_seed(42); torch.randn(6), and the first of torch.randn(16): in every tutorial.
   const rounded = (values: number[]) => values.map((v) => Math.round(v * 1e4) / 1e4)
   t.strictSame(rounded(torchCpu(42n, 6)), [0.3367, 0.1288, 0.2345, 0.2303, -1.1229, -0.1863])
@@ -102,7 +106,10 @@ t.test('against float64', async (t) => {
   const ops = new OpContext()
   for (const seed of SEEDS)
     for (const count of [1, 2, 3, 15, 16, 17, 31, 32, 33, 5000])
-      for (const [generator, reference] of [['torch-cuda', torchCuda], ['torch-cpu', torchCpu]] as const) {
+      for (const [generator, reference] of [
+        ['torch-cuda', torchCuda],
+        ['torch-cpu', torchCpu],
+      ] as const) {
         const { out } = await ops.run('random_normal', {}, { seed: `${seed}`, generator, shape: [count] })
         const expected = reference(seed, count)
         const error = largestError(toFloat32(out), expected)
@@ -129,7 +136,10 @@ t.test('the same bits on any instruction set and number of threads', async (t) =
     const values = toFloat32(results[0]!.out)
     const mean = values.reduce((a, b) => a + b, 0) / values.length
     const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length
-    t.ok(Math.abs(mean) < 0.03 && Math.abs(variance - 1) < 0.05, `mean ${mean.toFixed(3)}, variance ${variance.toFixed(3)}`)
+    t.ok(
+      Math.abs(mean) < 0.03 && Math.abs(variance - 1) < 0.05,
+      `mean ${mean.toFixed(3)}, variance ${variance.toFixed(3)}`,
+    )
   }
 })
 

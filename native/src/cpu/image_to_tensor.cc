@@ -1,14 +1,15 @@
-// image_to_tensor: short side to `size` by an antialiased bicubic filter (a = -0.5), centre crop, (v / 255 - 0.5) / 0.5  spec 2
+// image_to_tensor: short side to `size` by an antialiased bicubic filter, centre crop, (v / 255 - 0.5) / 0.5     spec 2
 //   pixels [height, width, 3 or 4] U8 -> out [size, size, 3] F32 or U8
 //   One axis: result i lies at centre = (i + 1/2) scale, scale = in / out, and is a weighted mean of the pixels within
-//   2 max(scale, 1) of it. Weights are normalised in double and rounded to 22 fractional bits; sums are 32-bit integers,
-//   rounded and clamped to 8 bits after the horizontal pass and again after the vertical one. This is the arithmetic of
-//   Pillow's Image.resize to the bit, so this file must be compiled without fused multiply-adds (-ffp-contract=off).
-//   An axis that keeps its length gets the weights 0, 1, 0: nothing changes, as it should.
+//   2 max(scale, 1) of it (cubic kernel, a = -0.5). Weights are normalised in double and rounded to 22 fractional bits;
+//   sums are 32-bit integers, rounded and clamped to 8 bits after the horizontal pass and again after the vertical one.
+//   This is the arithmetic of Pillow's Image.resize to the bit, so this file must be compiled without fused
+//   multiply-adds (-ffp-contract=off). An axis that keeps its length gets the weights 0, 1, 0: nothing changes.
 // Work: only the rows and columns that survive the crop. Horizontally a unit is four picture rows; a vector holds
-// kLanes / channels whole pixels, multiplied by their weights (each repeated for every channel), and its pixels are added
-// up at the end. Vertically a unit is one result row; a vector runs along the row.
-// A 12 Mpx photo to 512 px: 110 M products horizontally, 19 M vertically; limit: integer multiplication.
+// kLanes / channels whole pixels, multiplied by their weights (each repeated for every channel), and its pixels are
+// added up at the end. Vertically a unit is one result row; a vector runs along the row.
+// A 12 Mpx photo to 512 px: 110 M products horizontally, 19 M vertically, 11 ms on one thread with AVX-512 or AVX2.
+// Limit: integer multiplication.
 #include <algorithm>
 #include <cmath>
 #include <utility>

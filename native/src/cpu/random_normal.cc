@@ -1,7 +1,7 @@
 // random_normal: standard normal noise with the bits that PyTorch users know, for its two generators.
-//   TorchCuda  element i: Philox4x32-10 (Salmon et al., SC 2011) with key = seed, counter = (0, 0, i mod 2^32, i / 2^32);
-//              u = (x0 + 1/2) / 2^32, v = 2 pi (x1 + 1/2) / 2^32, sqrt(-2 ln u) sin v. PyTorch numbers elements by thread,
-//              so this is torch.randn for tensors that the GPU holds at once (one element per thread).
+//   TorchCuda  element i: Philox4x32-10 (Salmon et al., SC 2011), key = seed, counter = (0, 0, i mod 2^32, i / 2^32);
+//              u = (x0 + 1/2) / 2^32, v = 2 pi (x1 + 1/2) / 2^32, sqrt(-2 ln u) sin v. PyTorch numbers elements by
+//              thread, so this is torch.randn for tensors that the GPU holds at once (one element per thread).
 //   TorchCpu   MT19937 (Matsumoto and Nishimura, 1998), seeded with the low 32 bits. 16 elements and more: 24-bit
 //              uniforms for the whole tensor, then Box-Muller on blocks of 16, whose first 8 give the radii (1 - u) and
 //              last 8 the angles; cosines go to the first half, sines to the second. A tail that is no whole block

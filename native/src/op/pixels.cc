@@ -31,8 +31,9 @@ void image_to_tensor(Context& ctx, const ImageToTensorArgs& a) {
   check_picture(kOp, a.pixels);
   check_tensor(kOp, "out", a.out, {DType::F32, DType::U8}, {-1, -1, 3});
   const int64_t size = a.out.shape[0];
-  check(size == a.out.shape[1] && size >= 1 && size <= kMaxSide, kOp, "out must be square with a side of 1 to %lld, not %s",
-        static_cast<long long>(kMaxSide), a.out.describe().c_str());
+  check(size == a.out.shape[1] && size >= 1 && size <= kMaxSide, kOp,
+        "out must be square with a side of 1 to %lld, not %s", static_cast<long long>(kMaxSide),
+        a.out.describe().c_str());
   check_contiguous(kOp, "out", a.out);
   ctx.backend.image_to_tensor(ctx, a);
 }
