@@ -44,12 +44,13 @@ export interface EncodeOptions {
   quality?: number
 }
 
-/** One restored face. */
+/** One restored face; also a raw picture, so that it can be an input itself. */
 export class Restoration {
   /** RGB, row by row, `height * width * 3` bytes. */
   readonly data: Uint8Array
   readonly width: number
   readonly height: number
+  readonly channels = 3
   /** The seed, as it was given. */
   readonly seed: number | bigint
   readonly identity: IdentityReport

@@ -1,0 +1,266 @@
+// Restoring end to end with the addon that ships, over random weights: what must hold whatever the weights are.
+import t, { type Test } from 'tap'
+import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Worker } from 'node:worker_threads'
+import sharp from 'sharp'
+import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { allocateImage, IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
+import { loadAddon } from '../dist/native.js'
+import { scratchFolder } from './fixtures/fake'
+
+const scratch = scratchFolder()
+const folder = join(scratch, 'tiny')
+const DIST = join(__dirname, '..', 'dist', 'index.js')
+
+/** A picture with structure at every scale, always the same one for the same seed. */
+function picture(seed: number, side = 96) {
+  const image = allocateImage(side, side)
+  let state = seed * 2654435761 + 1
+  for (let i = 0; i < image.data.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    image.data[i] = 100 + 60 * Math.sin((i * seed) / 301) + ((state >>> 24) & 31)
+  }
+  return image
+}
+
+const input = picture(1)
+const references = [picture(2), picture(3, 80)]
+const settings: RestoreOptions = { steps: 2, size: 64 }
+let model: IConFace
+let expected: Uint8Array
+
+t.before(async () => {
+  await synthesizeCheckpoint('tiny', folder)
+  model = await IConFace.load(folder)
+  expected = (await model.restore(input, references, settings)).data
+})
+t.teardown(() => model.dispose())
+
+function equal(t: Test, data: Uint8Array, what: string): void {
+  t.ok(Buffer.compare(data, expected) === 0, what)
+}
+
+t.test('the same call gives the same bytes, on any number of threads', async (t) => {
+  equal(t, (await model.restore(input, references, settings)).data, 'again')
+  for (const threads of [1, 2, 3]) {
+    await using other = await IConFace.load(folder, { threads })
+    equal(t, (await other.restore(input, references, settings)).data, `${threads} threads`)
+  }
+  const all = await Promise.all([1, 2, 3].map(() => model.restore(input, references, settings)))
+  for (const { data } of all) equal(t, data, 'at the same time')
+})
+
+t.test('seed, noise, steps, guidance, references and variant all matter', async (t) => {
+  const others: RestoreOptions[] = [
+    { seed: 43 },
+    { rng: 'torch-cpu' },
+    { steps: 3 },
+    { guidance: 1 },
+    { variant: { identity: false } },
+    { variant: { structure: false } },
+    { variant: { structure: 'residual' } },
+    { variant: { structure: 'one-route' } },
+    { variant: { references: false } },
+  ]
+  const results = [expected]
+  for (const other of others) {
+    const { data } = await model.restore(input, references, { ...settings, ...other })
+    const what = JSON.stringify(other)
+    t.ok(
+      results.every((earlier) => Buffer.compare(earlier, data) !== 0),
+      `${what} differs from all before`,
+    )
+    results.push(data)
+  }
+  const alone = await model.restore(input, [], settings)
+  const left = await model.restore(input, references, { ...settings, variant: { references: false } })
+  t.same(alone.data, left.data, 'references left out are as none')
+})
+
+t.test('a bigint seed is the number it equals', async (t) => {
+  equal(t, (await model.restore(input, references, { ...settings, seed: 42n })).data, '42n')
+})
+
+t.test('the report', async (t) => {
+  const { identity, timings, width, height } = await model.restore(input, references, settings)
+  t.match({ width, height }, { width: 64, height: 64 })
+  t.equal(identity.source, 'references')
+  t.equal(identity.norms.length, 2)
+  t.ok(Math.abs(identity.weights[0]! + identity.weights[1]! - 1) < 1e-6)
+  t.ok(Math.abs(Math.hypot(...identity.anchor!) - 1) < 1e-5)
+  t.ok(Math.abs(identity.before!) <= 1.00001 && Math.abs(identity.after!) <= 1.00001)
+  const { total, ...stages } = timings
+  t.ok(Object.values(stages).reduce((sum, ms) => sum + ms, 0) <= total! + 1)
+
+  const full = await model.restore(input, references, { steps: 1, guidance: 1, size: 512 })
+  const face = await model.embed(input)
+  const cosine = face.embedding.reduce((sum, x, i) => sum + x * full.identity.anchor![i]!, 0)
+  t.ok(Math.abs(cosine - full.identity.before!) < 1e-4, `before is the cosine of embedding and anchor: ${cosine}`)
+
+  const alone = await model.restore(input, [], settings)
+  t.match(alone.identity, { source: 'degraded', before: null, after: null })
+})
+
+t.test('pictures of any kind and size; alpha changes nothing', async (t) => {
+  const png = await sharp(input.data, { raw: { width: 96, height: 96, channels: 3 } })
+    .png()
+    .toBuffer()
+  equal(t, (await model.restore(png, references, settings)).data, 'encoded')
+  const rgba = await sharp(png).ensureAlpha(0.5).raw().toBuffer()
+  equal(t, (await model.restore({ data: rgba, width: 96, height: 96, channels: 4 }, references, settings)).data, 'RGBA')
+  for (const [width, height] of [
+    [1, 1],
+    [3, 200],
+    [511, 64],
+  ] as const) {
+    const odd = { data: new Uint8Array(width * height * 3).fill(90), width, height, channels: 3 as const }
+    t.equal((await model.restore(odd, [odd], settings)).data.length, 64 * 64 * 3, `${width} x ${height}`)
+  }
+  const again = await model.restore(await model.restore(input, references, settings), references, settings)
+  t.equal(again.width, 64, 'a result is a picture')
+})
+
+t.test('progress goes forward through the stages', async (t) => {
+  const seen: Progress[] = []
+  const onProgress = (progress: Progress) => void seen.push(progress)
+  const { timings } = await model.restore(input, references, { ...settings, steps: 3, onProgress })
+  const stages = [...new Set(seen.map(({ stage }) => stage))]
+  t.same(
+    stages,
+    Object.keys(timings).filter((stage) => stages.includes(stage)),
+    'in the order of the timings',
+  )
+  t.equal(seen.filter(({ stage }) => stage === 'sample').length, 4)
+  t.ok(seen.every(({ elapsedMs }, i) => i === 0 || elapsedMs >= seen[i - 1]!.elapsedMs))
+  t.ok(seen.some(({ etaMs }) => etaMs !== null))
+})
+
+t.test('aborted at any time, the next restore is undisturbed', async (t) => {
+  for (let i = 0; i < 12; i++) {
+    const delay = i * 4
+    const signal = AbortSignal.timeout(delay)
+    const outcome = await model.restore(input, references, { ...settings, steps: 50, signal }).catch((e: unknown) => e)
+    t.match(outcome, { code: 'ERR_ICONFACE_ABORTED', cause: { name: 'TimeoutError' } }, `after ${delay} ms`)
+  }
+  equal(t, (await model.restore(input, references, settings)).data, 'the next one')
+})
+
+t.test('an abort is quick', async (t) => {
+  const controller = new AbortController()
+  let aborted = 0
+  const onProgress = ({ stage, step }: Progress) => {
+    if (stage !== 'sample' || step !== 1) return
+    aborted = performance.now()
+    controller.abort()
+  }
+  const restoring = model.restore(input, references, { steps: 1000, size: 64, signal: controller.signal, onProgress })
+  await t.rejects(restoring, { code: 'ERR_ICONFACE_ABORTED' })
+  const late = performance.now() - aborted
+  t.ok(late < 500, `rejected after ${late.toFixed(1)} ms`)
+})
+
+t.test('disposed while it runs', async (t) => {
+  const mayfly = await IConFace.load(folder)
+  const running = mayfly.restore(input, references, { ...settings, steps: 1000 })
+  const waiting = mayfly.restore(input, references, settings)
+  setTimeout(() => void mayfly.dispose(), 30)
+  const rejections = [running, waiting].map((p) => t.rejects(p, { code: 'ERR_ICONFACE_DISPOSED' }))
+  await Promise.all(rejections)
+  await mayfly.dispose()
+  await mayfly.dispose()
+})
+
+t.test('memory: estimated, returned, and refused with an error when there is none', async (t) => {
+  const addon = loadAddon()
+  const small = model.estimate({ size: 64 })
+  const large = model.estimate({ size: 128, references: 2 })
+  t.ok(large.total > small.total)
+  const held = addon.info().memory.heldBytes
+  await model.restore(input, references, settings)
+  t.equal(addon.info().memory.heldBytes, held, 'a restore gives back all it took')
+  await using other = await IConFace.load(folder)
+  await other.dispose()
+  t.equal(addon.info().memory.heldBytes, held, 'so does a model')
+
+  /** Lets every allocation of `work` fail in turn, until it makes fewer than that; gives its first whole result. */
+  async function failing<T>(work: () => Promise<T>): Promise<T> {
+    for (let n = 1; ; n++) {
+      addon.failAllocation(n)
+      const outcome = await work().catch((error: unknown) => error)
+      addon.failAllocation(0)
+      if (!(outcome instanceof Error)) {
+        t.ok(n > 1, `${n - 1} allocations failed in turn`)
+        return outcome as T
+      }
+      t.match(outcome, { code: 'ERR_ICONFACE_OUT_OF_MEMORY', message: /MiB/ }, `allocation ${n}`)
+      t.equal(addon.info().memory.heldBytes, held)
+    }
+  }
+  equal(t, (await failing(() => model.restore(input, references, settings))).data, 'restored in the end')
+  await (await failing(() => IConFace.load(folder))).dispose()
+})
+
+t.test('the event loop and the file system go on during a restore', async (t) => {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const restoring = model.restore(input, references, { steps: 30, size: 64 })
+  delay.enable()
+  const began = performance.now()
+  await readFile(__filename)
+  const reading = performance.now() - began
+  await restoring
+  delay.disable()
+  t.ok(reading < 500, `a file was read in ${reading.toFixed(1)} ms`)
+  t.ok(delay.percentile(99) / 1e6 < 100, `p99 of the loop's delay: ${(delay.percentile(99) / 1e6).toFixed(1)} ms`)
+})
+
+t.test('pictures that nobody else refers to stay alive', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const copy = () => ({ ...input, data: Uint8Array.from(input.data) })
+  const restoring = model.restore(
+    copy(),
+    references.map((r) => ({ ...r, data: Uint8Array.from(r.data) })),
+    settings,
+  )
+  for (let i = 0; i < 20; i++) {
+    collect()
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  equal(t, (await restoring).data, 'the job read the right pixels')
+})
+
+t.test('workers', async (t) => {
+  const code = `
+    const { workerData, parentPort } = require('node:worker_threads')
+    const { IConFace } = require(workerData.dist)
+    IConFace.load(workerData.folder, { threads: 1 }).then(async (model) => {
+      for (;;) {
+        const { data } = await model.restore(workerData.input, workerData.references, workerData.settings)
+        parentPort.postMessage(data)
+      }
+    })`
+  const workerData = { dist: DIST, folder, input, references, settings }
+  const start = () => new Worker(code, { eval: true, workerData, execArgv: [] })
+
+  await t.test('each with its own model', async (t) => {
+    const workers = [start(), start()]
+    const first = (worker: Worker) =>
+      new Promise<Uint8Array>((resolve, reject) => worker.once('message', resolve).once('error', reject))
+    for (const data of await Promise.all(workers.map(first))) equal(t, data, 'same bytes as here')
+    await Promise.all(workers.map((worker) => worker.terminate()))
+  })
+
+  await t.test('ended in the middle of a restore', async (t) => {
+    for (let i = 0; i < 8; i++) {
+      const worker = start()
+      await new Promise((resolve) => worker.once('online', resolve))
+      await new Promise((resolve) => setTimeout(resolve, 40 * i))
+      t.equal(await worker.terminate(), 1, `after ${40 * i} ms`)
+    }
+    equal(t, (await model.restore(input, references, settings)).data, 'this thread goes on')
+  })
+})
