@@ -5,6 +5,8 @@
 // rows for a group of panels: the input rows it needs are gathered once into the thread's scratch, converted to the
 // product's units, upsampled and zero-padded. There a tap row of an output pixel is one run of kw * C neighbouring values,
 // and the next pixel's starts `stride` pixels further, so the tile kernel reads overlapping rows in place, with kh runs.
+// Blocks are as tall as the L2 allows beside a slab of panels. A small picture is one block, shared out by channels: then
+// every panel has one reader, which packs it for itself and finds it in its cache.
 //
 // VAE decoder, 128 channels 3x3 at 512 x 512: 77 GFLOP, 270 MB read and written, bound by arithmetic; gathering is
 // 3 rows copied per row made, under 1 % of the multiply-adds.
@@ -15,7 +17,8 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 namespace {
 
-constexpr int64_t kGatherBytes = 384 << 10;  // gathered rows of one unit of work; the panel in use shares the L2
+constexpr int64_t kL2Bytes = 896 << 10;    // what a slab of panels and the gathered rows may take of a 1 MB L2
+constexpr int64_t kSlabBytes = 320 << 10;  // panels that pass over a block together, at least one
 constexpr int64_t kUnitsPerWorker = 4;
 
 /// Sizes and the cut of the work; lengths of gathered data in units.
@@ -25,7 +28,8 @@ struct Layout {
   int64_t pixel, row, k;                    // units per gathered pixel and row, and along K
   int64_t panels, panel_units;              // of weights
   int64_t block_rows, blocks, gather_rows;  // output rows per block, blocks per picture, input rows of a block
-  int64_t groups;                           // of panels
+  int64_t slab, groups;                     // panels per slab; groups of panels worked on separately
+  bool shared;                              // panels are packed before the work starts, for all blocks
 
   Layout(const op::Conv2dArgs& a, int workers)
       : height(a.x.shape[1]), width(a.x.shape[2]), channels(a.x.shape[3]), out_height(a.out.shape[1]),
@@ -35,12 +39,15 @@ struct Layout {
     k = kh * kw * pixel;
     panels = ceil_div(out_channels, kTileCols);
     panel_units = k * kTileCols;
-    const int64_t fitting = (kGatherBytes / (row * 4) - kh) / a.stride + 1;
+    slab = std::clamp<int64_t>(kSlabBytes / (panel_units * 4), 1, panels);
+    const int64_t fitting = ((kL2Bytes - slab * panel_units * 4) / (row * 4) - kh) / a.stride + 1;
     const int64_t wanted = kUnitsPerWorker * workers, batch = a.x.shape[0];
-    block_rows = std::clamp<int64_t>(std::min(fitting, batch * out_height / wanted), 1, out_height);
+    const int64_t tallest = ceil_div(batch * out_height * panels, wanted);  // else units would be too few
+    block_rows = std::clamp<int64_t>(std::min(fitting, tallest), 1, out_height);
     blocks = ceil_div(out_height, block_rows);
     gather_rows = (block_rows - 1) * a.stride + kh;
-    groups = std::clamp<int64_t>(wanted / (batch * blocks), 1, panels);
+    groups = std::clamp<int64_t>(ceil_div(wanted, batch * blocks), 1, panels);
+    shared = batch * blocks > 1;
   }
 };
 
@@ -114,12 +121,14 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
   const int workers = ctx.pool.workers();
   const Layout<Product> l(a, workers);
   Workspace::Frame frame(ctx.workspace);
-  unit* const weights = static_cast<unit*>(ctx.workspace.bytes(l.panels * l.panel_units * 4));
+  const int64_t packed_panels = l.shared ? l.panels : workers * l.slab;
+  unit* const weights = static_cast<unit*>(ctx.workspace.bytes(packed_panels * l.panel_units * 4));
   const int64_t gathered_units = ceil_div(l.gather_rows * l.row, 16) * 16;
   unit* const all_gathered = static_cast<unit*>(ctx.workspace.bytes(workers * gathered_units * 4));
   if (ctx.planning()) return;
 
-  parallel_for(ctx.pool, l.panels, [&](int64_t panel, int) { pack_panel(a, l, panel, weights + panel * l.panel_units); });
+  if (l.shared)
+    parallel_for(ctx.pool, l.panels, [&](int64_t panel, int) { pack_panel(a, l, panel, weights + panel * l.panel_units); });
 
   const int64_t batch = a.x.shape[0], tiles = ceil_div(l.out_width, kTileRows);
   parallel_for(ctx.pool, batch * l.blocks * l.groups, [&](int64_t index, int worker) {
@@ -129,18 +138,25 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
     for (int64_t i = 0; i < (rows - 1) * a.stride + l.kh; i++)
       gather_row(a, l, picture, first * a.stride - a.pad_top + i, gathered + i * l.row);
 
-    for (int64_t panel = l.panels * group / l.groups; panel < l.panels * (group + 1) / l.groups; panel++) {
+    const int64_t group_end = l.panels * (group + 1) / l.groups;
+    for (int64_t slab = l.panels * group / l.groups; slab < group_end; slab += l.slab) {
+      const int64_t slab_end = std::min(slab + l.slab, group_end);
+      unit* const panels = weights + (l.shared ? slab : worker * l.slab) * l.panel_units;
+      for (int64_t panel = slab; panel < slab_end && !l.shared; panel++)
+        pack_panel(a, l, panel, panels + (panel - slab) * l.panel_units);
       for (int64_t i = 0; i < rows * tiles; i++) {
         const int64_t y = i / tiles, t = i % tiles;
         const int64_t x = l.out_width * t / tiles, count = l.out_width * (t + 1) / tiles - x;
         TileA pixels = {gathered + y * a.stride * l.row + x * a.stride * l.pixel, a.stride * l.pixel, l.kw * l.pixel};
         pixels.runs = l.kh;
         pixels.run_stride = l.row;
-        alignas(64) float sums[kTileRows * kTileCols];
-        tile<Product>(count, pixels, weights + panel * l.panel_units, sums, kTileCols, false);
         const int64_t at = ((picture * l.out_height + first + y) * l.out_width + x) * l.out_channels;
-        if (a.out.dtype == DType::F32) epilogue<float>(a, at, count, panel * kTileCols, l.out_channels, sums);
-        else epilogue<bf16>(a, at, count, panel * kTileCols, l.out_channels, sums);
+        for (int64_t panel = slab; panel < slab_end; panel++) {
+          alignas(64) float sums[kTileRows * kTileCols];
+          tile<Product>(count, pixels, panels + (panel - slab) * l.panel_units, sums, kTileCols, false);
+          if (a.out.dtype == DType::F32) epilogue<float>(a, at, count, panel * kTileCols, l.out_channels, sums);
+          else epilogue<bf16>(a, at, count, panel * kTileCols, l.out_channels, sums);
+        }
       }
     }
   });

@@ -187,7 +187,10 @@ ICONFACE_INLINE void pack_rows(const T* from, int64_t stride, int64_t rows, int6
     U v[kLanes];
     if (rows == kLanes && at + kElements <= k) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) v[i] = Product::units(from + i * stride + at);
+      for (int i = 0; i < kLanes; i++) {
+        v[i] = Product::units(from + i * stride + at);
+        __builtin_prefetch(from + i * stride + at + 512 / sizeof(T));  // kLanes streams are more than hardware follows
+      }
     } else {
       for (int i = 0; i < kLanes; i++)
         v[i] = i < rows ? units_some<Product>(from + i * stride + at, k - at) : U{};
