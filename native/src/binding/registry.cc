@@ -31,6 +31,8 @@ namespace iconface::binding {
   X(convert)              \
   X(all_finite)           \
   X(identity_anchor)      \
+  X(peak_flops)           \
+  X(stream_copy)          \
   X(transformer)          \
   X(double_block)         \
   X(single_block)         \

@@ -27,5 +27,7 @@ void flow_step(Context&, const op::FlowStepArgs&);
 void transpose(Context&, const op::TransposeArgs&);
 void convert(Context&, const op::ConvertArgs&);
 bool all_finite(Context&, const Tensor&);
+int64_t peak_flops(Context&, const op::PeakFlopsArgs&);
+void stream_copy(Context&, const op::StreamCopyArgs&);
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -9,6 +9,7 @@
 #include "op/lowrank_cross_attention.h"
 #include "op/normalize.h"
 #include "op/pixels.h"
+#include "op/probe.h"
 
 namespace iconface {
 
@@ -38,6 +39,8 @@ struct Backend {
   void (*transpose)(Context&, const op::TransposeArgs&);
   void (*convert)(Context&, const op::ConvertArgs&);
   bool (*all_finite)(Context&, const Tensor&);
+  int64_t (*peak_flops)(Context&, const op::PeakFlopsArgs&);
+  void (*stream_copy)(Context&, const op::StreamCopyArgs&);
   // Small tables made once per restore, in double, with the C library: the same bits on every instruction set.
   void (*rope_table)(Context&, const op::RopeTableArgs&);
   void (*timestep_embedding)(Context&, const op::TimestepEmbeddingArgs&);

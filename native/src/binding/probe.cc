@@ -1,0 +1,20 @@
+#include "op/probe.h"
+
+#include "binding/call.h"
+
+namespace iconface::binding {
+
+/// dtype 'f32' | 'bf16', rounds (1000: some 10^9 operations) -> flops F64 [1], the operations that were done
+void peak_flops(Context& ctx, Call& call) {
+  const Tensor out = call.output("flops", DType::F64, {1});
+  const int64_t done = op::peak_flops(ctx, {.dtype = call.dtype("dtype", DType::F32), .rounds = call.size("rounds")});
+  if (!ctx.planning()) *out.as<double>() = static_cast<double>(done);
+}
+
+/// x [n] F32, streaming (1) -> out [n]
+void stream_copy(Context& ctx, Call& call) {
+  const Tensor x = call.input("x");
+  op::stream_copy(ctx, {.x = x, .out = call.output_like("out", DType::F32, x), .streaming = call.number("streaming", 1) != 0});
+}
+
+}  // namespace iconface::binding

@@ -1,0 +1,20 @@
+#include "op/probe.h"
+
+#include "op/backend.h"
+#include "op/check.h"
+
+namespace iconface::op {
+
+int64_t peak_flops(Context& ctx, const PeakFlopsArgs& a) {
+  check(a.dtype == DType::F32 || a.dtype == DType::BF16, "peak_flops", "dtype must be F32 or BF16");
+  check(a.rounds >= 1, "peak_flops", "rounds must be 1 or more, not %lld", static_cast<long long>(a.rounds));
+  return ctx.backend.peak_flops(ctx, a);
+}
+
+void stream_copy(Context& ctx, const StreamCopyArgs& a) {
+  check_tensor("stream_copy", "x", a.x, kF32, {-1});
+  check_tensor("stream_copy", "out", a.out, kF32, {a.x.shape[0]});
+  ctx.backend.stream_copy(ctx, a);
+}
+
+}  // namespace iconface::op
