@@ -270,10 +270,11 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
         if (call.flag("trace")) ctx.trace = &recorder;
         for (int i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
           ctx.check_cancelled();
+          call.copy_seconds = 0;
           const auto begin = std::chrono::steady_clock::now();
           body(ctx, call);
           const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-          if (!ctx.planning()) state->seconds.push_back(passed.count());
+          if (!ctx.planning()) state->seconds.push_back(passed.count() - call.copy_seconds);
         }
       });
       return [state](Napi::Env env) -> Napi::Value {

@@ -38,6 +38,7 @@ class Call {
   Tensor output_like(const char* name, DType dtype, const Tensor& shape);
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
+  double copy_seconds = 0;  // spent on those copies, which are no part of an operation's time
 
   struct Output {
     std::string name;
