@@ -7,7 +7,7 @@
 
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { CheckpointSpec } from './checkpoint/layout'
+import type { Checkpoint } from './networks'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 
 /** The lowest glibc that the shipped binaries run with. */
@@ -52,7 +52,7 @@ export interface SessionOptions {
   threads?: number
   isa?: string
   precision?: 'f32' | 'bf16'
-  checkpoint?: CheckpointSpec
+  checkpoint?: Checkpoint
 }
 
 /** 8-bit pixels, row by row. The native side reads `data` while the job runs: it must neither move nor shrink. */

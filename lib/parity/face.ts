@@ -1,0 +1,113 @@
+/** The face encoder and the identity anchor. */
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { openSafetensors } from '../checkpoint/safetensors'
+import type { Checkpoint } from '../networks'
+import { f32, type Tensor } from '../ops'
+import { channelsFirst, channelsLast, item, items, reshape, values } from './arrange'
+import { type FormulaWeights, writeFormulaWeights } from './formula'
+import type { Golden } from './golden'
+import { Batch, type Run } from './run'
+import { LIMITS } from './sheet'
+
+interface FaceConfig {
+  stage_units: number[]
+}
+
+/** A crop that changes nothing: the picture is the crop. */
+const IDENTITY = [1, 0, 0, 0, 1, 0]
+
+/** `adaface_ir` and `adaface_ir50_full`; the weights of the second are computed, not stored. */
+export async function compareFaceEncoder(golden: Golden, run: Run): Promise<void> {
+  const { stage_units } = golden.json<FaceConfig>('config')
+  const numbers = { 'face.stageUnits': stage_units }
+  if (golden.metadata.formula === undefined) {
+    await compareEmbeddings(golden, run, golden.checkpoint({ 'weight.': 'face.' }, numbers), stage_units)
+    return
+  }
+  const file = path.join(tmpdir(), `iconface-parity-${randomUUID()}.safetensors`)
+  try {
+    await writeFormulaWeights(file, golden.json<FormulaWeights>('formula'), 'face.')
+    const written = openSafetensors(file)
+    const tensors = Object.fromEntries([...written.tensors].map(([name, tensor]) => [name, { file: 0, ...tensor }]))
+    await compareEmbeddings(golden, run, { files: [{ path: file, size: written.fileSize }], tensors, numbers }, stage_units)
+    await run.dispose() // unmaps the file
+  } finally {
+    await rm(file, { force: true })
+  }
+}
+
+async function compareEmbeddings(golden: Golden, run: Run, checkpoint: Checkpoint, stageUnits: number[]): Promise<void> {
+  const networks = await run.networks(checkpoint)
+  await compareInput(golden, run)
+  const results = new Batch()
+  const traces = new Batch()
+  for (const face of items(golden.read('input.tensor_bgr'))) {
+    const result = await networks.run('face_embedding', { face: channelsLast(face) }, { trace: run.verbose })
+    results.add({ raw: result.embedding, ...normalised(values(result.embedding)) })
+    for (const [name, map] of Object.entries(result as Record<string, Tensor>)) {
+      if (name.startsWith('trace.')) traces.add(summaries(name.slice('trace.'.length), map))
+    }
+  }
+  compareIntermediates(golden, run, traces, stageUnits)
+  const expected = (name: string) => values(golden.read(`output.${name}`))
+  run.compare('embedding', results.get('unit'), expected('embedding'), LIMITS.embedding)
+  run.compare('norm', results.get('norm'), expected('norm'), LIMITS.embeddingNorm)
+  run.compare('embedding_raw', results.get('raw'), expected('embedding_raw'), LIMITS.network.f32)
+}
+
+/** Pixels to the encoder's input. */
+async function compareInput(golden: Golden, run: Run): Promise<void> {
+  const crops = new Batch()
+  const pixels = golden.read('input.image_rgb_u8')
+  for (const picture of items(pixels)) {
+    const { out } = await run.ops.run('face_crop', { pixels: picture }, { matrix: IDENTITY, size: picture.shape[0]! })
+    crops.add({ out: channelsFirst(out) })
+  }
+  run.compare('tensor_bgr', crops.get('out'), values(golden.read('input.tensor_bgr')), LIMITS.image)
+}
+
+function normalised(raw: Float32Array): { unit: Tensor; norm: Tensor } {
+  const norm = Math.sqrt(raw.reduce((sum, x) => sum + x * x, 0))
+  return { unit: f32([raw.length], raw.map((x) => x / norm)), norm: f32([1], [norm]) }
+}
+
+/** A feature map [1, H, W, C] whole, and as the large cases keep it: its beginning and three numbers. */
+function summaries(name: string, map: Tensor): Record<string, Tensor> {
+  const whole = channelsFirst(item(map, 0))
+  const all = values(whole)
+  const mean = all.reduce((sum, x) => sum + x, 0) / all.length
+  const deviation = Math.sqrt(all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / all.length)
+  const largest = all.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+  const first = all.subarray(0, Math.min(64, all.length))
+  return {
+    [name]: reshape(whole, [all.length]),
+    [`${name}.first64`]: f32([first.length], first),
+    [`${name}.mean_std_absmax`]: f32([3], [mean, deviation, largest]),
+  }
+}
+
+/** Stages are the blocks at their ends here. */
+function compareIntermediates(golden: Golden, run: Run, traces: Batch, stageUnits: number[]): void {
+  const lastOfStage = (stage: number) => stageUnits.slice(0, stage).reduce((a, b) => a + b, 0) - 1
+  const untraced: string[] = []
+  for (const name of golden.names('intermediate.')) {
+    const ours = name.replace(/^body_stage(\d+)/, (_, stage: string) => `body_block${lastOfStage(Number(stage))}`)
+    if (traces.has(ours)) run.intermediate(name, traces.get(ours), values(golden.read(`intermediate.${name}`)))
+    else untraced.push(name)
+  }
+  run.untraced(untraced)
+}
+
+/** `identity_anchor`: every case of the file. */
+export async function compareAnchors(golden: Golden, run: Run): Promise<void> {
+  for (const [name, { temperature }] of Object.entries(golden.json<Record<string, { temperature: number }>>('config'))) {
+    const { anchor, norms, weights } = await run.ops.run('identity_anchor', { embeddings: golden.read(`input.${name}.z`) }, { temperature })
+    const expected = (part: string) => values(golden.read(part))
+    run.intermediate(`${name}.norm`, values(norms), expected(`intermediate.${name}.norm`), LIMITS.embeddingNorm)
+    run.intermediate(`${name}.weight`, values(weights), expected(`intermediate.${name}.weight`), LIMITS.anchor)
+    run.compare(`${name}.e_ref`, values(anchor), expected(`output.${name}.e_ref`), LIMITS.anchor)
+  }
+}

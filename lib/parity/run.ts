@@ -1,0 +1,103 @@
+/** One case being compared: what it computes with, and the rows it has made so far. */
+import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
+import { OpContext, type Result, type Tensor } from '../ops'
+import { concatenate, values } from './arrange'
+import { difference, judge, type Limit, LIMITS, type Precision, type Row } from './sheet'
+
+export interface RunOptions {
+  isa?: string
+  threads?: number
+  /** Compare intermediates too. */
+  verbose: boolean
+}
+
+export class Run {
+  readonly rows: Row[] = []
+  private readonly open: { dispose(): Promise<void> }[] = []
+  #ops: OpContext | undefined
+
+  constructor(
+    /** `undefined` for what does not depend on it; f32 is used then. */
+    private readonly chosen: Precision | undefined,
+    private readonly options: RunOptions,
+  ) {}
+
+  get precision(): Precision {
+    return this.chosen ?? 'f32'
+  }
+
+  get verbose(): boolean {
+    return this.options.verbose
+  }
+
+  /** The operations alone. */
+  get ops(): OpContext {
+    if (!this.#ops) this.open.push((this.#ops = new OpContext({ isa: this.options.isa, threads: this.options.threads })))
+    return this.#ops
+  }
+
+  async networks(checkpoint: Checkpoint): Promise<Networks> {
+    const { isa, threads } = this.options
+    const options: NetworksOptions = { precision: this.precision, isa, threads }
+    const networks = await Networks.load(checkpoint, options)
+    this.open.push(networks)
+    return networks
+  }
+
+  async dispose(): Promise<void> {
+    for (const each of this.open.splice(0)) await each.dispose()
+  }
+
+  /** Compares one output. */
+  compare(output: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit: Limit | null, note?: string): void {
+    const found = difference(actual, expected)
+    const { relative, absolute } = found
+    this.add({ output, relative, absolute, limit, verdict: judge(found, limit), note })
+  }
+
+  /** Compares a tensor that lies between input and output: judged in f32, only shown in bf16. */
+  intermediate(output: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit?: Limit): void {
+    if (!this.verbose) return
+    const otherwise = this.precision === 'f32' ? LIMITS.network.f32 : null
+    this.compare(`  ${output}`, actual, expected, limit ?? otherwise)
+  }
+
+  /** Something that is right or wrong without numbers. */
+  verdict(output: string, right: boolean, note?: string): void {
+    this.add({ output, relative: null, absolute: null, limit: null, verdict: right ? 'pass' : 'FAIL', note })
+  }
+
+  /** Says which intermediates the library does not show. */
+  untraced(names: readonly string[]): void {
+    if (!this.verbose || names.length === 0) return
+    const note = `not shown by the library: ${names.join(', ')}`
+    this.add({ output: '  (others)', relative: null, absolute: null, limit: null, verdict: 'info', note })
+  }
+
+  private add({ note, ...row }: Omit<Row, 'precision' | 'note'> & { note?: string | undefined }): void {
+    this.rows.push({ ...row, precision: this.chosen ?? 'exact', ...(note === undefined ? {} : { note }) })
+  }
+}
+
+/** Results of several runs, batch item after batch item, by name. */
+export class Batch {
+  private readonly parts = new Map<string, Float32Array[]>()
+
+  add(results: Readonly<Record<string, Result | Tensor>>): void {
+    for (const [name, result] of Object.entries(results)) {
+      if (result.dtype !== 'f32') continue
+      const list = this.parts.get(name) ?? []
+      this.parts.set(name, [...list, values(result)])
+    }
+  }
+
+  has(name: string): boolean {
+    return this.parts.has(name)
+  }
+
+  get(name: string): Float32Array {
+    const parts = this.parts.get(name)
+    if (!parts) throw new Error(`no result "${name}"`)
+    return concatenate(parts)
+  }
+}
