@@ -237,16 +237,21 @@ export class IConFace implements AsyncDisposable {
    * @example
    * const { total } = model.estimate({ references: 3, size: 512 })
    */
-  estimate(job: { references?: number; size?: number; guidance?: number; variant?: Variant } = {}): MemoryEstimate {
+  estimate(
+    job: { references?: number; size?: number; steps?: number; guidance?: number; variant?: Variant } = {},
+  ): MemoryEstimate {
     if (this.disposed) throw disposedError()
-    known('options', job, ['references', 'size', 'guidance', 'variant'])
+    known('options', job, ['references', 'size', 'steps', 'guidance', 'variant'])
     const { defaults } = this.info
     const { references = 0, size = defaults.size } = job
     integer('references', references, 0, this.#limits.maxReferences)
     checkSize(size)
-    const { guidance = defaults.guidance } = checkRestoreOptions({ guidance: job.guidance })
+    const { steps = defaults.steps, guidance = defaults.guidance } = checkRestoreOptions({
+      steps: job.steps,
+      guidance: job.guidance,
+    })
     const variant = checkVariant(job.variant)
-    const { bytes } = native(() => this.#session.estimate({ references, size, guidance, variant }))
+    const { bytes } = native(() => this.#session.estimate({ references, size, steps, guidance, variant }))
     return { ...bytes, total: Object.values(bytes).reduce((sum, part) => sum + part, 0) }
   }
 

@@ -117,7 +117,7 @@ export interface NativeSession {
   restore(job: RestoreJob, onProgress: NativeProgress): { promise: Promise<NativeRestoration>; cancel(): void }
   /** The raw output of the identity encoder for an aligned face. */
   embed(pixels: Pixels): Promise<Float32Array>
-  estimate(job: { references: number; size: number; guidance: number; variant: NativeVariant }): {
+  estimate(job: { references: number; size: number; steps: number; guidance: number; variant: NativeVariant }): {
     bytes: Record<string, number>
   }
   dispose(): Promise<void>

@@ -44,6 +44,12 @@ std::vector<double> numbers_from_js(Napi::Value value, const std::string& name) 
   return list;
 }
 
+void* address_of(const Napi::TypedArray& array) {
+  void* address = nullptr;
+  napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &address, nullptr, nullptr);
+  return address;
+}
+
 Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory) {
   if (!value.IsObject()) fail(Code::InvalidArgument, "expected { dtype, shape, data } for tensor '%s'", name.c_str());
   const Napi::Object object = value.As<Napi::Object>();
@@ -56,13 +62,13 @@ Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory)
          dtype_text.c_str());
 
   const std::vector<double> sizes = numbers_from_js(shape_value, name + ".shape");
-  if (sizes.size() > Tensor::kMaxRank)
-    fail(Code::InvalidArgument, "tensor '%s' has %zu axes, at most %d are possible", name.c_str(), sizes.size(),
+  if (sizes.empty() || sizes.size() > Tensor::kMaxRank)
+    fail(Code::InvalidArgument, "tensor '%s' has %zu axes, 1 to %d are possible", name.c_str(), sizes.size(),
          Tensor::kMaxRank);
   int64_t shape[Tensor::kMaxRank] = {};
   double elements = 1;
   for (size_t i = 0; i < sizes.size(); i++) {
-    if (!(sizes[i] >= 0 && sizes[i] < 0x1p40) || sizes[i] != static_cast<double>(static_cast<int64_t>(sizes[i])))
+    if (!(sizes[i] >= 0 && sizes[i] <= 0x7fffffff) || sizes[i] != static_cast<double>(static_cast<int64_t>(sizes[i])))
       fail(Code::InvalidArgument, "tensor '%s': %g is no size", name.c_str(), sizes[i]);
     shape[i] = static_cast<int64_t>(sizes[i]);
     elements *= sizes[i];
@@ -75,8 +81,7 @@ Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory)
     fail(Code::InvalidArgument, "tensor '%s': %s of %g elements needs %g bytes, data has %zu (a detached buffer has 0)",
          name.c_str(), dtype_text.c_str(), elements, bytes, array.ByteLength());
 
-  void* source = nullptr;
-  napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &source, nullptr, nullptr);
+  const void* source = address_of(array);
   *memory = Pages(bytes > 0 ? static_cast<int64_t>(bytes) : 1);
   if (bytes > 0) memcpy(memory->data(), source, static_cast<size_t>(bytes));
   return Tensor::of(memory->data(), dtype, shape, static_cast<int>(sizes.size()));

@@ -26,6 +26,9 @@ auto guarded(Napi::Env env, Body&& body) {
   }
 }
 
+/// Where a typed array's first element lies, whatever its buffer is; null when that is detached.
+void* address_of(const Napi::TypedArray& array);
+
 /// { dtype: 'f32', shape: [..], data: TypedArray } -> a tensor over a copy of the data held by `memory`.
 Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory);
 Napi::Object tensor_to_js(Napi::Env env, const Tensor& t);

@@ -39,8 +39,35 @@ Napi::Float32Array floats_to_js(Napi::Env env, const std::vector<float>& v) {
   return array;
 }
 
+Napi::Object object_option(const Napi::Object& o, const char* name) {
+  const Napi::Value v = o.Get(name);
+  if (!v.IsObject()) fail(Code::InvalidArgument, "expected an object for %s", name);
+  return v.As<Napi::Object>();
+}
+
+/// One of `choices`, the first when nothing is said.
+std::string choice_option(const Napi::Object& o, const char* name, std::initializer_list<const char*> choices) {
+  const std::string chosen = text_option(o, name, *choices.begin());
+  std::string list;
+  for (const char* choice : choices) {
+    if (chosen == choice) return chosen;
+    list += (list.empty() ? "'" : ", '") + std::string(choice) + "'";
+  }
+  fail(Code::InvalidArgument, "expected one of %s for %s but received '%s'", list.c_str(), name, chosen.c_str());
+}
+
+uint64_t seed_option(const Napi::Object& o, const char* name) {
+  const Napi::Value v = o.Get(name);
+  bool lossless = v.IsBigInt();
+  const uint64_t seed = lossless ? v.As<Napi::BigInt>().Uint64Value(&lossless) : 0;
+  if (!lossless) fail(Code::InvalidArgument, "expected a bigint from 0 to 2^64 - 1 for %s", name);
+  return seed;
+}
+
 /// { data, width, height, channels } in place: the caller keeps `data` where it is while the job runs.
-Tensor pixels_from_js(const Napi::Object& o, std::vector<Napi::ObjectReference>* held) {
+Tensor pixels_from_js(const Napi::Value& value, std::vector<Napi::ObjectReference>* held) {
+  if (!value.IsObject()) fail(Code::InvalidArgument, "expected { data, width, height, channels } for a picture");
+  const Napi::Object o = value.As<Napi::Object>();
   const int width = whole_option(o, "width", 1, 1 << 24), height = whole_option(o, "height", 1, 1 << 24);
   const int channels = whole_option(o, "channels", 3, 4);
   const Napi::Value data = o.Get("data");
@@ -50,15 +77,14 @@ Tensor pixels_from_js(const Napi::Object& o, std::vector<Napi::ObjectReference>*
   if (static_cast<int64_t>(array.ByteLength()) != bytes)
     fail(Code::InvalidArgument, "%d x %d pixels of %d channels are %lld bytes, data has %zu", width, height, channels,
          static_cast<long long>(bytes), array.ByteLength());
-  void* p = nullptr;
-  napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &p, nullptr, nullptr);
   held->push_back(Napi::Persistent(data.As<Napi::Object>()));
-  return Tensor::of(p, DType::U8, {height, width, channels});
+  return Tensor::of(address_of(array), DType::U8, {height, width, channels});
 }
 
-Variant variant_from_js(const Napi::Object& o, bool* references) {
+Variant variant_from_js(const Napi::Object& job, bool* references) {
+  const Napi::Object o = object_option(job, "variant");
   auto flag = [&](const char* name) { return o.Get(name).ToBoolean().Value(); };
-  const std::string structure = text_option(o, "structure", "full");
+  const std::string structure = choice_option(o, "structure", {"full", "one-route", "residual", "none"});
   *references = flag("references");
   Variant v;
   v.identity = flag("identity");
@@ -178,7 +204,7 @@ void Session::cancel(Napi::Env env, const std::shared_ptr<Job>& job) {
 
 void Session::with_memory(const Job& job, const std::function<void(Context&)>& body) {
   Workspace plan;
-  Context planning{*backend_, *pool_, plan};
+  Context planning{*backend_, *pool_, plan, &job.cancelled};
   body(planning);
   const MemoryInfo memory = memory_info();
   if (plan.peak() > memory.available)
@@ -201,12 +227,15 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
         model_ = std::make_unique<Model>(ctx, spec_, compute_);
         loaded_ = true;
       }
-      return [this](Napi::Env env) -> Napi::Value {
+      // Taken here: a dispose may have freed the model before JavaScript reads the answer.
+      const int threads = pool_->workers();
+      const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
+      return [this, threads, bytes](Napi::Env env) -> Napi::Value {
         Napi::Object o = Napi::Object::New(env);
         o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
         o.Set("isa", std::string(backend_->name).substr(4));
-        o.Set("threads", pool_->workers());
-        o.Set("bytes", static_cast<double>(model_->weights.mapped_bytes() + model_->weights.private_bytes()));
+        o.Set("threads", threads);
+        o.Set("bytes", static_cast<double>(bytes));
         return o;
       };
     }).deferred.Promise();
@@ -265,10 +294,11 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
       binding::Call& call = state->call;
       call.model = model_.get();
       Recorder recorder(&call);
-      const int repeat = static_cast<int>(call.number("repeat", 1));
+      const int64_t repeat = call.size("repeat", 1);
+      if (model_) model_->weights.check_unchanged();
       with_memory(job, [&](Context& ctx) {
         if (call.flag("trace")) ctx.trace = &recorder;
-        for (int i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
+        for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
           ctx.check_cancelled();
           call.copy_seconds = 0;
           const auto begin = std::chrono::steady_clock::now();
@@ -290,16 +320,16 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
 RestoreRequest Session::request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const {
   RestoreRequest r;
   bool references = true;
-  r.variant = variant_from_js(job.Get("variant").As<Napi::Object>(), &references);
-  const Napi::Array pixels = job.Get("pixels").As<Napi::Array>();
-  for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++)
-    r.pictures.push_back(pixels_from_js(pixels.Get(i).As<Napi::Object>(), held));
+  r.variant = variant_from_js(job, &references);
+  const Napi::Value list = job.Get("pixels");
+  if (!list.IsArray()) fail(Code::InvalidArgument, "expected a list of pictures for pixels");
+  const Napi::Array pixels = list.As<Napi::Array>();
+  for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++) r.pictures.push_back(pixels_from_js(pixels.Get(i), held));
   r.size = whole_option(job, "size", 1, 1 << 14);
   r.steps = whole_option(job, "steps", 1, 1000000);
   r.guidance = number_option(job, "guidance");
-  bool lossless = true;
-  r.seed = job.Get("seed").As<Napi::BigInt>().Uint64Value(&lossless);
-  r.generator = text_option(job, "rng", "torch-cuda") == "torch-cpu" ? op::Generator::TorchCpu : op::Generator::TorchCuda;
+  r.seed = seed_option(job, "seed");
+  r.generator = choice_option(job, "rng", {"torch-cuda", "torch-cpu"}) == "torch-cpu" ? op::Generator::TorchCpu : op::Generator::TorchCuda;
   return r;
 }
 
@@ -328,7 +358,7 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
     const Napi::Value out = js_job.Get("out");
     const size_t bytes = static_cast<size_t>(request->size) * request->size * 3;
     if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes) fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
-    request->out = Tensor::of(out.As<Napi::Uint8Array>().Data(), DType::U8, {request->size, request->size, 3});
+    request->out = Tensor::of(address_of(out.As<Napi::TypedArray>()), DType::U8, {request->size, request->size, 3});
     held.push_back(Napi::Persistent(out.As<Napi::Object>()));
 
     const auto submitted = std::chrono::steady_clock::now();
@@ -378,7 +408,7 @@ Napi::Value Session::embed(const Napi::CallbackInfo& info) {
     require_open();
     std::vector<Napi::ObjectReference> held;
     if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected pixels");
-    const Tensor picture = pixels_from_js(info[0].As<Napi::Object>(), &held);
+    const Tensor picture = pixels_from_js(info[0], &held);
     Pending& pending = submit(info.Env(), [this, picture](Job& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
@@ -397,13 +427,14 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
   return guarded(env, [&] {
     require_open();
     const Model& model = require_model();
+    if (!info[0].IsObject()) fail(Code::InvalidArgument, "expected (job)");
     const Napi::Object job = info[0].As<Napi::Object>();
     RestoreRequest r;
     bool references = true;
-    r.variant = variant_from_js(job.Get("variant").As<Napi::Object>(), &references);
+    r.variant = variant_from_js(job, &references);
     r.size = whole_option(job, "size", 1, 1 << 14);
     r.guidance = number_option(job, "guidance");
-    r.steps = 1;
+    r.steps = whole_option(job, "steps", 1, 1000000);
     // Planning touches no pixel: any address will do.
     const Tensor picture = Tensor::of(this, DType::U8, {r.size, r.size, 3});
     r.pictures.assign(static_cast<size_t>(1 + (references ? whole_option(job, "references", 0, 64) : 0)), picture);

@@ -21,6 +21,11 @@ void each_entry(const Napi::Value& object, const char* name, Visit&& visit) {
   for (const auto& entry : object.As<Napi::Object>()) visit(entry.first.ToString().Utf8Value(), Napi::Value(entry.second));
 }
 
+Napi::Object object(const Napi::Value& v, const char* name) {
+  if (!v.IsObject()) fail(Code::InvalidArgument, "expected an object for %s", name);
+  return v.As<Napi::Object>();
+}
+
 std::string text(const Napi::Object& o, const char* name) {
   const Napi::Value v = o.Get(name);
   if (!v.IsString()) fail(Code::InvalidArgument, "expected a string for %s", name);
@@ -45,7 +50,7 @@ DType dtype(const Napi::Object& o, const std::string& name) {
 std::vector<int64_t> shape(const Napi::Object& o) {
   std::vector<int64_t> sizes;
   for (double n : numbers_from_js(o.Get("shape"), "shape")) {
-    if (!(n >= 0 && n < 0x1p53)) fail(Code::InvalidArgument, "%g is no size", n);
+    if (!(n >= 0 && n < 0x1p53) || n != static_cast<double>(static_cast<int64_t>(n))) fail(Code::InvalidArgument, "%g is no size", n);
     sizes.push_back(static_cast<int64_t>(n));
   }
   return sizes;
@@ -60,28 +65,31 @@ CheckpointSpec::Range range(const Napi::Object& o) {
 CheckpointSpec spec_from_js(const Napi::Object& o) {
   CheckpointSpec spec;
   each(o.Get("files"), "files", [&](const Napi::Value& v) {
-    const Napi::Object f = v.As<Napi::Object>();
+    const Napi::Object f = object(v, "a file");
     spec.files.push_back({text(f, "path"), whole(f, "size")});
   });
   each_entry(o.Get("tensors"), "tensors", [&](const std::string& name, const Napi::Value& v) {
-    const Napi::Object t = v.As<Napi::Object>();
+    const Napi::Object t = object(v, name.c_str());
     spec.tensors[name] = {dtype(t, name), shape(t), {range(t)}};
   });
   each(o.Get("joins"), "joins", [&](const Napi::Value& v) {
-    const Napi::Object t = v.As<Napi::Object>();
+    const Napi::Object t = object(v, "a join");
     const std::string name = text(t, "name");
     CheckpointSpec::Entry entry{dtype(t, name), shape(t), {}};
-    each(t.Get("parts"), "parts", [&](const Napi::Value& p) { entry.parts.push_back(range(p.As<Napi::Object>())); });
+    each(t.Get("parts"), "parts", [&](const Napi::Value& p) { entry.parts.push_back(range(object(p, "a part"))); });
     spec.tensors[name] = entry;
   });
   each(o.Get("loras"), "loras", [&](const Napi::Value& v) {
-    const Napi::Object l = v.As<Napi::Object>();
+    const Napi::Object l = object(v, "a LoRA");
     const Napi::Value factor = l.Get("factor");
     if (!factor.IsNumber()) fail(Code::InvalidArgument, "expected a number for factor");
     spec.loras.push_back({text(l, "module"), text(l, "a"), text(l, "b"), factor.As<Napi::Number>().DoubleValue()});
   });
   each_entry(o.Get("numbers"), "numbers", [&](const std::string& name, const Napi::Value& v) { spec.numbers[name] = numbers_from_js(v, name); });
-  each_entry(o.Get("texts"), "texts", [&](const std::string& name, const Napi::Value& v) { spec.texts[name] = v.ToString().Utf8Value(); });
+  each_entry(o.Get("texts"), "texts", [&](const std::string& name, const Napi::Value& v) {
+    if (!v.IsString()) fail(Code::InvalidArgument, "expected a string for %s", name.c_str());
+    spec.texts[name] = v.As<Napi::String>().Utf8Value();
+  });
   return spec;
 }
 

@@ -21,6 +21,8 @@ void linear(Context& ctx, Call& call) {
   if (rows.size() > op::Segmented::kMax)
     fail(Code::InvalidArgument, "expected at most %d rows but received %zu", op::Segmented::kMax, rows.size());
   for (double count : rows) {
+    if (!(count >= 0 && count <= INT32_MAX))
+      fail(Code::InvalidArgument, "expected a number of tokens in rows but received %g", count);
     const int i = a.gate.count++;
     a.gate.rows[i] = static_cast<int64_t>(count);
     a.gate.vector[i] = call.input(("gate" + std::to_string(i)).c_str());

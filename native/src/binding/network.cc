@@ -1,4 +1,5 @@
 // Whole networks and their blocks by themselves from JavaScript: parity runs, tests, and whoever trains against them.
+#include <cmath>
 #include <cstring>
 
 #include "binding/call.h"
@@ -11,9 +12,24 @@ namespace iconface::binding {
 
 namespace {
 
-const Model& model_of(const Call& call) {
-  if (call.model == nullptr) fail(Code::InvalidArgument, "this kind needs a session with a checkpoint");
+Model& model_of(const Call& call) {
+  if (call.model == nullptr) fail(Code::InvalidArgument, "this kind needs a session with a loaded checkpoint");
   return *call.model;
+}
+
+/// An input of `rank` axes, none of them empty.
+Tensor input(const Call& call, const char* name, int rank) {
+  const Tensor t = call.input(name);
+  if (t.rank != rank || t.elements() == 0) fail(Code::InvalidArgument, "%s must have %d axes, none of them empty, not %s", name, rank, t.describe().c_str());
+  return t;
+}
+
+TokenGrid grid(const Call& call, const char* name) {
+  const std::vector<double> sizes = call.numbers(name);
+  const auto fits = [](double n) { return n >= 1 && n <= 65536 && n == std::floor(n); };
+  if (sizes.size() != 2 || !fits(sizes[0]) || !fits(sizes[1]))
+    fail(Code::InvalidArgument, "%s must be [rows, columns], two whole numbers from 1 to 65536", name);
+  return {static_cast<int64_t>(sizes[0]), static_cast<int64_t>(sizes[1])};
 }
 
 const Flux2Transformer& transformer_of(const Call& call) { return model_of(call).need(model_of(call).transformer, "transformer"); }
@@ -25,16 +41,14 @@ Conditioning conditioning_of(Context& ctx, const Call& call) {
   if (call.optional("text1").defined()) in.text.push_back(call.input("text1"));
   in.condition_latents = call.input("condition");
   in.ids = call.input("ids");
-  const std::vector<double> scene = call.numbers("sceneGrid"), degraded = call.numbers("degradedGrid");
-  if (scene.size() != 2 || degraded.size() != 2) fail(Code::InvalidArgument, "sceneGrid and degradedGrid must be [rows, columns]");
-  in.scene = {static_cast<int64_t>(scene[0]), static_cast<int64_t>(scene[1])};
-  in.degraded = {static_cast<int64_t>(degraded[0]), static_cast<int64_t>(degraded[1])};
+  in.scene = grid(call, "sceneGrid");
+  in.degraded = grid(call, "degradedGrid");
   in.variant = {.identity = true, .residual = call.number("residual", 1) != 0, .memory = call.number("memory", 1) != 0,
                 .detail = call.number("detail", 1) != 0};
   for (const Tensor& t : in.text)
     if (t.rank != 2 || t.shape[1] != transformer_of(call).config().context || t.shape[0] != in.text[0].shape[0])
       fail(Code::InvalidArgument, "text must be [tokens, %lld], not %s", static_cast<long long>(transformer_of(call).config().context), t.describe().c_str());
-  if (in.condition_latents.rank != 2 || in.condition_latents.shape[0] < in.degraded.tokens() || in.degraded.tokens() < 1)
+  if (in.condition_latents.rank != 2 || in.condition_latents.shape[0] < in.degraded.tokens())
     fail(Code::InvalidArgument, "condition must be [tokens, channels] and hold at least the degraded tokens, not %s", in.condition_latents.describe().c_str());
   Conditioning c = make_conditioning(ctx, transformer_of(call), *model_of(call).structure, in);
   c.predict_all = call.flag("predictAll");
@@ -63,6 +77,8 @@ LoneBlock lone_block(Context& ctx, Call& call, int64_t text, int64_t image, int6
   LoneBlock b;
   b.config.hidden = hidden;
   for (double n : call.numbers("ropeAxes")) {
+    if (!(n >= 2 && n <= 1024) || b.config.axes_dim.size() == 8)
+      fail(Code::InvalidArgument, "ropeAxes must be at most 8 numbers of 2 to 1024, not %g", n);
     b.config.axes_dim.push_back(static_cast<int64_t>(n));
     b.config.head_dim += static_cast<int64_t>(n);
   }
@@ -93,34 +109,38 @@ void transformer(Context& ctx, Call& call) {
 
 /// One double block: img [image, D], txt [text, D], modulations [6D] each -> img, txt.
 void double_block(Context& ctx, Call& call) {
-  const Tensor img = call.input("img"), txt = call.input("txt"), mod_img = call.input("modImg"), mod_txt = call.input("modTxt");
+  Model& model = model_of(call);
+  const Tensor img = input(call, "img", 2), txt = input(call, "txt", 2), mod_img = input(call, "modImg", 1), mod_txt = input(call, "modTxt", 1);
   const int64_t D = img.last(), T = txt.shape[0], I = img.shape[0];
+  for (const Tensor& t : {mod_img, mod_txt})
+    if (t.shape[0] != 6 * D || t.dtype != DType::F32) fail(Code::InvalidArgument, "modImg and modTxt must be F32 [%lld], not %s", static_cast<long long>(6 * D), t.describe().c_str());
   LoneBlock lone = lone_block(ctx, call, T, I, D);
-  Weights& weights = call.model->weights;
-  const DoubleBlock block = DoubleBlock::read(ctx, weights, call.text("prefix", "transformer.double_blocks.0."), lone.config);
+  const DoubleBlock block = DoubleBlock::read(ctx, model.weights, call.text("prefix", "transformer.double_blocks.0."), lone.config);
   const StepModulation m{.img_attn = modulation_of(mod_img, D, 0), .img_mlp = modulation_of(mod_img, D, 3),
                          .txt_attn = modulation_of(mod_txt, D, 0), .txt_mlp = modulation_of(mod_txt, D, 3),
                          .single_img = {}, .single_txt = {}, .final_shift = {}, .final_scale = {}};
   const Tensor x = ctx.workspace.tensor(DType::F32, {1, T + I, D});
   op::convert(ctx, {.x = txt, .out = x.select(0, 0).slice(0, 0, T)});
   op::convert(ctx, {.x = img, .out = x.select(0, 0).slice(0, T, T + I)});
-  Flux2Transformer(lone.config, call.model->compute).double_block(ctx, block, lone.conditioning, m, x, true);
+  Flux2Transformer(lone.config, model.compute).double_block(ctx, block, lone.conditioning, m, x, true);
   op::convert(ctx, {.x = x.select(0, 0).slice(0, 0, T), .out = call.output("txtOut", DType::F32, {T, D})});
   op::convert(ctx, {.x = x.select(0, 0).slice(0, T, T + I), .out = call.output("imgOut", DType::F32, {I, D})});
 }
 
 /// One single block: x [text + image, D], modulation [3D] for both -> out.
 void single_block(Context& ctx, Call& call) {
-  const Tensor x = call.input("x"), mod = call.input("mod");
-  const int64_t D = x.last(), L = x.shape[0], T = static_cast<int64_t>(call.number("text"));
+  Model& model = model_of(call);
+  const Tensor x = input(call, "x", 2), mod = input(call, "mod", 1);
+  const int64_t D = x.last(), L = x.shape[0], T = call.size("text");
+  if (T >= L) fail(Code::InvalidArgument, "text must be less than x's %lld tokens, not %lld", static_cast<long long>(L), static_cast<long long>(T));
+  if (mod.shape[0] != 3 * D || mod.dtype != DType::F32) fail(Code::InvalidArgument, "mod must be F32 [%lld], not %s", static_cast<long long>(3 * D), mod.describe().c_str());
   LoneBlock lone = lone_block(ctx, call, T, L - T, D);
-  Weights& weights = call.model->weights;
-  const SingleBlock block = SingleBlock::read(ctx, weights, call.text("prefix", "transformer.single_blocks.0."), lone.config);
+  const SingleBlock block = SingleBlock::read(ctx, model.weights, call.text("prefix", "transformer.single_blocks.0."), lone.config);
   StepModulation m{};
   m.single_img = m.single_txt = modulation_of(mod, D, 0);
   const Tensor stream = ctx.workspace.tensor(DType::F32, {1, L, D});
   op::convert(ctx, {.x = x, .out = stream.select(0, 0)});
-  Flux2Transformer(lone.config, call.model->compute).single_block(ctx, block, lone.conditioning, m, stream, 0, L);
+  Flux2Transformer(lone.config, model.compute).single_block(ctx, block, lone.conditioning, m, stream, 0, L);
   op::convert(ctx, {.x = stream.select(0, 0), .out = call.output("out", DType::F32, {L, D})});
 }
 
@@ -135,9 +155,9 @@ void sample(Context& ctx, Call& call) {
 
 /// steps, tokens -> sigmas [steps + 1] F64.
 void schedule(Context& ctx, Call& call) {
-  const double steps = call.number("steps");
-  if (!(steps >= 1 && steps <= 1000000)) fail(Code::InvalidArgument, "expected 1 to 1000000 for steps but received %g", steps);
-  const std::vector<double> sigmas = flow_schedule(static_cast<int>(steps), static_cast<int64_t>(call.number("tokens")));
+  const int64_t steps = call.size("steps");
+  if (steps > 1000000) fail(Code::InvalidArgument, "expected 1 to 1000000 for steps but received %lld", static_cast<long long>(steps));
+  const std::vector<double> sigmas = flow_schedule(static_cast<int>(steps), call.size("tokens"));
   const Tensor out = call.output("sigmas", DType::F64, {static_cast<int64_t>(sigmas.size())});
   if (!ctx.planning()) memcpy(out.data, sigmas.data(), sigmas.size() * sizeof(double));
 }
@@ -156,8 +176,8 @@ void encode(Context& ctx, Call& call) {
 void decode(Context& ctx, Call& call) {
   const Autoencoder& network = model_of(call).need(model_of(call).autoencoder, "autoencoder (VAE)");
   const Tensor tokens = call.input("tokens");
-  const auto rows = static_cast<int64_t>(call.number("rows")), columns = static_cast<int64_t>(call.number("columns"));
-  if (rows < 1 || columns < 1 || !tokens.has_shape({rows * columns, network.latent_channels()}))
+  const int64_t rows = call.size("rows"), columns = call.size("columns");
+  if (!tokens.has_shape({rows * columns, network.latent_channels()}))
     fail(Code::InvalidArgument, "tokens must be [rows * columns, %lld], not %s", static_cast<long long>(network.latent_channels()), tokens.describe().c_str());
   network.decode(ctx, tokens, rows, columns, call.output("image", DType::F32, {rows * network.reduction(), columns * network.reduction(), 3}));
 }

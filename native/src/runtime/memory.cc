@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/error.h"
+#include "runtime/machine.h"
 
 namespace iconface {
 
@@ -14,13 +15,16 @@ std::atomic<int64_t> g_total{0};
 std::atomic<int64_t> g_fail_in{0};
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kLargePage = 2 << 20;
+constexpr int64_t kCheckedSize = 64 << 20;
 // A planning workspace hands out addresses from here: not null, never mapped.
 constexpr uintptr_t kPlanningBase = 4096;
 }  // namespace
 
 Pages::Pages(int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  const bool refuse = g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1;
+  // The system promises more than it has and kills who takes it at its word: large requests are checked.
+  const bool refuse = (g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1) ||
+                      (bytes >= kCheckedSize && bytes > memory_info().available);
   void* p = refuse ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
     fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",

@@ -73,6 +73,7 @@ Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list
   if (t.dtype == DType::F32 && reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t;
   const Tensor copy = allocate_like(DType::F32, t);
   op::convert(ctx, {.x = t, .out = copy});
+  if (!ctx.planning()) replace(name, copy);  // whoever asks again gets this copy
   return copy;
 }
 
@@ -138,6 +139,7 @@ void merge_loras(Context& ctx, Weights& weights, const std::vector<CheckpointSpe
     Workspace::Frame frame(ctx.workspace);
     const Tensor rows = ctx.workspace.tensor(DType::F32, {std::min(out, kMergeRows), in});
     for (int64_t first = 0; first < out; first += kMergeRows) {
+      ctx.check_cancelled();
       const int64_t end = std::min(out, first + kMergeRows);
       const Tensor part = rows.slice(0, 0, end - first);
       op::convert(ctx, {.x = base.slice(0, first, end), .out = part});

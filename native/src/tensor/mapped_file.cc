@@ -14,17 +14,21 @@
 namespace iconface {
 
 namespace {
-int64_t size_of(int fd, const std::string& path) {
+struct stat status_of(int fd, const std::string& path) {
   struct stat s;
   if (fstat(fd, &s) != 0) fail(Code::Io, "could not read %s: %s", path.c_str(), strerror(errno));
-  return s.st_size;
+  return s;
 }
+
+int64_t modified(const struct stat& s) { return s.st_mtim.tv_sec * 1'000'000'000 + s.st_mtim.tv_nsec; }
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path, int64_t expected_size) : path_(path), size_(expected_size) {
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail(Code::Io, "could not open %s: %s", path.c_str(), strerror(errno));
-  const int64_t size = size_of(fd_, path);
+  const struct stat status = status_of(fd_, path);
+  const int64_t size = status.st_size;
+  modified_ = modified(status);
   if (size != expected_size || size == 0) {
     close(fd_);
     fail(Code::InvalidCheckpoint, "%s has %lld bytes, its header was read when it had %lld: load the model again",
@@ -48,7 +52,8 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(other.size_) {}
+      size_(other.size_),
+      modified_(other.modified_) {}
 
 void* MappedFile::at(int64_t offset, int64_t bytes) const {
   if (offset < 0 || bytes < 0 || offset > size_ || bytes > size_ - offset)
@@ -58,10 +63,10 @@ void* MappedFile::at(int64_t offset, int64_t bytes) const {
 }
 
 void MappedFile::check_unchanged() const {
-  const int64_t size = size_of(fd_, path_);
-  if (size != size_)
+  const struct stat status = status_of(fd_, path_);
+  if (status.st_size != size_ || modified(status) != modified_)
     fail(Code::InvalidCheckpoint, "%s was changed while it was in use (%lld bytes, now %lld): dispose the model and load it again",
-         path_.c_str(), static_cast<long long>(size_), static_cast<long long>(size));
+         path_.c_str(), static_cast<long long>(size_), static_cast<long long>(status.st_size));
 }
 
 }  // namespace iconface

@@ -18,14 +18,14 @@ class MappedFile {
   void* at(int64_t offset, int64_t bytes) const;
   int64_t size() const { return size_; }
   const std::string& path() const { return path_; }
-  /// Throws InvalidCheckpoint when the file on disk is no longer as long as it was: reading a cut mapping would be fatal.
+  /// Throws InvalidCheckpoint when the file on disk was cut, which would make reading it fatal, or written to.
   void check_unchanged() const;
 
  private:
   std::string path_;
   int fd_ = -1;
   char* data_ = nullptr;
-  int64_t size_ = 0;
+  int64_t size_ = 0, modified_ = 0;  // bytes; nanoseconds since 1970
 };
 
 }  // namespace iconface

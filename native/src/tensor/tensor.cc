@@ -11,6 +11,7 @@ struct Named {
   DType dtype;
   const char* name;
 };
+constexpr int64_t kMaxElements = int64_t{1} << 48;  // sizes in bytes, and sums of many, then fit 64 bits
 constexpr Named kNames[] = {{DType::F32, "F32"}, {DType::BF16, "BF16"}, {DType::F16, "F16"}, {DType::F64, "F64"},
                             {DType::I64, "I64"}, {DType::I32, "I32"},   {DType::I16, "I16"}, {DType::I8, "I8"},
                             {DType::U8, "U8"},   {DType::Bool, "BOOL"}};
@@ -41,7 +42,8 @@ Tensor Tensor::of(void* data, DType dtype, const int64_t* shape, int rank) {
   for (int i = rank - 1; i >= 0; i--) {
     t.shape[i] = shape[i];
     t.stride[i] = step;
-    step *= shape[i];
+    if (shape[i] < 0 || __builtin_mul_overflow(step, shape[i], &step) || step > kMaxElements)
+      fail(Code::OutOfMemory, "a tensor with an axis of %lld is larger than any memory", static_cast<long long>(shape[i]));
   }
   return t;
 }
