@@ -300,6 +300,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
         if (call.flag("trace")) ctx.trace = &recorder;
         for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
           ctx.check_cancelled();
+          Workspace::Frame frame(ctx.workspace);
           call.copy_seconds = 0;
           const auto begin = std::chrono::steady_clock::now();
           body(ctx, call);

@@ -55,6 +55,7 @@ struct Chain {
 
 template <class Step>
 int64_t chains(Context& ctx, int64_t rounds) {
+  Workspace::Frame frame(ctx.workspace);
   float* results = static_cast<float*>(ctx.workspace.bytes(64 * ctx.pool.workers()));  // a cache line each
   const int64_t units = rounds * ctx.pool.workers();
   if (ctx.planning()) return 0;
