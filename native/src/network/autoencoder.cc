@@ -35,11 +35,11 @@ class Autoencoder::Maps {
 
 // ---- reading the weights ------------------------------------------------------------------------------------------------
 
-Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name) const {
+Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name, DType compute) const {
   const Tensor stored = w.get(name + ".weight");
   if (stored.rank != 4 && stored.rank != 2) fail(Code::InvalidCheckpoint, "tensor %s.weight must have 4 axes, not %s", name.c_str(), stored.describe().c_str());
   const int64_t out = stored.shape[0], in = stored.shape[1], side = stored.rank == 4 ? stored.shape[2] : 1;
-  const Tensor weight = w.allocate(compute_, {out, side, side, in});
+  const Tensor weight = w.allocate(compute, {out, side, side, in});
   op::to_channels_last(ctx, {.weight = stored.reshape({out, in, side, side}), .out = weight});
   return {weight, w.f32(ctx, name + ".bias", {out})};
 }
@@ -50,32 +50,32 @@ Autoencoder::Norm Autoencoder::read_norm(Context& ctx, Weights& w, const std::st
 
 Autoencoder::ResnetBlock Autoencoder::read_block(Context& ctx, Weights& w, const std::string& name) const {
   ResnetBlock b{read_norm(ctx, w, name + ".norm1"), read_norm(ctx, w, name + ".norm2"),
-                read_convolution(ctx, w, name + ".conv1"), read_convolution(ctx, w, name + ".conv2"), {}};
-  if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut");
+                read_convolution(ctx, w, name + ".conv1", compute_), read_convolution(ctx, w, name + ".conv2", compute_), {}};
+  if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut", compute_);
   return b;
 }
 
 Autoencoder::Half Autoencoder::read_half(Context& ctx, Weights& w, const std::string& name, const char* levels,
                                          const char* resample) const {
   Half h;
-  h.conv_in = read_convolution(ctx, w, name + ".conv_in");
+  h.conv_in = read_convolution(ctx, w, name + ".conv_in", DType::F32);
   for (int i = 0;; i++) {
     const std::string level = name + "." + levels + "." + std::to_string(i);
     if (!w.has(level + ".block.0.conv1.weight")) break;
     Level l;
     for (int j = 0; w.has(level + ".block." + std::to_string(j) + ".conv1.weight"); j++)
       l.blocks.push_back(read_block(ctx, w, level + ".block." + std::to_string(j)));
-    if (w.has(level + "." + resample + ".conv.weight")) l.resample = read_convolution(ctx, w, level + "." + resample + ".conv");
+    if (w.has(level + "." + resample + ".conv.weight")) l.resample = read_convolution(ctx, w, level + "." + resample + ".conv", compute_);
     h.levels.push_back(std::move(l));
   }
   if (h.levels.empty()) fail(Code::InvalidCheckpoint, "the autoencoder has no tensors %s.%s.*", name.c_str(), levels);
   h.mid1 = read_block(ctx, w, name + ".mid.block_1");
   h.mid2 = read_block(ctx, w, name + ".mid.block_2");
-  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q"),
-                 read_convolution(ctx, w, name + ".mid.attn_1.k"), read_convolution(ctx, w, name + ".mid.attn_1.v"),
-                 read_convolution(ctx, w, name + ".mid.attn_1.proj_out")};
+  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q", compute_),
+                 read_convolution(ctx, w, name + ".mid.attn_1.k", compute_), read_convolution(ctx, w, name + ".mid.attn_1.v", compute_),
+                 read_convolution(ctx, w, name + ".mid.attn_1.proj_out", compute_)};
   h.norm_out = read_norm(ctx, w, name + ".norm_out");
-  h.conv_out = read_convolution(ctx, w, name + ".conv_out");
+  h.conv_out = read_convolution(ctx, w, name + ".conv_out", DType::F32);
   return h;
 }
 
@@ -85,8 +85,8 @@ Autoencoder::Autoencoder(Context& ctx, Weights& w, const CheckpointSpec& spec, D
       bn_eps_(static_cast<float>(spec.number("vae.bnEps", 1e-4))) {
   encoder_ = read_half(ctx, w, "vae.encoder", "down", "downsample");
   decoder_ = read_half(ctx, w, "vae.decoder", "up", "upsample");
-  encoder_.quant = read_convolution(ctx, w, "vae.encoder.quant_conv");
-  decoder_.quant = read_convolution(ctx, w, "vae.decoder.post_quant_conv");
+  encoder_.quant = read_convolution(ctx, w, "vae.encoder.quant_conv", DType::F32);
+  decoder_.quant = read_convolution(ctx, w, "vae.decoder.post_quant_conv", DType::F32);
   z_channels_ = decoder_.quant.out();
   mean_ = w.f32(ctx, "vae.bn.running_mean", {4 * z_channels_});
   var_ = w.f32(ctx, "vae.bn.running_var", {4 * z_channels_});
@@ -101,18 +101,17 @@ void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stri
   const int64_t height = m.height() * upsample / stride, width = m.width() * upsample / stride;
   const Tensor out = m.other(height, width, c.out());
   op::conv2d(ctx, {.x = m.map(), .weight = c.weight, .out = out, .bias = c.bias, .stride = stride, .pad_top = before,
-                   .pad_left = before, .pad_bottom = after, .pad_right = after, .upsample = upsample, .compute = compute_});
+                   .pad_left = before, .pad_bottom = after, .pad_right = after, .upsample = upsample, .compute = c.weight.dtype});
   m.swap_to(out);
 }
 
-void Autoencoder::norm_and_convolve(Context& ctx, const Norm& n, const Convolution& c, Maps& m) const {
+/// conv_out(silu(norm_out(x))): the end of either half.
+void Autoencoder::finish(Context& ctx, const Half& h, const Maps& m, const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
-  const Tensor y = ctx.workspace.tensor(compute_, {1, m.height(), m.width(), m.channels()});
-  const Tensor out = m.other(m.height(), m.width(), c.out());
-  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = n.weight, .bias = n.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y, .weight = c.weight, .out = out, .bias = c.bias, .pad_top = 1, .pad_left = 1, .pad_bottom = 1,
-                   .pad_right = 1, .compute = compute_});
-  m.swap_to(out);
+  const Tensor y = ctx.workspace.tensor(h.conv_out.weight.dtype, {1, m.height(), m.width(), m.channels()});
+  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = h.norm_out.weight, .bias = h.norm_out.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y, .weight = h.conv_out.weight, .out = out, .bias = h.conv_out.bias, .pad_top = 1, .pad_left = 1,
+                   .pad_bottom = 1, .pad_right = 1, .compute = h.conv_out.weight.dtype});
 }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x through a 1x1 convolution where the width changes.
@@ -120,7 +119,7 @@ void Autoencoder::resnet_block(Context& ctx, const ResnetBlock& b, Maps& m) cons
   ctx.check_cancelled();
   Workspace::Frame frame(ctx.workspace);
   const int64_t height = m.height(), width = m.width(), out = b.conv1.out();
-  const Tensor h = ctx.workspace.tensor(compute_, {1, height, width, out});
+  const Tensor h = ctx.workspace.tensor(DType::F32, {1, height, width, out});
   const Tensor y = ctx.workspace.tensor(compute_, {1, height, width, std::max(m.channels(), out)});
   const Tensor y1 = Tensor::of(y.data, compute_, {1, height, width, m.channels()});
   const Tensor y2 = Tensor::of(y.data, compute_, {1, height, width, out});
@@ -197,7 +196,9 @@ void Autoencoder::encode(Context& ctx, const Tensor& image, const Tensor& tokens
     }
   }
   middle(ctx, "enc", encoder_, m);
-  norm_and_convolve(ctx, encoder_.norm_out, encoder_.conv_out, m);
+  const Tensor moments = m.other(m.height(), m.width(), encoder_.conv_out.out());
+  finish(ctx, encoder_, m, moments);
+  m.swap_to(moments);
   convolve(ctx, encoder_.quant, m, 1, 1);
   ctx.note("enc.moments", m.map());
   op::pack_latents(ctx, {.map = m.map().select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_});
@@ -225,11 +226,7 @@ void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64
       ctx.note(name + ".upsample", m.map());
     }
   }
-  const Tensor out = image.reshape({1, height, width, image.shape[2]});
-  const Tensor y = ctx.workspace.tensor(compute_, {1, height, width, m.channels()});
-  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = decoder_.norm_out.weight, .bias = decoder_.norm_out.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y, .weight = decoder_.conv_out.weight, .out = out, .bias = decoder_.conv_out.bias, .pad_top = 1,
-                   .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+  finish(ctx, decoder_, m, image.reshape({1, height, width, image.shape[2]}));
 }
 
 }  // namespace iconface

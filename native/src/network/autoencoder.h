@@ -8,7 +8,9 @@ namespace iconface {
 
 class Autoencoder {
  public:
-  /// Widths, levels and blocks are read from the tensors; convolutions are kept channels last in `compute`.
+  /// Widths, levels and blocks are read from the tensors; convolutions are kept channels last in `compute`. The few
+  /// that touch the picture or the latents (conv_in, conv_out, quant) stay f32: they are 2 % of the work, and their
+  /// rounding would reach the result undamped.
   Autoencoder(Context&, Weights&, const CheckpointSpec&, DType compute);
 
   int64_t latent_channels() const { return 4 * z_channels_; }  // packed 2x2
@@ -51,7 +53,7 @@ class Autoencoder {
   };
   class Maps;
 
-  Convolution read_convolution(Context&, Weights&, const std::string& name) const;
+  Convolution read_convolution(Context&, Weights&, const std::string& name, DType compute) const;
   Norm read_norm(Context&, Weights&, const std::string& name) const;
   ResnetBlock read_block(Context&, Weights&, const std::string& name) const;
   Half read_half(Context&, Weights&, const std::string& name, const char* levels, const char* resample) const;
@@ -60,7 +62,7 @@ class Autoencoder {
   void resnet_block(Context&, const ResnetBlock&, Maps&) const;
   void attention(Context&, const MiddleAttention&, Maps&) const;
   void convolve(Context&, const Convolution&, Maps&, int stride, int upsample) const;
-  void norm_and_convolve(Context&, const Norm&, const Convolution&, Maps&) const;
+  void finish(Context&, const Half&, const Maps&, const Tensor& out) const;
   int64_t largest_map(const Half&, int64_t height, int64_t width) const;
 
   DType compute_;
