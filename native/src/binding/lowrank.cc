@@ -11,7 +11,8 @@ void lowrank_memory(Context& ctx, Call& call) {
   a.key_up = call.input("keyUp");
   a.value_down = call.input("valueDown");
   const int64_t heads = call.size("heads");
-  const int64_t memory = a.memory.rank > 0 ? a.memory.shape[0] : 0, rank = a.key_down.rank > 0 ? a.key_down.shape[0] : 0;
+  const int64_t memory = a.memory.rank > 0 ? a.memory.shape[0] : 0;
+  const int64_t rank = a.key_down.rank > 0 ? a.key_down.shape[0] : 0;
   a.keys = call.output("keys", DType::F32, {heads, memory, rank});
   a.values = call.output("values", DType::F32, {memory, rank});
   op::lowrank_memory(ctx, a);

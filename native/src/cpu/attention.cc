@@ -1,16 +1,16 @@
-// attention: out = softmax(scale * q k^T) v for every head, not causal                                       spec 3, 5, 7
+// attention: out = softmax(scale * q k^T) v for every head, not causal                                     spec 3, 5, 7
 // q, out [tokens_q, H, d] and k, v [tokens_k, H, d] in up to four segments, read where they lie (views into qkv).
 //
 // First all keys and values are packed for the tile kernel (cpu/tile.h), a group of heads at a time where a long
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
 // A segment is padded to whole panels; padded keys get the score -infinity.
-// Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of 14
-// rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new maximum)) +
+// Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of
+// 14 rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new maximum)) +
 // tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded to bf16.
 // A row's result depends on the blocks of keys, which depend on the shape alone, and not on how rows are split.
 //
 // Work: 4 x tokens_q x tokens_k x H x d (klein-4B, 2,560 tokens: 80.5 GFLOP a block); 1 exponential per 512 FLOP.
-// Limit: arithmetic; rates in native/NOTES.md.
+// Limit: arithmetic; bf16 reaches 81 to 90 % of linear's rate (native/NOTES.md).
 #include <algorithm>
 
 #include "cpu/kernels.h"
@@ -68,11 +68,11 @@ struct Plan {
 
 /// One worker's own memory, for a block of rows; scores and p for one tile of rows and one block of keys.
 struct Scratch {
-  unit* q;             // [rows, units_d]
-  float* out;          // [rows, width]
-  float *maximum, *sum;  // [rows]
-  float* scores;       // [kTileRows, key_block]
-  unit* p;             // [kTileRows, key_block / kPerUnit]
+  unit* q;               // [rows, units_d]
+  float* out;            // [rows, width]
+  float *maximum, *sum;  // [rows] each
+  float* scores;         // [kTileRows, key_block]
+  unit* p;               // [kTileRows, key_block / kPerUnit]
 };
 
 /// The key segment that `panel` falls in; afterwards `panel` counts from its beginning.
@@ -204,8 +204,8 @@ void attend_rows(const op::AttentionArgs& a, const Plan<Product>& plan, const Sc
 
 /// Blocks of rows: as large as the cache allows, but several for every worker.
 struct RowBlocks {
-  int64_t rows;           // of a full block
-  int64_t per_head = 0;   // blocks of all segments
+  int64_t rows;          // of a full block
+  int64_t per_head = 0;  // blocks of all segments
   RowBlocks(const op::AttentionArgs& a, int64_t heads, int64_t most_tiles, int64_t workers) {
     int64_t tiles = 0;
     for (int i = 0; i < a.segments; i++)

@@ -1,5 +1,5 @@
-// Rotary angles and the time embedding, in double on the host: at position 511 and timestep 1000 a float32 angle is wrong
-// by 3e-5, which would be the largest error of a whole float32 transformer.
+// Rotary angles and the time embedding, in double on the host: at position 511 and timestep 1000 a float32 angle is
+// wrong by 3e-5, which would be the largest error of a whole float32 transformer.
 #include "cpu/host_tables.h"
 
 #include <cmath>
@@ -9,11 +9,11 @@ namespace iconface::cpu {
 namespace {
 double id_at(const Tensor& ids, int64_t token, int axis) {
   const int64_t at = token * ids.stride[0] + axis;
-  return ids.dtype == DType::I32 ? static_cast<double>(ids.as<int32_t>()[at]) : static_cast<double>(ids.as<float>()[at]);
+  return ids.dtype == DType::I32 ? ids.as<int32_t>()[at] : static_cast<double>(ids.as<float>()[at]);
 }
 }  // namespace
 
-/// Angle m of axis a is id_a * theta^(-2m / d_a); the axes' slices follow one another.                             spec 2
+/// Angle m of axis a is id_a * theta^(-2m / d_a); the axes' slices follow one another.                           spec 2
 void rope_table(Context& ctx, const op::RopeTableArgs& a) {
   if (ctx.planning()) return;
   parallel_for(ctx.pool, a.ids.shape[0], [&](int64_t token, int) {
@@ -30,7 +30,7 @@ void rope_table(Context& ctx, const op::RopeTableArgs& a) {
   });
 }
 
-/// out[i] = cos(w), out[dim/2 + i] = sin(w), w = 1000 t * 10000^(-i / (dim/2)).                                    spec 3
+/// out[i] = cos(w), out[dim/2 + i] = sin(w), w = 1000 t * 10000^(-i / (dim/2)).                                  spec 3
 void timestep_embedding(Context& ctx, const op::TimestepEmbeddingArgs& a) {
   if (ctx.planning()) return;
   const int64_t half = a.out.last() / 2;

@@ -1,9 +1,9 @@
-// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))         spec 5, paper Eq. 7
+// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))      spec 5, paper Eq. 7
 // h [tokens, D] f32 in place; K [heads, memory, r], V [memory, r]; U_v [D, r], head j owning d rows. All in f32.
 //
 // Operands are laid out once per call: K_j^T [r, memory] times log2(e), so that the softmax is in powers of two, and
-// U_vj^T [r, d]. One unit is 16 tokens, all heads: their a, then head by head (K_j^T and V stay in the first cache) tiles
-// of 4 tokens: logits, softmax, P V in rank space, and the up projection straight into h.
+// U_vj^T [r, d]. One unit is 16 tokens, all heads: their a, then head by head (K_j^T and V stay in the first cache)
+// tiles of 4 tokens: logits, softmax, P V in rank space, and the up projection straight into h.
 // klein-4B, 2,048 image tokens: 1.2 GFLOP and 12.6 million exponentials per block, 50 MB of h. Limit: f32 arithmetic.
 #include <algorithm>
 
