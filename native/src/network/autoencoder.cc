@@ -51,7 +51,7 @@ Autoencoder::Norm Autoencoder::read_norm(Context& ctx, Weights& w, const std::st
 Autoencoder::ResnetBlock Autoencoder::read_block(Context& ctx, Weights& w, const std::string& name) const {
   ResnetBlock b{read_norm(ctx, w, name + ".norm1"), read_norm(ctx, w, name + ".norm2"),
                 read_convolution(ctx, w, name + ".conv1", compute_), read_convolution(ctx, w, name + ".conv2", compute_), {}};
-  if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut", compute_);
+  if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut", DType::F32);
   return b;
 }
 
@@ -71,9 +71,9 @@ Autoencoder::Half Autoencoder::read_half(Context& ctx, Weights& w, const std::st
   if (h.levels.empty()) fail(Code::InvalidCheckpoint, "the autoencoder has no tensors %s.%s.*", name.c_str(), levels);
   h.mid1 = read_block(ctx, w, name + ".mid.block_1");
   h.mid2 = read_block(ctx, w, name + ".mid.block_2");
-  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q", compute_),
-                 read_convolution(ctx, w, name + ".mid.attn_1.k", compute_), read_convolution(ctx, w, name + ".mid.attn_1.v", compute_),
-                 read_convolution(ctx, w, name + ".mid.attn_1.proj_out", compute_)};
+  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q", DType::F32),
+                 read_convolution(ctx, w, name + ".mid.attn_1.k", DType::F32), read_convolution(ctx, w, name + ".mid.attn_1.v", DType::F32),
+                 read_convolution(ctx, w, name + ".mid.attn_1.proj_out", DType::F32)};
   h.norm_out = read_norm(ctx, w, name + ".norm_out");
   h.conv_out = read_convolution(ctx, w, name + ".conv_out", DType::F32);
   return h;
@@ -136,7 +136,7 @@ void Autoencoder::resnet_block(Context& ctx, const ResnetBlock& b, Maps& m) cons
 void Autoencoder::attention(Context& ctx, const MiddleAttention& a, Maps& m) const {
   Workspace::Frame frame(ctx.workspace);
   const int64_t pixels = m.height() * m.width(), C = m.channels();
-  auto tokens = [&] { return ctx.workspace.tensor(compute_, {pixels, C}); };
+  auto tokens = [&] { return ctx.workspace.tensor(DType::F32, {pixels, C}); };
   const Tensor y = tokens(), q = tokens(), k = tokens(), v = tokens();
   op::group_norm_silu(ctx, {.x = m.map(), .out = y.reshape({1, m.height(), m.width(), C}), .weight = a.norm.weight,
                             .bias = a.norm.bias, .groups = groups_, .silu = false});

@@ -8,9 +8,9 @@ namespace iconface {
 
 class Autoencoder {
  public:
-  /// Widths, levels and blocks are read from the tensors; convolutions are kept channels last in `compute`. The few
-  /// that touch the picture or the latents (conv_in, conv_out, quant) stay f32: they are 2 % of the work, and their
-  /// rounding would reach the result undamped.
+  /// Widths, levels and blocks are read from the tensors. The 3x3 convolutions inside blocks and between levels compute
+  /// in `compute`; what touches the picture, the latents or the residual stream directly (conv_in, conv_out, quant,
+  /// shortcuts, attention) stays f32: it is 4 % of the work, and its rounding would reach the result undamped.
   Autoencoder(Context&, Weights&, const CheckpointSpec&, DType compute);
 
   int64_t latent_channels() const { return 4 * z_channels_; }  // packed 2x2
