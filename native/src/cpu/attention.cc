@@ -5,9 +5,10 @@
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
 // A segment is padded to whole panels; padded keys get the score -infinity.
 // Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of
-// 14 rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new maximum)) +
-// tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded to bf16.
-// A row's result depends on the blocks of keys, which depend on the shape alone, and not on how rows are split.
+// 14 rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new
+// maximum)) + tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded
+// to bf16. A row's result depends on the blocks of keys, which depend on the shape alone, and not on how rows are
+// split.
 //
 // Work: 4 x tokens_q x tokens_k x H x d (klein-4B, 2,560 tokens: 80.5 GFLOP a block); 1 exponential per 512 FLOP.
 // Limit: arithmetic; bf16 reaches 81 to 90 % of linear's rate (native/NOTES.md).
@@ -24,7 +25,7 @@ constexpr int64_t kPackedBytes = 64 << 20;
 constexpr int64_t kKeyBlockBytes = 256 << 10;  // of K and V together
 constexpr int64_t kRowBlockBytes = 256 << 10;  // of q and out together
 constexpr int64_t kMostTiles = 16, kFewestTiles = 4, kMostKeys = 512, kFewestKeys = 128;
-constexpr int64_t kPackPanels = 4;             // key panels of one packing unit
+constexpr int64_t kPackPanels = 4;  // key panels of one packing unit
 constexpr float kLog2e = 1.44269504f;
 
 ICONFACE_INLINE int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
@@ -58,11 +59,11 @@ struct Plan {
     group = divide_up(heads, divide_up(heads, group));
     c = (a.scale > 0 ? a.scale : 1.0f / __builtin_sqrtf(static_cast<float>(d))) * kLog2e;
   }
-  int64_t width() const { return channel_panels * kTileCols; }  // of a row of out while it is summed
-  int64_t k_panel() const { return units_d * kTileCols; }       // units
+  int64_t width() const { return channel_panels * kTileCols; }                  // of a row of out while it is summed
+  int64_t k_panel() const { return units_d * kTileCols; }                       // units
   int64_t v_step() const { return kTileCols * kTileCols / Product::kPerUnit; }  // units of 32 keys in a channel panel
   int64_t v_panel() const { return key_panels * v_step(); }
-  int64_t k_units() const { return key_panels * k_panel(); }    // of one head
+  int64_t k_units() const { return key_panels * k_panel(); }  // of one head
   int64_t v_units() const { return channel_panels * v_panel(); }
 };
 
@@ -165,8 +166,8 @@ void attend(const op::AttentionArgs& a, const Plan<Product>& plan, const Scratch
     update_row(plan, s, row + r, s.scores + r * plan.key_block, panels * kTileCols, s.p + r * p_stride);
   const TileA p = {s.p, p_stride, panels * kTileCols / Product::kPerUnit};
   for (int64_t i = 0; i < plan.channel_panels; i++)
-    tile<Product>(rows, p, v + i * plan.v_panel() + first * plan.v_step(),
-                  s.out + row * plan.width() + i * kTileCols, plan.width(), true);
+    tile<Product>(rows, p, v + i * plan.v_panel() + first * plan.v_step(), s.out + row * plan.width() + i * kTileCols,
+                  plan.width(), true);
 }
 
 /// All of rows [begin, begin + rows) of a query segment, for one head.
@@ -227,9 +228,12 @@ void run(Context& ctx, const op::AttentionArgs& a) {
   unit* k = units(plan.group * plan.k_units());
   unit* v = units(plan.group * plan.v_units());
   const int64_t p_units = kTileRows * plan.key_block / Product::kPerUnit;
-  const Scratch all = {units(workers * blocks.rows * plan.units_d), floats(workers * blocks.rows * plan.width()),
-                       floats(workers * blocks.rows), floats(workers * blocks.rows),
-                       floats(workers * kTileRows * plan.key_block), units(workers * p_units)};
+  const Scratch all = {units(workers * blocks.rows * plan.units_d),
+                       floats(workers * blocks.rows * plan.width()),
+                       floats(workers * blocks.rows),
+                       floats(workers * blocks.rows),
+                       floats(workers * kTileRows * plan.key_block),
+                       units(workers * p_units)};
   if (ctx.planning()) return;
 
   const int64_t pack_units = divide_up(plan.key_panels, kPackPanels);
@@ -251,9 +255,12 @@ void run(Context& ctx, const op::AttentionArgs& a) {
         block -= here;
       }
       const int64_t begin = block * blocks.rows, rows = std::min(blocks.rows, segment->q.shape[0] - begin);
-      const Scratch mine = {all.q + worker * blocks.rows * plan.units_d, all.out + worker * blocks.rows * plan.width(),
-                            all.maximum + worker * blocks.rows, all.sum + worker * blocks.rows,
-                            all.scores + worker * kTileRows * plan.key_block, all.p + worker * p_units};
+      const Scratch mine = {all.q + worker * blocks.rows * plan.units_d,
+                            all.out + worker * blocks.rows * plan.width(),
+                            all.maximum + worker * blocks.rows,
+                            all.sum + worker * blocks.rows,
+                            all.scores + worker * kTileRows * plan.key_block,
+                            all.p + worker * p_units};
       attend_rows<T>(a, plan, mine, *segment, head0 + h, begin, rows, k + h * plan.k_units(), v + h * plan.v_units());
     });
   }

@@ -15,8 +15,8 @@ namespace iconface::cpu::ICONFACE_ISA {
 namespace {
 
 constexpr int64_t kBlockTokens = 16;
-constexpr int kTokens = 4;                        // tokens of a tile
-constexpr int kVectors = kLanes == 16 ? 4 : 2;    // vectors of a tile: kTokens * kVectors accumulators
+constexpr int kTokens = 4;                      // tokens of a tile
+constexpr int kVectors = kLanes == 16 ? 4 : 2;  // vectors of a tile: kTokens * kVectors accumulators
 constexpr int64_t kPanel = kVectors * kLanes;
 constexpr float kLog2e = 1.44269504f;
 
@@ -194,8 +194,8 @@ void update_block(float* const* h, int64_t count, const Shape& s, const Operands
 
 void lowrank_cross_attention(Context& ctx, const op::LowrankCrossAttentionArgs& a) {
   const int64_t heads = a.keys.shape[0], memory = a.keys.shape[1], rank = a.keys.shape[2], d = a.h.last() / heads;
-  const Shape s = {a.h.last(), heads, d, memory, rank, round_up(memory, kPanel), round_up(d, kPanel),
-                   round_up(rank, kLanes)};
+  const Shape s = {
+      a.h.last(), heads, d, memory, rank, round_up(memory, kPanel), round_up(d, kPanel), round_up(rank, kLanes)};
   Workspace::Frame frame(ctx.workspace);
   const auto floats = [&](int64_t n) { return static_cast<float*>(ctx.workspace.bytes(n * 4)); };
   const int64_t workers = ctx.pool.workers();

@@ -42,8 +42,8 @@ void lowrank_memory(Context& ctx, const op::LowrankMemoryArgs& a) {
 
   const auto widen_all = [](const Tensor& from, float* to) {
     for (int64_t row = 0; row < from.shape[0]; row++)
-      widen_row(from.as<char>() + row * from.stride[0] * dtype_bytes(from.dtype), from.dtype,
-                to + row * from.last(), from.last());
+      widen_row(from.as<char>() + row * from.stride[0] * dtype_bytes(from.dtype), from.dtype, to + row * from.last(),
+                from.last());
   };
   widen_all(a.query_up, w.query_up);
   widen_all(a.key_up, w.key_up);

@@ -1,7 +1,7 @@
 // qk_norm_rope: y = RMS(x) * scale over each head, then the pair (e, o) -> (cos e - sin o, sin e + cos o)     spec 2, 3
 // In place on q and k [batch, tokens, H, d], in f32, rounded once at the end. With the learned scale folded into
-// the angles a head is y * own + swap(y) * other, where per pair own = (cos g_e, cos g_o), other = (-sin g_o, sin g_e); a
-// token's `own` and `other` serve all its heads. One unit is a block of tokens.
+// the angles a head is y * own + swap(y) * other, where per pair own = (cos g_e, cos g_o), other = (-sin g_o, sin g_e);
+// a token's `own` and `other` serve all its heads. One unit is a block of tokens.
 // Bytes: q and k read and written once, klein-4B 2,560 tokens bf16: 63 MB. Limit: copy bandwidth.
 #include <algorithm>
 

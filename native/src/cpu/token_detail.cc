@@ -21,8 +21,7 @@ void token_detail(Context& ctx, const op::TokenDetailArgs& a) {
     for (int64_t i = 0; i < n; i += kLanes) {
       F total{};
       for (int64_t r = top; r <= bottom; r++)
-        for (int64_t c = left; c <= right; c++)
-          total += load_some(a.x.row<const float>(r * a.columns + c) + i, n - i);
+        for (int64_t c = left; c <= right; c++) total += load_some(a.x.row<const float>(r * a.columns + c) + i, n - i);
       store_some(out + i, load_some(x + i, n - i) - total * share, n - i);
     }
   });
