@@ -44,10 +44,12 @@ const STROKES: Readonly<Record<string, string>> = {
   9: 'M3 1.8A1.5 1.8 0 1 1 0 1.8A1.5 1.8 0 1 1 3 1.8Q3 5.4 0.4 5.6',
   '.': 'M0.3 5.9V6',
   '-': 'M0 4H2',
+  '+': 'M0 4H3M1.5 2.5V5.5',
+  '/': 'M0 7L2.4 0',
 }
 const WIDTHS: Readonly<Record<string, number>> = {
   ...{ f: 2.2, i: 0.6, j: 1, k: 2.8, l: 0.6, m: 4.8, r: 1.9, s: 2.8, t: 2.2, w: 4.4, x: 2.8, z: 2.8 },
-  ...{ '.': 0.6, '-': 2, ' ': 1.2 },
+  ...{ '.': 0.6, '-': 2, '/': 2.4, ' ': 1.2 },
 }
 const GAP = 1.3
 
@@ -55,7 +57,7 @@ const GAP = 1.3
 export const LETTER_HEIGHT = 8
 
 /**
- * A line of small letters a-z, digits, blanks, full stops and hyphens as an SVG element with its top left corner at
+ * A line of small letters a-z, digits, blanks and . - + / as an SVG element with its top left corner at
  * the origin, and its width. Other characters become blanks.
  */
 export function lettering(text: string, colour: string): { svg: string; width: number } {

@@ -150,6 +150,10 @@ export interface Operations {
     params: { temperature?: number }
     results: { anchor: Result; norms: Result; weights: Result }
   }
+  /** @internal Benchmarks: `flops` operations in registers alone. */
+  peak_flops: { tensors: Record<never, never>; params: { dtype?: Float; rounds: number }; results: { flops: Result } }
+  /** @internal Benchmarks: a copy, past the caches with `streaming`. */
+  stream_copy: { tensors: { x: Tensor }; params: { streaming?: boolean }; results: { out: Result } }
 }
 
 /** Parameters of every kind: `repeat` runs it several times and `seconds` then holds the time of each. */

@@ -15,6 +15,7 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   inspect: () => import('./inspect.js'),
   synthesize: () => import('./synthesize.js'),
   doctor: () => import('./doctor.js'),
+  bench: () => import('./bench.js'),
 }
 
 async function main(args: string[], stop: AbortSignal): Promise<void> {

@@ -1,0 +1,107 @@
+/**
+ * What a benchmark of one operation is made of, and the random operands and float64 samples that they share.
+ */
+
+import type { OpContext, Operations, Result, Tensor } from '../ops'
+
+export type Precision = 'f32' | 'bf16'
+
+/** Operations of one name over several shapes. */
+export interface Family {
+  readonly name: string
+  /** What the numbers of a shape mean. */
+  readonly axes: readonly string[]
+  /** Sizes of FLUX.2 [klein] 4B, of its autoencoder at 512 px, of AdaFace IR-50. */
+  readonly shapes: readonly (readonly number[])[]
+  /** One small shape for `--quick`. */
+  readonly quick: readonly number[]
+  readonly precisions: readonly Precision[]
+  make(shape: readonly number[], precision: Precision): Case
+}
+
+/** One operation on operands of its own. */
+export interface Case {
+  /** What limits it: arithmetic in its precision, or memory. */
+  readonly work: { readonly flops: number } | { readonly bytes: number }
+  /** Times of `repeat` runs in seconds, and the difference of some results to float64. */
+  run(ops: OpContext, repeat: number): Promise<{ seconds: number[]; error: number }>
+}
+
+/** An operation as a {@link Case}; `expected` tells some of its results, by index, in float64. */
+export function operation<Name extends keyof Operations>(
+  name: Name,
+  work: Case['work'],
+  tensors: Operations[Name]['tensors'],
+  params: Operations[Name]['params'],
+  expected: { result: keyof Operations[Name]['results']; at(): Iterable<readonly [index: number, value: number]> },
+): Case {
+  return {
+    work,
+    async run(ops, repeat) {
+      const results = await ops.run(name, tensors, { ...params, repeat })
+      const actual = reader((results as Record<PropertyKey, Result>)[expected.result]!)
+      return { seconds: [...(results.seconds.data as Float64Array)], error: relativeError(actual, expected.at()) }
+    },
+  }
+}
+
+/** |actual - expected| / |expected| over the samples; NaN counts as infinitely wrong. */
+function relativeError(
+  actual: (index: number) => number,
+  expected: Iterable<readonly [index: number, value: number]>,
+): number {
+  let difference = 0
+  let size = 0
+  for (const [index, value] of expected) {
+    difference += (actual(index) - value) ** 2
+    size += value ** 2
+  }
+  const error = Math.sqrt(difference / (size || 1))
+  return Number.isNaN(error) ? Infinity : error
+}
+
+let state = 0x9e3779b9
+
+/** Uniform numbers around `mean` of the given deviation: never zeros, which processors multiply with less power. */
+export function random(dtype: Precision, shape: readonly number[], deviation = 1, mean = 0): Tensor {
+  const n = shape.reduce((a, b) => a * b, 1)
+  const values = new Float32Array(n)
+  const scale = (deviation * Math.sqrt(3)) / 2 ** 31
+  let s = state
+  for (let i = 0; i < n; i++) {
+    s ^= s << 13
+    s ^= s >>> 17
+    s ^= s << 5
+    values[i] = s * scale + mean
+  }
+  state = s
+  if (dtype === 'f32') return { dtype, shape: [...shape], data: values }
+  const halves = new Uint16Array(values.buffer)
+  const data = new Uint16Array(n)
+  for (let i = 0; i < n; i++) data[i] = halves[2 * i + 1]!
+  return { dtype, shape: [...shape], data }
+}
+
+/** Element `i` of a tensor, whatever it is stored as. */
+export function reader(tensor: Tensor): (i: number) => number {
+  const data = tensor.data as Float32Array
+  if (tensor.dtype !== 'bf16') return (i) => data[i]!
+  const bits = new Uint32Array(1)
+  const value = new Float32Array(bits.buffer)
+  return (i) => {
+    bits[0] = data[i]! << 16
+    return value[0]!
+  }
+}
+
+/** The first, the last and some numbers between, of `n`. */
+export function* some(n: number, count: number): Generator<number> {
+  yield 0
+  for (let i = 1; i < count - 1; i++) yield Math.floor(n * ((i * 0.6180339887) % 1))
+  if (n > 1) yield n - 1
+}
+
+/** Bytes of an element. */
+export const bytesOf = (precision: Precision): number => (precision === 'bf16' ? 2 : 4)
+
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))

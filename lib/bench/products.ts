@@ -1,0 +1,154 @@
+/**
+ * Benchmarks of what is limited by arithmetic on tokens: `linear`, `attention`, `lowrank_cross_attention`.
+ */
+
+import { type Case, type Family, operation, type Precision, random, reader, sigmoid, some } from './case'
+
+/** `out = x W^T`, W in bf16 as checkpoints have it. */
+export const linear: Family = {
+  name: 'linear',
+  axes: ['tokens', 'outputs', 'inputs'],
+  shapes: [
+    [1024, 9216, 3072],
+    [1024, 3072, 12288],
+    [1024, 3072, 3072],
+    [512, 3072, 7680],
+  ],
+  quick: [64, 96, 64],
+  precisions: ['f32', 'bf16'],
+  make: (shape, precision) => product(shape, precision, false),
+}
+
+/** `out = silu(x A^T) * (x B^T)`: the MLP's way up, `outputs` counting the rows of A and B together. */
+export const linearSwiglu: Family = {
+  name: 'linear_swiglu',
+  axes: ['tokens', 'outputs', 'inputs'],
+  shapes: [[1024, 18432, 3072]],
+  quick: [64, 192, 64],
+  precisions: ['f32', 'bf16'],
+  make: (shape, precision) => product(shape, precision, true),
+}
+
+function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision, swiglu: boolean): Case {
+  const x = random(precision, [m, k])
+  const weight = random('bf16', [n, k], 1 / Math.sqrt(k))
+  const columns = swiglu ? n / 2 : n
+  const [a, w] = [reader(x), reader(weight)]
+  const dot = (row: number, column: number) => {
+    let sum = 0
+    for (let i = 0; i < k; i++) sum += a(row * k + i) * w(column * k + i)
+    return sum
+  }
+  return operation(
+    'linear',
+    { flops: 2 * m * n * k },
+    { x, weight },
+    { activation: swiglu ? 'swiglu' : 'none' },
+    {
+      result: 'out',
+      *at() {
+        for (const i of some(m * columns, 64)) {
+          const row = Math.floor(i / columns)
+          const first = dot(row, i % columns)
+          yield [i, swiglu ? first * sigmoid(first) * dot(row, columns + (i % columns)) : first]
+        }
+      },
+    },
+  )
+}
+
+/** klein's blocks at 256 and 512 px, the memory's poolers, and the autoencoder's middle at 512 px. */
+export const attention: Family = {
+  name: 'attention',
+  axes: ['queries', 'keys', 'heads', 'width'],
+  shapes: [
+    [1024, 1024, 24, 128],
+    [2560, 2560, 24, 128],
+    [128, 1024, 24, 128],
+    [4096, 4096, 1, 512],
+  ],
+  quick: [48, 64, 2, 32],
+  precisions: ['f32', 'bf16'],
+  make([queries = 0, keys = 0, heads = 0, d = 0], precision) {
+    const q0 = random(precision, [queries, heads, d])
+    const [k0, v0] = [random(precision, [keys, heads, d]), random(precision, [keys, heads, d])]
+    const [q, k, v] = [reader(q0), reader(k0), reader(v0)]
+    const tensors = queries === keys ? { q0, k0, v0 } : { q0, k1: k0, v1: v0 }
+    return operation(
+      'attention',
+      { flops: 4 * queries * keys * heads * d },
+      tensors,
+      {},
+      {
+        result: 'out0',
+        *at() {
+          for (const row of some(queries * heads, 8)) {
+            const head = row % heads
+            const weights = Array.from({ length: keys }, (_, key) => {
+              let score = 0
+              for (let i = 0; i < d; i++) score += q(row * d + i) * k((key * heads + head) * d + i)
+              return Math.exp(score / Math.sqrt(d))
+            })
+            const total = weights.reduce((a, b) => a + b, 0)
+            for (const i of some(d, 8)) {
+              const sum = weights.reduce((s, weight, key) => s + weight * v((key * heads + head) * d + i), 0)
+              yield [row * d + i, sum / total]
+            }
+          }
+        },
+      },
+    )
+  },
+}
+
+/** One block's cross-attention of image tokens to the degraded memory. Exponentials are not counted. */
+export const lowrankCrossAttention: Family = {
+  name: 'lowrank_cross_attention',
+  axes: ['tokens', 'heads', 'width', 'memory', 'rank'],
+  shapes: [[1024, 24, 128, 256, 16]],
+  quick: [24, 2, 32, 16, 4],
+  precisions: ['f32'],
+  make([tokens = 0, heads = 0, d = 0, memory = 0, rank = 0]) {
+    const width = heads * d
+    const h = random('f32', [1, tokens, width])
+    const queryDown = random('bf16', [rank, width], 1 / Math.sqrt(width))
+    const keys = random('f32', [heads, memory, rank])
+    const values = random('f32', [memory, rank])
+    const valueUp = random('bf16', [width, rank], 1 / Math.sqrt(rank))
+    const flops = tokens * (4 * width * rank + 4 * heads * memory * rank)
+    const tensors = { h, queryDown, keys, values, valueUp }
+    const [x, down, up] = [reader(h), reader(queryDown), reader(valueUp)]
+    const [key, value] = [reader(keys), reader(values)]
+    return operation(
+      'lowrank_cross_attention',
+      { flops },
+      tensors,
+      { gate: 0.25 },
+      {
+        result: 'h',
+        *at() {
+          for (const token of some(tokens, 4)) {
+            const row = Array.from({ length: width }, (_, i) => x(token * width + i))
+            const mean = row.reduce((a, b) => a + b, 0) / width
+            const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / width
+            const normed = row.map((value) => (value - mean) / Math.sqrt(variance + 1e-6))
+            const query = Array.from({ length: rank }, (_, r) =>
+              normed.reduce((sum, value, i) => sum + value * down(r * width + i), 0),
+            )
+            for (const i of some(width, 16)) {
+              const head = Math.floor(i / d)
+              let [total, sum] = [0, 0]
+              for (let m = 0; m < memory; m++) {
+                const score = query.reduce((s, value, r) => s + value * key((head * memory + m) * rank + r), 0)
+                const weight = Math.exp(score)
+                total += weight
+                for (let r = 0; r < rank; r++) sum += weight * value(m * rank + r) * up(i * rank + r)
+              }
+              yield [token * width + i, row[i]! + (0.25 * sum) / total]
+            }
+          }
+        },
+      },
+    )
+  },
+}

@@ -1,0 +1,170 @@
+/**
+ * `iconface bench`: how fast operations and networks are here, and how far that is from what the machine can do.
+ */
+
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Precision } from '../bench/case'
+import { machine } from '../bench/machine'
+import { NETWORK_NAMES } from '../bench/networks'
+import { plot } from '../bench/plot'
+import { HEADER, headText, rowText, tailText } from '../bench/report'
+import { FAMILIES, type Plan, type Report, run } from '../bench/suite'
+import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
+import { invalid } from '../errors'
+import { loadAddon, native } from '../native'
+import { integer, oneOf } from '../options'
+import { checkWritable, writeWhole } from '../restoration'
+import { type Command, numeric, parse } from './command'
+import { progressDisplay } from './terminal'
+
+const OPERATIONS = FAMILIES.map(({ name }) => name)
+const NAMES = [...OPERATIONS, ...NETWORK_NAMES, 'host']
+
+export const command: Command = {
+  summary: 'measure operations and networks against what this machine can do',
+  usage: `Usage: iconface bench [name ...] [options]
+
+Runs operations at the sizes of FLUX.2 [klein] 4B on random data, checks samples of their results against float64, and
+compares their rates with limits measured in the same run: arithmetic in registers, or a copy of as many bytes. Without
+names: all operations and host. Networks have to be named, or --all given.
+
+Operations   ${wrapped(OPERATIONS)}
+Networks     ${wrapped(NETWORK_NAMES)}
+             one transformer forward at 256 px, the autoencoder at 512 px, one face
+host         a restore beside its networks, the event loop and file reads during a job; tiny model
+
+  --all                 operations, networks and host
+  --shape <AxBxC>       one operation at this shape (see below)
+  --precision <type>    f32 or bf16 (default both)
+  --threads <n>         default one per core
+  --isa <name>          instruction set (default the best; "iconface doctor" lists them)
+  --model <folder>      checkpoint for the networks. Without it one with random weights is written once, 7.8 GiB, into
+                        ${cacheFolder('klein-4b')} (delete it when done)
+  --json <file>         everything that was measured
+  --plot <file.png>     bars of the fraction reached
+  --quick               tiny shapes and models, to see that it works
+
+Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).join('\n             ')}
+`,
+  async run(args, stop) {
+    const { values, positionals } = parse(args, {
+      all: { type: 'boolean', default: false },
+      shape: { type: 'string' },
+      precision: { type: 'string' },
+      threads: { type: 'string' },
+      isa: { type: 'string' },
+      model: { type: 'string', short: 'm' },
+      json: { type: 'string' },
+      plot: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+    } as const)
+    for (const name of positionals) oneOf('the name of a benchmark', name, NAMES)
+    if (values.precision !== undefined) oneOf('--precision', values.precision, ['f32', 'bf16'])
+    for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
+    const threads = numeric('threads', values.threads) ?? availableParallelism()
+    integer('--threads', threads, 1, 1024)
+    const isa = values.isa ?? native(() => loadAddon().info()).isa
+    const names = values.all ? NAMES : positionals.length > 0 ? positionals : [...OPERATIONS, 'host']
+    const shape = values.shape === undefined ? undefined : shapeOf(values.shape, positionals)
+    const precisions = (values.precision === undefined ? ['f32', 'bf16'] : [values.precision]) as Precision[]
+    const wanted = { names, shape, precisions, quick: values.quick, threads, isa, signal: stop }
+    const report = await withModel(names, values.quick, values.model, stop, (model) => measure({ ...wanted, model }))
+    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
+    if (values.plot !== undefined) await writeWhole(values.plot, await plot(report))
+  },
+}
+
+async function measure(plan: Omit<Plan, 'onRow' | 'onLimits'>): Promise<Report> {
+  const report = await run({
+    ...plan,
+    onLimits: (flops) => {
+      const { isa, threads } = plan
+      process.stdout.write(`${headText({ machine: machine(), isa, threads }, flops)}
+${HEADER}`)
+    },
+    onRow: (row) => process.stdout.write(rowText(row)),
+  })
+  process.stdout.write(`\n${tailText(report)}`)
+  return report
+}
+
+/** The shape that `text` spells, for the one operation named. */
+function shapeOf(text: string, names: readonly string[]): number[] {
+  const family = FAMILIES.find(({ name }) => name === names[0])
+  if (names.length !== 1 || !family) throw invalid('--shape', 'one operation named before it', names)
+  const shape = text.split('x').map(Number)
+  const optional = family.name === 'conv2d' ? 2 : 0
+  const fits = shape.length <= family.axes.length && shape.length >= family.axes.length - optional
+  if (!fits || !shape.every((n) => Number.isInteger(n) && n > 0)) {
+    throw invalid('--shape', `whole numbers ${family.axes.join(' x ')}, such as ${family.quick.join('x')},`, text)
+  }
+  return shape
+}
+
+/** Calls `work` with the folder of a checkpoint, where a network is named. */
+async function withModel<T>(
+  names: readonly string[],
+  quick: boolean,
+  given: string | undefined,
+  stop: AbortSignal,
+  work: (model: string | undefined) => Promise<T>,
+): Promise<T> {
+  if (!NETWORK_NAMES.some((name) => names.includes(name))) return work(undefined)
+  if (given !== undefined) return work(given)
+  if (!quick) return work(await cached('klein-4b', stop))
+  const folder = await mkdtemp(join(tmpdir(), 'iconface-bench-'))
+  try {
+    await synthesizeCheckpoint('tiny', join(folder, 'model'), { signal: stop })
+    return await work(join(folder, 'model'))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function cacheFolder(preset: PresetName): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'iconface', `${preset}-random`)
+}
+
+async function cached(preset: PresetName, stop: AbortSignal): Promise<string> {
+  const folder = cacheFolder(preset)
+  if (existsSync(join(folder, 'iconface.json'))) return folder // written last
+  process.stderr.write(`writing random weights, 7.8 GiB, into ${folder}\n`)
+  const display = progressDisplay(process.stderr)
+  const begun = performance.now()
+  try {
+    await synthesizeCheckpoint(preset, folder, {
+      force: true,
+      signal: stop,
+      onProgress: ({ bytes, totalBytes }) => {
+        const elapsedMs = performance.now() - begun
+        const etaMs = (elapsedMs * (totalBytes - bytes)) / bytes
+        display.show({
+          stage: 'write',
+          step: Math.floor(bytes / 2 ** 20),
+          steps: Math.ceil(totalBytes / 2 ** 20),
+          elapsedMs,
+          etaMs,
+        })
+      },
+    })
+  } finally {
+    display.end()
+  }
+  return folder
+}
+
+/** Names in lines of the usage's width. */
+function wrapped(names: readonly string[]): string {
+  return names
+    .reduce<string[]>(
+      (lines, name) =>
+        lines.at(-1)!.length + name.length > 100
+          ? [...lines, name]
+          : [...lines.slice(0, -1), `${lines.at(-1)!} ${name}`.trim()],
+      [''],
+    )
+    .join('\n             ')
+}

@@ -1,0 +1,56 @@
+// iconface bench, on shapes that take no time: that everything is measured, checked and written down.
+import t from 'tap'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import sharp from 'sharp'
+import type { Report } from '../dist/bench/suite.js'
+
+const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
+const scratch = mkdtempSync(join(tmpdir(), 'iconface-bench-test-'))
+t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
+
+const bench = (...args: string[]) => promisify(execFile)(process.execPath, [MAIN, 'bench', ...args], { cwd: scratch })
+
+t.test('--all --quick: table, JSON and plot', async (t) => {
+  const { stdout } = await bench('--all', '--quick', '--threads', '2', '--json', 'all.json', '--plot', 'all.png')
+  t.match(stdout, /^linear +64x96x64 +bf16 .* GFLOP\/s +\d+ % +\d+e-\d+$/m)
+  t.match(stdout, /^layer_norm_modulate .* GB\/s/m)
+  t.match(stdout, /^memory of one bf16 forward: peak .* beside them$/m)
+  t.match(stdout, /^restore, tiny model, 64 px, 4 steps: .*; outside the networks .* ms$/m)
+  t.notMatch(stdout, /WRONG|NaN/)
+
+  const report = JSON.parse(readFileSync(join(scratch, 'all.json'), 'utf8')) as Report
+  t.match(report, { format: 1, date: /^\d{4}-\d\d-\d\dT/, threads: 2, isa: String, load: { before: Number } })
+  t.match(report.machine, { processor: String, cores: Number, node: process.version, package: String })
+  t.ok(report.limits.flops.f32 > 1e9 && report.limits.flops.bf16 > 1e9 && report.limits.copy > 1e8, 'limits')
+  t.same(
+    [...new Set(report.rows.map(({ name }) => name))].sort(),
+    ['linear', 'linear_swiglu', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
+      .concat('qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
+      .concat('forward', 'forward_adapter', 'encode', 'decode', 'face_embedding')
+      .sort(),
+  )
+  for (const row of report.rows) {
+    t.ok(row.correct && row.min <= row.median && row.median <= row.max && row.runs >= 3, `${row.name} ${row.precision}`)
+    t.equal(row.fraction, row.work.amount / row.median / row.limit)
+  }
+  t.ok(report.host!.wall > report.host!.outside && report.host!.readFile.busyMedian > 0)
+  const { width, height } = await sharp(join(scratch, 'all.png')).metadata()
+  t.ok(width! > 1000 && height! > 500, 'a picture')
+})
+
+t.test('one operation, its own shape', async (t) => {
+  const { stdout } = await bench('attention', '--shape', '5x7x1x16', '--precision', 'f32', '--quick')
+  t.match(stdout, /^attention +5x7x1x16 +f32 /m)
+  t.equal(stdout.match(/FLOP\/s +\d+ %/g)!.length, 1)
+})
+
+t.test('wrong usage', async (t) => {
+  const fails = (line: RegExp, ...args: string[]) => t.rejects(bench(...args), { code: 2, stderr: line })
+  await fails(/the name of a benchmark but received "liner"/, 'liner')
+  await fails(/whole numbers tokens x outputs x inputs, such as 64x96x64, for --shape/, 'linear', '--shape', '4x4')
+  await fails(/one operation named before it for --shape/, '--shape', '4x4x4')
+})
