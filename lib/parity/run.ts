@@ -56,10 +56,10 @@ export class Run {
   }
 
   /** Compares a tensor that lies between input and output: judged in f32, only shown in bf16. */
-  intermediate(output: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit?: Limit): void {
+  intermediate(output: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit?: Limit | null): void {
     if (!this.verbose) return
     const otherwise = this.precision === 'f32' ? LIMITS.network.f32 : null
-    this.compare(`  ${output}`, actual, expected, limit ?? otherwise)
+    this.compare(`  ${output}`, actual, expected, limit === undefined ? otherwise : limit)
   }
 
   /** Something that is right or wrong without numbers. */

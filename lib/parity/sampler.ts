@@ -78,7 +78,7 @@ function comparePredictions(golden: Golden, run: Run, results: Readonly<Record<s
     for (const [i, branch] of (branches.length === 1 ? ['cond'] : ['uncond', 'cond']).entries()) {
       const output = `${name}.pred_${branch}_${step}`
       if (!golden.has(`intermediate.${output}`)) continue
-      run.intermediate(output, values(branches[i]!), values(golden.read(`intermediate.${output}`)), LIMITS.endToEnd.f32)
+      run.intermediate(output, values(branches[i]!), values(golden.read(`intermediate.${output}`)), LIMITS.endToEnd[run.precision])
     }
   }
 }
