@@ -110,7 +110,7 @@ struct Anchor {
 };
 
 /// Eq. 3-4 with the fallbacks of spec 4: references, else the degraded picture, else off.
-Anchor find_anchor(Context& ctx, const Model& model, const Pictures& p, RestoreResult* result) {
+Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const Pictures& p, RestoreResult* result) {
   Anchor anchor;
   if (!model.face) return anchor;
   const int64_t n = p.crops.shape[0], size = AdaFace::kEmbedding;
@@ -130,15 +130,16 @@ Anchor find_anchor(Context& ctx, const Model& model, const Pictures& p, RestoreR
     if (is_zero(anchor.references)) anchor.references.clear();
   }
   if (!anchor.references.empty()) {
-    result->identity_source = "references";
-    result->anchor = anchor.references;
-    result->compared = true;
+    result->compared = true;  // similarities are reported whether or not the anchor takes part
     result->before = cosine(values(ctx, embeddings.select(0, 0)), anchor.references);
-  } else {
-    result->anchor = combine(0, 1, 1);
-    if (is_zero(result->anchor)) return anchor;
-    result->identity_source = "degraded";
   }
+  if (!r.variant.identity || !model.identity) return anchor;
+  result->anchor = anchor.references.empty() ? combine(0, 1, 1) : anchor.references;
+  if (is_zero(result->anchor)) {
+    result->anchor.clear();
+    return anchor;
+  }
+  result->identity_source = anchor.references.empty() ? "degraded" : "references";
   anchor.vector = vector;
   return anchor;
 }
@@ -201,9 +202,9 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   const Pictures pictures = prepare(ctx, r);
 
   stages.begin(ctx, "identity");
-  const Anchor anchor = find_anchor(ctx, model, pictures, result);
+  const Anchor anchor = find_anchor(ctx, model, r, pictures, result);
   IdentityDeltas deltas;
-  if (r.variant.identity && model.identity && anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
+  if (anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
 
   stages.begin(ctx, "encode");
   const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), channels});
