@@ -38,7 +38,12 @@ export interface Checkpoint {
     readonly parts: readonly { readonly file: number; readonly offset: number; readonly bytes: number }[]
   }[]
   /** `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [out, r]. */
-  readonly loras?: readonly { readonly module: string; readonly a: string; readonly b: string; readonly factor: number }[]
+  readonly loras?: readonly {
+    readonly module: string
+    readonly a: string
+    readonly b: string
+    readonly factor: number
+  }[]
   /**
    * What shapes do not tell: `transformer.ropeAxes`, `transformer.ropeTheta`, `adapter.residualStrength`, `vae.groups`,
    * `vae.bnEps`, `face.stageUnits`. A single number is a list of one.

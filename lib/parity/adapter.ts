@@ -51,7 +51,12 @@ export async function compareAdapter(golden: Golden, run: Run): Promise<void> {
     }
     const results = await predict(golden, run, networks, config, parts, anchors)
     if (output === 'full') compareIntermediates(golden, run, results)
-    run.compare(output, results.get('prediction'), values(golden.read(`output.${output}`)), LIMITS.network[run.precision])
+    run.compare(
+      output,
+      results.get('prediction'),
+      values(golden.read(`output.${output}`)),
+      LIMITS.network[run.precision],
+    )
   }
 }
 

@@ -74,7 +74,8 @@ export function tokensFirst(tensor: Tensor): Tensor {
   const from = values(tensor)
   const to = new Float32Array(from.length)
   for (let h = 0; h < heads; h++) {
-    for (let t = 0; t < tokens; t++) to.set(from.subarray((h * tokens + t) * d, (h * tokens + t + 1) * d), (t * heads + h) * d)
+    for (let t = 0; t < tokens; t++)
+      to.set(from.subarray((h * tokens + t) * d, (h * tokens + t + 1) * d), (t * heads + h) * d)
   }
   return f32([tokens, heads, d], to)
 }

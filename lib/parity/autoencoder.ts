@@ -16,7 +16,10 @@ export interface AutoencoderConfig {
 }
 
 export function autoencoderNumbers({ bn_eps, group_norm_groups }: AutoencoderConfig): Record<string, number[]> {
-  return { 'vae.groups': [group_norm_groups ?? GROUP_NORM_GROUPS], ...(bn_eps === undefined ? {} : { 'vae.bnEps': [bn_eps] }) }
+  return {
+    'vae.groups': [group_norm_groups ?? GROUP_NORM_GROUPS],
+    ...(bn_eps === undefined ? {} : { 'vae.bnEps': [bn_eps] }),
+  }
 }
 
 /** `vae`: encode, decode, and decode of what was encoded. */
@@ -38,7 +41,11 @@ async function compareOutputs(golden: Golden, run: Run, checkpoint: Checkpoint):
   }
   for (const latents of items(golden.read('input.latents'))) {
     const [, height, width] = latents.shape as [number, number, number]
-    const result = await networks.run('decode', { tokens: tokensOf(latents) }, { rows: height, columns: width, trace: run.verbose })
+    const result = await networks.run(
+      'decode',
+      { tokens: tokensOf(latents) },
+      { rows: height, columns: width, trace: run.verbose },
+    )
     decoded.add({ out: channelsFirst(result.image) })
     traces.add(firstOfTraces(result))
   }
@@ -87,7 +94,11 @@ export async function compareDiffusersNames(golden: Golden, run: Run): Promise<v
   const file = golden.files[0]!
   const { tensors, naming, problems } = canonicalNames('autoencoder', file, 0)
   const contract = [...problems, ...checkAutoencoder(tensors).problems.map(({ message }) => message)]
-  run.verdict(`names (${naming})`, contract.length === 0, contract[0] ?? `${tensors.size} tensors, none missing or unknown`)
+  run.verdict(
+    `names (${naming})`,
+    contract.length === 0,
+    contract[0] ?? `${tensors.size} tensors, none missing or unknown`,
+  )
   const twin = golden.beside('vae.safetensors')
   if (!existsSync(twin)) return
   const native = Golden.open(twin)
@@ -98,7 +109,11 @@ export async function compareDiffusersNames(golden: Golden, run: Run): Promise<v
     const same = native.has(`weight.${name}`) && sameBytes(golden, published, native, `weight.${name}`)
     if (!same) differing++
   }
-  run.verdict('tensors', differing === 0, differing === 0 ? 'the same bytes as under the native names' : `${differing} differ`)
+  run.verdict(
+    'tensors',
+    differing === 0,
+    differing === 0 ? 'the same bytes as under the native names' : `${differing} differ`,
+  )
   const numbers = autoencoderNumbers(native.json<AutoencoderConfig>('config'))
   await compareOutputs(native, run, { files: [{ path: file.path, size: file.fileSize }], tensors: stored, numbers })
 }

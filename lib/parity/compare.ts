@@ -24,7 +24,11 @@ export interface CompareOptions extends RunOptions {
 
 /** The folder of golden files: `ICONFACE_GOLDEN`, or `shared/golden` in the package or beside it. */
 export function goldenFolder(): string | undefined {
-  const places = [process.env.ICONFACE_GOLDEN, path.join(PACKAGE_ROOT, 'shared', 'golden'), path.join(PACKAGE_ROOT, '..', 'shared', 'golden')]
+  const places = [
+    process.env.ICONFACE_GOLDEN,
+    path.join(PACKAGE_ROOT, 'shared', 'golden'),
+    path.join(PACKAGE_ROOT, '..', 'shared', 'golden'),
+  ]
   return places.find((place) => place !== undefined && existsSync(place))
 }
 
@@ -32,9 +36,11 @@ export function goldenFolder(): string | undefined {
 export function filesIn(places: readonly string[]): string[] {
   return places.flatMap((place) => {
     const found = statSync(place, { throwIfNoEntry: false })
-    if (!found) throw invalid('a file', 'one that exists', place)
+    if (!found) throw invalid('the arguments', 'files and folders that exist', place)
     if (!found.isDirectory()) return [place]
-    const inside = readdirSync(place, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(safetensors|json)$/.test(file))
+    const inside = readdirSync(place, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      /\.(safetensors|json)$/.test(file),
+    )
     return inside.sort().map((file) => path.join(place, file))
   })
 }

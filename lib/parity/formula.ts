@@ -47,7 +47,12 @@ function upperProduct(a: number, bUpper: number, bLower: number): number {
  *
  * @param take  called with the upper and lower half of each, as signed 32-bit numbers, and its place
  */
-export function splitMix64(seed: bigint, first: number, count: number, take: (upper: number, lower: number, i: number) => void): void {
+export function splitMix64(
+  seed: bigint,
+  first: number,
+  count: number,
+  take: (upper: number, lower: number, i: number) => void,
+): void {
   const start = (seed + BigInt(first) * 0x9e3779b97f4a7c15n) & MASK
   let stateUpper = Number(start >> 32n) | 0
   let stateLower = Number(start & 0xffffffffn) | 0
@@ -80,14 +85,23 @@ export function uniform(upper: number): number {
 }
 
 /** Values `first` to `first + out.length` of a tensor. */
-export function formulaValues(prefix: string, { name, scale, offset }: FormulaTensor, first: number, out: Float32Array): void {
+export function formulaValues(
+  prefix: string,
+  { name, scale, offset }: FormulaTensor,
+  first: number,
+  out: Float32Array,
+): void {
   splitMix64(fnv1a64(prefix + name), first, out.length, (upper, _, i) => {
     out[i] = uniform(upper) * scale + offset
   })
 }
 
 /** Writes all tensors to a safetensors file, their names behind `namePrefix`. */
-export async function writeFormulaWeights(file: string, { prefix, tensors }: FormulaWeights, namePrefix: string): Promise<void> {
+export async function writeFormulaWeights(
+  file: string,
+  { prefix, tensors }: FormulaWeights,
+  namePrefix: string,
+): Promise<void> {
   const writer = await SafetensorsWriter.create(
     file,
     tensors.map(({ name, shape }) => ({ name: namePrefix + name, dtype: 'F32', shape })),

@@ -116,4 +116,3 @@ function kindOfTensors(file: string): string | undefined {
   if (found) return found[1]
   return names.length > 0 && names.every((name) => loraName(name)) ? 'lora_weights' : undefined
 }
-

@@ -6,7 +6,7 @@
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { invalid, isIConFaceError } from '../errors'
+import { IConFaceError, invalid, isIConFaceError } from '../errors'
 import { loadAddon } from '../native'
 import { compareFile, type CompareOptions, type FileReport, filesIn, goldenFolder } from './compare'
 import { type Precision, tableOf } from './sheet'
@@ -67,19 +67,27 @@ function parse(args: string[]) {
   try {
     return parseArgs({ args, options, allowPositionals: true })
   } catch (error) {
-    throw invalid('the arguments', (error as Error).message, args.join(' '))
+    throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', (error as Error).message)
   }
 }
 
 /** One set of options per instruction set. */
 function choices({ precision, isa, threads, verbose }: ReturnType<typeof parse>['values']): CompareOptions[] {
-  if (precision !== undefined && precision !== 'f32' && precision !== 'bf16') throw invalid('--precision', 'f32 or bf16', precision)
-  if (threads !== undefined && !/^[1-9]\d{0,3}$/.test(threads)) throw invalid('--threads', 'a number of threads', threads)
+  if (precision !== undefined && precision !== 'f32' && precision !== 'bf16')
+    throw invalid('--precision', 'f32 or bf16', precision)
+  if (threads !== undefined && !/^[1-9]\d{0,3}$/.test(threads))
+    throw invalid('--threads', 'a number of threads', threads)
   const known = loadAddon().info().isas
-  if (isa !== undefined && isa !== 'all' && !known.includes(isa)) throw invalid('--isa', `all, ${known.join(', ')}`, isa)
+  if (isa !== undefined && isa !== 'all' && !known.includes(isa))
+    throw invalid('--isa', `all, ${known.join(', ')}`, isa)
   const precisions: Precision[] = precision === undefined ? ['f32', 'bf16'] : [precision]
   const isas = isa === 'all' ? known : [isa]
-  return isas.map((each) => ({ precisions, isa: each, threads: threads === undefined ? undefined : Number(threads), verbose: verbose ?? false }))
+  return isas.map((each) => ({
+    precisions,
+    isa: each,
+    threads: threads === undefined ? undefined : Number(threads),
+    verbose: verbose ?? false,
+  }))
 }
 
 function textOf({ file, kind, isa, rows, skipped, seconds }: FileReport): string {
@@ -111,7 +119,9 @@ if (require.main === module) {
     },
     (error: unknown) => {
       const usage = isIConFaceError(error) && error.code === 'ERR_ICONFACE_INVALID_ARGUMENT'
-      process.stderr.write(`parity: ${isIConFaceError(error) ? `${error.code}: ${error.message}` : String((error as Error).stack)}\n`)
+      process.stderr.write(
+        `parity: ${isIConFaceError(error) ? `${error.code}: ${error.message}` : String((error as Error).stack)}\n`,
+      )
       process.exitCode = usage ? 2 : 1
     },
   )

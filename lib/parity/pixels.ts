@@ -24,7 +24,12 @@ export async function comparePreprocessing(golden: Golden, run: Run): Promise<vo
       const label = `${name}.r${resolution}`
       const size = { size: resolution }
       const bytes = await run.ops.run('image_to_tensor', { pixels }, { ...size, outDtype: 'u8' })
-      run.compare(`${label} 8-bit`, bytes.out.data as Uint8Array, cropped(golden, name, resolution, entry), LIMITS.exact)
+      run.compare(
+        `${label} 8-bit`,
+        bytes.out.data as Uint8Array,
+        cropped(golden, name, resolution, entry),
+        LIMITS.exact,
+      )
       const floats = await run.ops.run('image_to_tensor', { pixels }, size)
       run.compare(label, values(channelsFirst(floats.out)), values(golden.read(`output.${label}`)), LIMITS.image)
     }

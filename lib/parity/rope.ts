@@ -24,25 +24,44 @@ export async function compareQkRope(golden: Golden, run: Run): Promise<void> {
   for (const output of golden.names('output.')) {
     const expected = golden.read(`output.${output}`)
     // [batch, heads, tokens, d]; attention's results are [batch, tokens, heads * d] already.
-    const ordered = expected.shape.length === 4 ? items(expected).map((each) => values(tokensFirst(each))) : [values(expected)]
+    const ordered =
+      expected.shape.length === 4 ? items(expected).map((each) => values(tokensFirst(each))) : [values(expected)]
     const all = new Batch()
     for (const part of ordered) all.add({ out: f32([part.length], part) })
-    run.compare(output, results.get(output), all.get('out'), (limits as Record<string, typeof LIMITS.qkNorm>)[output] ?? LIMITS.attention)
+    run.compare(
+      output,
+      results.get(output),
+      all.get('out'),
+      (limits as Record<string, typeof LIMITS.qkNorm>)[output] ?? LIMITS.attention,
+    )
   }
 }
 
-async function oneItem(golden: Golden, run: Run, config: RopeConfig, index: number, ids: Tensor): Promise<Record<string, Tensor>> {
+async function oneItem(
+  golden: Golden,
+  run: Run,
+  config: RopeConfig,
+  index: number,
+  ids: Tensor,
+): Promise<Record<string, Tensor>> {
   const heads = (name: string) => tokensFirst(item(golden.read(`input.${name}`), index)) // [tokens, heads, d]
   const [q, k, v] = [heads('q'), heads('k'), heads('v')]
   const [qScale, kScale] = [golden.read('weight.query_norm.scale'), golden.read('weight.key_norm.scale')]
   const { cos, sin } = await run.ops.run('rope_table', { ids }, { axesDim: config.axes_dim, theta: config.theta })
   const still = { cos: constant(cos.shape, 1), sin: constant(sin.shape, 0) }
   const rotate = async (tables: { cos: Tensor; sin: Tensor }, queryScale: Tensor, keyScale: Tensor) => {
-    const operands = { q: reshape(q, [1, ...q.shape]), k: reshape(k, [1, ...k.shape]), qScale: queryScale, kScale: keyScale, ...tables }
+    const operands = {
+      q: reshape(q, [1, ...q.shape]),
+      k: reshape(k, [1, ...k.shape]),
+      qScale: queryScale,
+      kScale: keyScale,
+      ...tables,
+    }
     const out = await run.ops.run('qk_norm_rope', operands)
     return { q: item(out.q, 0), k: item(out.k, 0) }
   }
-  const attend = async (rotated: { q: Tensor; k: Tensor }) => (await run.ops.run('attention', { q0: rotated.q, k0: rotated.k, v0: v })).out0
+  const attend = async (rotated: { q: Tensor; k: Tensor }) =>
+    (await run.ops.run('attention', { q0: rotated.q, k0: rotated.k, v0: v })).out0
   const normed = await rotate(still, qScale, kScale)
   const rotated = await rotate({ cos, sin }, qScale, kScale)
   const bare = await rotate({ cos, sin }, constant(qScale.shape, 1), kScale)
@@ -83,5 +102,8 @@ function constant(shape: number[], value: number): Tensor {
 }
 
 function scaled(tensor: Tensor, factor: number): Tensor {
-  return f32(tensor.shape, values(tensor).map((x) => x * factor))
+  return f32(
+    tensor.shape,
+    values(tensor).map((x) => x * factor),
+  )
 }

@@ -32,7 +32,8 @@ export class Run {
 
   /** The operations alone. */
   get ops(): OpContext {
-    if (!this.#ops) this.open.push((this.#ops = new OpContext({ isa: this.options.isa, threads: this.options.threads })))
+    if (!this.#ops)
+      this.open.push((this.#ops = new OpContext({ isa: this.options.isa, threads: this.options.threads })))
     return this.#ops
   }
 
@@ -49,7 +50,13 @@ export class Run {
   }
 
   /** Compares one output. */
-  compare(output: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit: Limit | null, note?: string): void {
+  compare(
+    output: string,
+    actual: ArrayLike<number>,
+    expected: ArrayLike<number>,
+    limit: Limit | null,
+    note?: string,
+  ): void {
     const found = difference(actual, expected)
     const { relative, absolute } = found
     this.add({ output, relative, absolute, limit, verdict: judge(found, limit), note })

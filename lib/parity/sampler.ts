@@ -20,7 +20,9 @@ export async function compareSampler(golden: Golden, run: Run): Promise<void> {
     ...transformerNumbers(golden.json<TransformerConfig>('config_transformer')),
     ...autoencoderNumbers(golden.json<AutoencoderConfig>('config_vae')),
   }
-  const networks = await run.networks(golden.checkpoint({ 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' }, numbers))
+  const networks = await run.networks(
+    golden.checkpoint({ 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' }, numbers),
+  )
   for (const name of runNames(golden)) await compareRun(golden, run, networks, name)
 }
 
@@ -78,7 +80,12 @@ function comparePredictions(golden: Golden, run: Run, results: Readonly<Record<s
     for (const [i, branch] of (branches.length === 1 ? ['cond'] : ['uncond', 'cond']).entries()) {
       const output = `${name}.pred_${branch}_${step}`
       if (!golden.has(`intermediate.${output}`)) continue
-      run.intermediate(output, values(branches[i]!), values(golden.read(`intermediate.${output}`)), LIMITS.endToEnd[run.precision])
+      run.intermediate(
+        output,
+        values(branches[i]!),
+        values(golden.read(`intermediate.${output}`)),
+        LIMITS.endToEnd[run.precision],
+      )
     }
   }
 }

@@ -27,7 +27,12 @@ export async function compareTransformer(golden: Golden, run: Run): Promise<void
   for (const name of runNames(golden)) {
     const results = await predict(golden, run, networks, `${name}.`)
     await compareIntermediates(golden, run, results, name, config)
-    run.compare(`${name}.pred`, results.get('prediction'), values(golden.read(`output.${name}.pred`)), LIMITS.network[run.precision])
+    run.compare(
+      `${name}.pred`,
+      results.get('prediction'),
+      values(golden.read(`output.${name}.pred`)),
+      LIMITS.network[run.precision],
+    )
   }
 }
 
@@ -68,7 +73,13 @@ function traceName(name: string): string {
   return `trace.${name.replace(/^double_block_(\d+)\.(img|txt)$/, 'double.$1.$2').replace(/^single_block_(\d+)$/, 'single.$1')}`
 }
 
-async function compareIntermediates(golden: Golden, run: Run, results: Batch, name: string, config: TransformerConfig): Promise<void> {
+async function compareIntermediates(
+  golden: Golden,
+  run: Run,
+  results: Batch,
+  name: string,
+  config: TransformerConfig,
+): Promise<void> {
   if (!run.verbose) return
   const untraced: string[] = []
   const expected = (intermediate: string) => values(golden.read(`intermediate.${name}.${intermediate}`))
@@ -122,7 +133,9 @@ export async function compareBlocks(golden: Golden, run: Run): Promise<void> {
     const both = { img: of('img'), txt: of('txt'), modImg: of('mod_img'), modTxt: of('mod_txt'), ids }
     doubles.add(await networks.run('double_block', both, { ropeAxes, ropeTheta, prefix: 'transformer.double.' }))
     const single = { x: of('x'), mod: of('mod_single'), ids }
-    singles.add(await networks.run('single_block', single, { text, ropeAxes, ropeTheta, prefix: 'transformer.single.' }))
+    singles.add(
+      await networks.run('single_block', single, { text, ropeAxes, ropeTheta, prefix: 'transformer.single.' }),
+    )
   }
   const limit = LIMITS.block[run.precision]
   run.compare('double.img', doubles.get('imgOut'), values(golden.read('output.double.img')), limit)
@@ -139,7 +152,10 @@ interface AdapterEntry {
 
 /** `lora`: the base, and every adapter merged into it, from the case itself and from its folder beside the case. */
 export async function compareLora(golden: Golden, run: Run): Promise<void> {
-  const base = golden.checkpoint({ 'weight.': 'transformer.' }, transformerNumbers(golden.json<TransformerConfig>('config')))
+  const base = golden.checkpoint(
+    { 'weight.': 'transformer.' },
+    transformerNumbers(golden.json<TransformerConfig>('config')),
+  )
   const adapters = golden.json<Record<string, AdapterEntry>>('adapters')
   for (const output of golden.names('output.')) {
     const [, name, scale] = /^(.+?)(?:_scale_([\d.]+))?$/.exec(output)!
@@ -152,16 +168,32 @@ export async function compareLora(golden: Golden, run: Run): Promise<void> {
     await compareMerged(golden, run, withStoredLora(base, golden, name!, strength), output)
     const folder = golden.beside(entry.dir ?? name!)
     if (!existsSync(folder)) continue
-    await compareMerged(golden, run, withLora(base, openLora({ file: folder, strength, alpha: undefined })), output, `${path.basename(folder)}/`)
+    await compareMerged(
+      golden,
+      run,
+      withLora(base, openLora({ file: folder, strength, alpha: undefined })),
+      output,
+      `${path.basename(folder)}/`,
+    )
   }
 }
 
-async function compareMerged(golden: Golden, run: Run, checkpoint: Checkpoint, output: string, source = ''): Promise<void> {
+async function compareMerged(
+  golden: Golden,
+  run: Run,
+  checkpoint: Checkpoint,
+  output: string,
+  source = '',
+): Promise<void> {
   const networks = await run.networks(checkpoint)
   const results = await predict(golden, run, networks, '')
   for (const name of golden.names(`intermediate.${output}.`)) {
     if (source !== '' || !results.has(traceName(name))) continue
-    run.intermediate(`${output}.${name}`, results.get(traceName(name)), values(golden.read(`intermediate.${output}.${name}`)))
+    run.intermediate(
+      `${output}.${name}`,
+      results.get(traceName(name)),
+      values(golden.read(`intermediate.${output}.${name}`)),
+    )
   }
   const expected = values(golden.read(`output.${output}`))
   const label = source === '' ? output : `${output} (from ${source})`
