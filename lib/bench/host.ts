@@ -10,6 +10,7 @@ import sharp from 'sharp'
 import { synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { IConFace } from '../iconface'
 import { random } from './case'
+import { quantile } from './quiet'
 
 /** Milliseconds. */
 export interface HostReport {
@@ -92,10 +93,4 @@ function photo(size: number): Promise<Buffer> {
   return sharp(Buffer.from(Uint8Array.from(bytes)), { raw: { width: size, height: size, channels: 3 } })
     .png()
     .toBuffer()
-}
-
-/** The smallest value that a share `q` of all values does not exceed; NaN of none. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN
 }

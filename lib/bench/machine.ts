@@ -8,6 +8,7 @@ import { packageVersion } from '../cli/command'
 import { glibcVersion } from '../native'
 import type { OpContext } from '../ops'
 import { bytesOf, type Precision, random } from './case'
+import { quantile, quietest, type Timing } from './quiet'
 
 export interface Machine {
   processor: string
@@ -56,27 +57,33 @@ export interface Limits {
 }
 
 /** Arithmetic in registers; `quick` for a try-out. */
-export async function flopsLimits(ops: OpContext, quick: boolean): Promise<Limits['flops']> {
-  return { f32: await peakFlops(ops, 'f32', quick), bf16: await peakFlops(ops, 'bf16', quick) }
+export async function flopsLimits(ops: OpContext, quick: boolean, timing: Timing): Promise<Limits['flops']> {
+  const peak = async (dtype: Precision) => {
+    const rounds = quick ? 200 : 5000
+    const { seconds, result } = await quietest((repeat) => runProbe(ops, dtype, rounds, repeat), timing)
+    return result.flops / Math.min(...seconds)
+  }
+  return { f32: await peak('f32'), bf16: await peak('bf16') }
 }
 
-/** A copy of 128 MiB. */
-export function copyLimit(ops: OpContext, quick: boolean): Promise<number> {
-  return copyRate(ops, quick ? 1 << 22 : 1 << 28, quick ? 3 : 7)
-}
-
-async function peakFlops(ops: OpContext, dtype: Precision, quick: boolean): Promise<number> {
-  const { flops, seconds } = await ops.run('peak_flops', {}, { dtype, rounds: quick ? 200 : 20_000, repeat: 7 })
-  return (flops.data as Float64Array)[0]! / Math.min(...(seconds.data as Float64Array))
+async function runProbe(ops: OpContext, dtype: Precision, rounds: number, repeat: number) {
+  const { flops, seconds } = await ops.run('peak_flops', {}, { dtype, rounds, repeat })
+  return { flops: (flops.data as Float64Array)[0]!, seconds: [...(seconds.data as Float64Array)] }
 }
 
 /** Bytes per second of the best copy that reads and writes `bytes` in all. */
-export async function copyRate(ops: OpContext, bytes: number, repeat: number): Promise<number> {
+export async function copyRate(ops: OpContext, bytes: number, timing: Timing): Promise<number> {
   const x = random('f32', [Math.max(1, Math.round(bytes / 2 / bytesOf('f32')))])
   let best = Infinity
   for (const streaming of [true, false]) {
-    const { seconds } = await ops.run('stream_copy', { x }, { streaming, repeat: repeat + 1 })
-    best = Math.min(best, ...(seconds.data as Float64Array).slice(1)) // the first touches new pages
+    const { seconds } = await quietest(
+      async (repeat) => {
+        const results = await ops.run('stream_copy', { x }, { streaming, repeat })
+        return { seconds: [...(results.seconds.data as Float64Array)] }
+      },
+      { ...timing, round: timing.round / 4 },
+    )
+    best = Math.min(best, quantile(seconds, 0.25))
   }
   return (2 * x.data.byteLength) / best
 }

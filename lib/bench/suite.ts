@@ -7,9 +7,10 @@ import type { Checkpoint } from '../networks'
 import { OpContext } from '../ops'
 import type { Case, Family, Precision } from './case'
 import { conv2d } from './conv2d'
-import { type HostReport, hostReport, quantile } from './host'
-import { copyLimit, copyRate, flopsLimits, type Limits, load, machine, type Machine } from './machine'
-import { loadNetworks, type NetworkCase, networkCases, peakMemory, weightBytes } from './networks'
+import { type HostReport, hostReport } from './host'
+import { copyRate, flopsLimits, type Limits, load, machine, type Machine } from './machine'
+import { loadNetworks, networkCases, peakMemory, weightBytes } from './networks'
+import { quantile, quietest, type Timed, type Timing } from './quiet'
 import { attention, linear, linearSwiglu, lowrankCrossAttention } from './products'
 import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope } from './streams'
 
@@ -38,6 +39,8 @@ export interface Row {
   error: number | null
   /** The error is within rounding, or the network's results are finite. */
   correct: boolean
+  /** Share of all processors that other processes used in the worst round kept. */
+  others: number
 }
 
 export interface Report {
@@ -68,6 +71,8 @@ export interface Plan {
   shape?: readonly number[]
   precisions: readonly Precision[]
   quick: boolean
+  /** Seconds that a case may wait for rounds in which nobody else computes. */
+  patience: number
   threads: number
   isa: string
   /** The folder of the networks' checkpoint. */
@@ -79,10 +84,11 @@ export interface Plan {
 
 /** Networks first: their peak memory is the process's own. */
 export async function run(plan: Plan): Promise<Report> {
-  const options = { threads: plan.threads, isa: plan.isa }
+  const { threads, isa, quick, names } = plan
   const before = load()
-  await using ops = new OpContext(options)
-  const flops = await flopsLimits(ops, plan.quick)
+  await using ops = new OpContext({ threads, isa })
+  const timing = { round: quick ? 0.02 : 0.5, patience: plan.patience }
+  const flops = await flopsLimits(ops, quick, timing)
   plan.onLimits(flops)
   const rows: Row[] = []
   const done = (row: Row) => {
@@ -90,26 +96,18 @@ export async function run(plan: Plan): Promise<Report> {
     rows.push(row)
     plan.onRow(row)
   }
-  const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, flops, done) : null
-  const copy = await copyLimit(ops, plan.quick)
-  for (const family of FAMILIES.filter(({ name }) => plan.names.includes(name))) {
+  const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, timing, flops, done) : null
+  const copy = await copyRate(ops, quick ? 1 << 22 : 1 << 28, timing)
+  for (const family of FAMILIES.filter(({ name }) => names.includes(name))) {
     for (const shape of shapesOf(family, plan)) {
       for (const precision of family.precisions.filter((p) => plan.precisions.includes(p))) {
-        done(await runCase(ops, family, shape, precision, flops, plan.quick))
+        done(await runCase(ops, family, shape, precision, timing, flops))
       }
     }
   }
-  const host = plan.names.includes('host') ? await hostReport(plan.quick ? 64 : 512, options) : null
-  const facts = { format: 1, date: new Date().toISOString(), machine: machine(), isa: plan.isa } as const
-  return {
-    ...facts,
-    threads: plan.threads,
-    load: { before, after: load() },
-    limits: { flops, copy },
-    rows,
-    memory,
-    host,
-  }
+  const host = names.includes('host') ? await hostReport(quick ? 64 : 512, { threads, isa }) : null
+  const facts = { format: 1, date: new Date().toISOString(), machine: machine(), isa, threads } as const
+  return { ...facts, load: { before, after: load() }, limits: { flops, copy }, rows, memory, host }
 }
 
 function shapesOf(family: Family, { shape, quick }: Plan): readonly (readonly number[])[] {
@@ -125,73 +123,51 @@ async function runCase(
   family: Family,
   shape: readonly number[],
   precision: Precision,
+  timing: Timing,
   peak: Limits['flops'],
-  quick: boolean,
 ): Promise<Row> {
-  const made: Case = family.make(shape, precision)
-  const { seconds, error } = await repeat((n) => made.run(ops, n), quick ? 0.02 : 1.5)
-  const work = 'flops' in made.work ? made.work.flops : made.work.bytes
-  const limit = 'flops' in made.work ? peak[precision] : await copyRate(ops, work, seconds.length)
-  return {
-    ...{ name: family.name, shape: shape.join('x'), precision },
-    ...summary(seconds, 'flops' in made.work ? 'flops' : 'bytes', work, limit),
-    ...{ error, correct: error <= TOLERANCE[precision] },
-  }
+  const { work, run } = family.make(shape, precision)
+  const timed = await quietest((n) => run(ops, n), timing)
+  const { error } = timed.result
+  const limit = 'flops' in work ? peak[precision] : await copyRate(ops, work.bytes, timing)
+  const facts = { name: family.name, shape: shape.join('x'), precision }
+  return { ...facts, ...summary(timed, work, limit), error, correct: error <= TOLERANCE[precision] }
 }
 
 async function runNetworks(
   checkpoint: Checkpoint,
   plan: Plan,
+  timing: Timing,
   peak: Limits['flops'],
   done: (row: Row) => void,
 ): Promise<Memory | null> {
-  const side = plan.quick ? 64 : 512
+  const cases = networkCases(checkpoint, plan.quick ? 64 : 512).filter(({ name }) => plan.names.includes(name))
   let memory: Memory | null = null
   for (const precision of [...plan.precisions].reverse()) {
-    const cases = networkCases(checkpoint, side).filter(({ name }) => plan.names.includes(name))
-    if (cases.length === 0) return null
     await using networks = await loadNetworks(checkpoint, precision, plan)
     for (const network of cases) {
       // The face encoder computes in f32 in every precision.
-      if (network.name === 'face_embedding' && precision === 'bf16' && plan.precisions.includes('f32')) continue
-      const computes = network.name === 'face_embedding' ? 'f32' : precision
-      const { seconds, finite } = await repeat((n) => network.run(networks, n), plan.quick ? 0.02 : 3)
+      const inF32 = network.name === 'face_embedding'
+      if (inF32 && precision === 'bf16' && plan.precisions.includes('f32')) continue
+      const computes = inF32 ? 'f32' : precision
+      const timed = await quietest((n) => network.run(networks, n), timing)
       if (network.name.startsWith('forward') && memory === null) {
         memory = { precision, peak: peakMemory(), weights: weightBytes(checkpoint) }
       }
-      done(networkRow(network, computes, seconds, peak[computes], finite))
+      const { name, shape, flops } = network
+      const facts = { name, shape, precision: computes, error: null, correct: timed.result.finite }
+      done({ ...facts, ...summary(timed, { flops }, peak[computes]) })
     }
   }
   return memory
 }
 
-function networkRow(
-  { name, shape, flops }: NetworkCase,
-  precision: Precision,
-  seconds: readonly number[],
-  limit: number,
-  finite: boolean,
-): Row {
-  const found = summary(seconds, 'flops', flops, limit)
-  return { name, shape, precision, ...found, error: null, correct: finite }
-}
-
-/** A warm-up, then at least three runs and as many as fit into `budget` seconds, fifty at most. */
-async function repeat<T extends { seconds: number[] }>(
-  run: (repeat: number) => Promise<T>,
-  budget: number,
-): Promise<T> {
-  const first = (await run(1)).seconds[0]!
-  const runs = Math.min(50, Math.max(3, Math.ceil(budget / first)))
-  const result = await run(runs + 1)
-  return { ...result, seconds: result.seconds.slice(1) } // the first run touches new pages
-}
-
-function summary(seconds: readonly number[], kind: 'flops' | 'bytes', amount: number, limit: number) {
+function summary({ seconds, others }: Timed<unknown>, work: Case['work'], limit: number) {
+  const [kind, amount] = 'flops' in work ? (['flops', work.flops] as const) : (['bytes', work.bytes] as const)
   const median = quantile(seconds, 0.5)
   const rate = amount / median
   return {
-    ...{ median, min: Math.min(...seconds), max: Math.max(...seconds), runs: seconds.length },
+    ...{ median, min: Math.min(...seconds), max: Math.max(...seconds), runs: seconds.length, others },
     ...{ work: { kind, amount }, rate, limit, fraction: rate / limit },
   }
 }

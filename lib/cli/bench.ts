@@ -45,6 +45,8 @@ host         a restore beside its networks, the event loop and file reads during
                         ${cacheFolder('klein-4b')} (delete it when done)
   --json <file>         everything that was measured
   --plot <file.png>     bars of the fraction reached
+  --patience <seconds>  how long a case waits until no other process computes (default 20; the share that others had
+                        is in the last column)
   --quick               tiny shapes and models, to see that it works
 
 Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).join('\n             ')}
@@ -59,6 +61,7 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
       model: { type: 'string', short: 'm' },
       json: { type: 'string' },
       plot: { type: 'string' },
+      patience: { type: 'string' },
       quick: { type: 'boolean', default: false },
     } as const)
     for (const name of positionals) oneOf('the name of a benchmark', name, NAMES)
@@ -66,11 +69,12 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
     const threads = numeric('threads', values.threads) ?? availableParallelism()
     integer('--threads', threads, 1, 1024)
+    const patience = numeric('patience', values.patience) ?? (values.quick ? 0 : 20)
     const isa = values.isa ?? native(() => loadAddon().info()).isa
     const names = values.all ? NAMES : positionals.length > 0 ? positionals : [...OPERATIONS, 'host']
     const shape = values.shape === undefined ? undefined : shapeOf(values.shape, positionals)
     const precisions = (values.precision === undefined ? ['f32', 'bf16'] : [values.precision]) as Precision[]
-    const wanted = { names, shape, precisions, quick: values.quick, threads, isa, signal: stop }
+    const wanted = { names, shape, precisions, quick: values.quick, patience, threads, isa, signal: stop }
     const report = await withModel(names, values.quick, values.model, stop, (model) => measure({ ...wanted, model }))
     if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
     if (values.plot !== undefined) await writeWhole(values.plot, await plot(report))

@@ -1,0 +1,80 @@
+/**
+ * Timing on a machine that is not ours alone: rounds in which other processes computed are measured again.
+ */
+
+import { cpus } from 'node:os'
+
+/** Times of the quietest rounds. */
+export interface Timed<T> {
+  seconds: number[]
+  /** Share of all processors' time that other processes used meanwhile, in the worst of these rounds. */
+  others: number
+  /** What the last run gave. */
+  result: T
+}
+
+/** Seconds: of one round, and to wait for quiet ones in all. */
+export interface Timing {
+  round: number
+  patience: number
+}
+
+/** Rounds that are kept, and the share of others up to which a round counts as quiet. */
+const ROUNDS = 3
+const QUIET = 0.03
+
+/** A run from which on a round is one run, and the seconds of a round of shorter ones. */
+const LONG = 3
+
+/**
+ * Times `run(repeat)`, which gives the seconds of every repetition: a warm-up, then rounds until three were quiet or
+ * `patience` seconds are over. The first repetition of a round touches new memory and does not count, unless it is a
+ * long one.
+ */
+export async function quietest<T extends { seconds: number[] }>(
+  run: (repeat: number) => Promise<T>,
+  { round, patience }: Timing,
+): Promise<Timed<T>> {
+  const first = (await run(1)).seconds[0]!
+  const long = first > LONG
+  const repeat = long ? 1 : Math.min(50, Math.max(1, Math.ceil(round / first))) + 1
+  const rounds: Timed<T>[] = []
+  const begun = performance.now()
+  const over = () => performance.now() - begun > 1000 * patience
+  while (rounds.length < ROUNDS || (!over() && rounds[ROUNDS - 1]!.others > QUIET)) {
+    const share = othersShare()
+    const result = await run(repeat)
+    rounds.push({ seconds: result.seconds.slice(long ? 0 : 1), others: share(), result })
+    rounds.sort((a, b) => a.others - b.others)
+  }
+  const kept = rounds.slice(0, ROUNDS)
+  return { seconds: kept.flatMap(({ seconds }) => seconds), others: kept[ROUNDS - 1]!.others, result: kept[0]!.result }
+}
+
+/** From now to the call of the result: the share of all processors' time that other processes used. */
+export function othersShare(): () => number {
+  const [before, mine] = [processorTimes(), process.cpuUsage()]
+  return () => {
+    const after = processorTimes()
+    const { user, system } = process.cpuUsage(mine)
+    const all = after.all - before.all
+    if (all <= 0) return 0 // shorter than the system's clock, or a system that does not tell
+    return Math.max(0, (after.busy - before.busy - (user + system) / 1000) / all)
+  }
+}
+
+/** Milliseconds of all processors since they started. */
+function processorTimes(): { busy: number; all: number } {
+  let [busy, all] = [0, 0]
+  for (const { times } of cpus()) {
+    busy += times.user + times.nice + times.sys + times.irq
+    all += times.user + times.nice + times.sys + times.irq + times.idle
+  }
+  return { busy, all }
+}
+
+/** The smallest value that a share `q` of all values does not exceed; NaN of none. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN
+}
