@@ -22,14 +22,11 @@ export interface CompareOptions extends RunOptions {
   precisions: readonly Precision[]
 }
 
-/** The folder of golden files: `ICONFACE_GOLDEN`, or `shared/golden` in the package or beside it. */
+/** The folder of golden files: `ICONFACE_GOLDEN` if it is set, else `shared/golden` in the package or beside it. */
 export function goldenFolder(): string | undefined {
-  const places = [
-    process.env.ICONFACE_GOLDEN,
-    path.join(PACKAGE_ROOT, 'shared', 'golden'),
-    path.join(PACKAGE_ROOT, '..', 'shared', 'golden'),
-  ]
-  return places.find((place) => place !== undefined && existsSync(place))
+  if (process.env.ICONFACE_GOLDEN) return process.env.ICONFACE_GOLDEN
+  const places = [path.join(PACKAGE_ROOT, 'shared', 'golden'), path.join(PACKAGE_ROOT, '..', 'shared', 'golden')]
+  return places.find((place) => existsSync(place))
 }
 
 /** The files themselves, and all safetensors and JSON files in folders, sorted. Pictures are read with their cases. */
