@@ -97,8 +97,15 @@ ICONFACE_INLINE void store(bf16* p, F v) {
   const H h = narrow(v);
   memcpy(p, &h, sizeof h);
 }
-ICONFACE_INLINE float load1(const float* p) { return *p; }
-ICONFACE_INLINE float load1(const bf16* p) { return widen(*p); }
+/// One element as it is stored. Weights lie in their file at any byte, so no read may count on alignment.
+template <class T>
+ICONFACE_INLINE T load_raw(const T* p) {
+  T value;
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+ICONFACE_INLINE float load1(const float* p) { return load_raw(p); }
+ICONFACE_INLINE float load1(const bf16* p) { return widen(load_raw(p)); }
 ICONFACE_INLINE void store1(float* p, float v) { *p = v; }
 ICONFACE_INLINE void store1(bf16* p, float v) { *p = narrow(v); }
 
@@ -107,7 +114,7 @@ struct f16 {
   uint16_t bits;
 };
 ICONFACE_INLINE float load1(const f16* p) {
-  const uint32_t h = p->bits, sign = (h & 0x8000u) << 16;
+  const uint32_t h = load_raw(p).bits, sign = (h & 0x8000u) << 16;
   uint32_t exponent = (h >> 10) & 31, mantissa = h & 1023, u;
   if (exponent == 31) {
     u = sign | 0x7f800000u | (mantissa << 13);
@@ -185,7 +192,7 @@ template <class T>
 ICONFACE_INLINE F load_some(const T* p, int64_t n) {
   if (n >= kLanes) return load(p);
   T copy[kLanes] = {};
-  for (int64_t i = 0; i < n; i++) copy[i] = p[i];
+  for (int64_t i = 0; i < n; i++) copy[i] = load_raw(p + i);
   return load(copy);
 }
 template <class T>

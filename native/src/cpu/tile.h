@@ -146,7 +146,7 @@ ICONFACE_INLINE U units_some(const T* p, int64_t n) {
   constexpr int kElements = kLanes * Product::kPerUnit;
   if (n >= kElements) return Product::units(p);
   T copy[kElements] = {};
-  for (int64_t i = 0; i < n; i++) copy[i] = p[i];
+  for (int64_t i = 0; i < n; i++) copy[i] = load_raw(p + i);
   return Product::units(copy);
 }
 
