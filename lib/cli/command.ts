@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { closest } from '../closest'
 import { IConFaceError, invalid } from '../errors'
 import { PACKAGE_ROOT } from '../native'
 
@@ -29,9 +30,16 @@ export function parse<T extends NonNullable<ParseArgsConfig['options']>>(
   try {
     return parseArgs({ args, options, allowPositionals: true, strict: true } as const)
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause)
-    throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message, { cause })
+    throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', complaint(cause as Error, Object.keys(options)), { cause })
   }
+}
+
+/** What `parseArgs` complains about, in one line; for an option that does not exist, which one was probably meant. */
+function complaint({ message }: Error, names: readonly string[]): string {
+  const unknown = /^Unknown option '(-[^']+)'/.exec(message)?.[1]
+  if (unknown === undefined) return message.replace(/\s*\n/g, ' ')
+  const known = names.map((name) => `--${name}`)
+  return `unknown option '${unknown}'; did you mean '${closest(unknown, known)}'? Known: ${known.join(', ')}`
 }
 
 /** The number that the value of `--name` spells; `undefined` when it was not given. */

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
-import { isIConFaceError } from '../errors'
+import { invalid, isIConFaceError } from '../errors'
 import { addonPlaces, findAddon, glibcVersion, loadAddon, native, type NativeInfo } from '../native'
 import { findModel } from '../restore'
 import { type Command, packageVersion, parse } from './command'
@@ -19,7 +19,8 @@ Reports Node, glibc, the processor, memory, GPU, the native addon and the model 
 The exit code is 0 whatever it finds; with --json, "ok" says whether the addon loads.
 `,
   async run(args) {
-    const { values } = parse(args, { json: { type: 'boolean', default: false } } as const)
+    const { values, positionals } = parse(args, { json: { type: 'boolean', default: false } } as const)
+    if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
     const report = await examine()
     process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text(report))
   },
