@@ -39,6 +39,7 @@ export interface Picture {
 }
 
 const FORMATS = ['jpeg', 'png', 'webp', 'tiff', 'gif', 'heif', 'jp2', 'jxl']
+const KINDS = 'JPEG, PNG, WebP, AVIF, TIFF or GIF'
 
 /**
  * Room for raw pixels that a restore reads in place, without any copy. Fill it again only when the restore has ended.
@@ -102,14 +103,19 @@ function isRaw(image: unknown): image is RawImage {
 
 function fileIn(name: string, path: string, maxPixels: number): Picture {
   const read = async () => {
-    const found = await stat(path).catch((cause: unknown) => {
-      const error = fileError('read', path, cause)
-      throw new IConFaceError(error.code, `${name}: ${error.message}`, { cause })
-    })
-    if (!found.isFile()) throw imageError(name, `${path} is not a file`)
+    await checkPictureFile(name, path)
     return decode(name, path, maxPixels)
   }
   return { read }
+}
+
+/** Refuses what is not there or no file. */
+export async function checkPictureFile(name: string, path: string): Promise<void> {
+  const found = await stat(path).catch((cause: unknown) => {
+    const error = fileError('read', path, cause)
+    throw new IConFaceError(error.code, `${name}: ${error.message}`, { cause })
+  })
+  if (!found.isFile()) throw imageError(name, `${path} is not a file`)
 }
 
 /** Decodes on the thread pool of libuv, as every use of sharp does; `source` must not change meanwhile. */
@@ -117,12 +123,14 @@ async function decode(name: string, source: string | Buffer, maxPixels: number):
   const from = typeof source === 'string' ? `${source}: ` : ''
   try {
     const { format, width, height } = await sharp(source, { limitInputPixels: false }).metadata() // headers only
-    if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted`)
+    if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted; it has to be ${KINDS}`)
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
     return await toRgb(sharp(source, { failOn: 'warning', autoOrient: true, limitInputPixels: maxPixels }))
   } catch (cause) {
     if (cause instanceof IConFaceError) throw cause
-    throw imageError(name, from + (cause instanceof Error ? cause.message : String(cause)), cause)
+    const hint =
+      cause instanceof Error && /unsupported image format/.test(cause.message) ? `; it has to be ${KINDS}` : ''
+    throw imageError(name, from + (cause instanceof Error ? cause.message : String(cause)) + hint, cause)
   }
 }
 
@@ -184,7 +192,7 @@ async function rawPixels(
 }
 
 function tooLarge(name: string, width: number, height: number, maxPixels: number): IConFaceError {
-  return imageError(name, `${width} x ${height} pixels are more than maxPixels (${maxPixels})`)
+  return imageError(name, `${width} x ${height} pixels are more than maxPixels (${maxPixels}); scale it down`)
 }
 
 function imageError(name: string, reason: string, cause?: unknown): IConFaceError {

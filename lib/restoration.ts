@@ -3,11 +3,11 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { access, constants, open, rename, rm } from 'node:fs/promises'
+import { access, constants, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
-import { fileError, invalid } from './errors'
+import { fileError, IConFaceError, invalid } from './errors'
 import { integer, known, oneOf } from './options'
 
 /** How the identity pathway saw the pictures. */
@@ -121,9 +121,13 @@ function filePath(path: string | URL): string {
 
 /** Refuses a file that {@link writeWhole} could not write, before the work whose result it shall hold. */
 export async function checkWritable(path: string): Promise<void> {
-  await access(dirname(path), constants.W_OK).catch((cause: unknown) => {
-    throw fileError('write into', dirname(path), cause)
+  const folder = dirname(path)
+  await access(folder, constants.W_OK).catch((cause: unknown) => {
+    const error = fileError('write into', folder, cause)
+    throw new IConFaceError(error.code, `${error.message}; create that folder, or name another for ${path}`, { cause })
   })
+  const existing = await stat(path).catch(() => undefined)
+  if (existing?.isDirectory()) throw invalid('the output', 'the name of a file, not of a folder,', path)
 }
 
 /** Writes `bytes` to `path`, which never holds less than all of them. */

@@ -1,7 +1,7 @@
 // The command line, as a user runs it, over a fake addon (fixtures/fake-addon.cjs).
 import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
@@ -86,28 +86,51 @@ t.test('--json is JSON, --quiet is quiet', async (t) => {
 })
 
 t.test('errors: one line with the code, and the exit code', async (t) => {
+  mkdirSync(join(scratch, 'folder.png'))
   const fails = async (t: Test, args: string[], exit: number, line: RegExp) => {
     const { code, out, err } = await iconface(args)
     t.equal(code, exit, args.join(' '))
     t.equal(out, '')
     t.match(err, line)
-    t.match(err, /^iconface: ERR_ICONFACE_[A-Z_]+: /m)
+    t.match(err, /^iconface: ERR_ICONFACE_[A-Z_]+: .*\n$/m)
+    t.equal(err.split('\n').filter((line) => !/^(iconface: |read \d|$)/.test(line)).length, 0, err)
   }
   const output = ['-o', 'none.png', '-m', folder]
   await Promise.all([
     fails(t, ['restroe'], 2, /unknown command 'restroe'; did you mean 'restore'/),
-    fails(t, ['restore', photo, '--stepz', '3'], 2, /Unknown option '--stepz'/),
+    fails(t, ['restore', photo, '--stepz', '3'], 2, /unknown option '--stepz'; did you mean '--steps'/),
+    fails(t, ['restore', photo, '--seed', '-1'], 2, /argument is ambiguous.* use '--seed=-XYZ'\.$/m),
     fails(t, ['restore', photo], 2, /-o is missing/),
     fails(t, ['restore', ...output], 2, /one photo/),
     fails(t, ['restore', photo, ...output, '--steps', 'x'], 2, /a number for --steps but received "x"/),
     fails(t, ['restore', photo, ...output, '--steps', '0'], 2, /steps but received 0/),
     fails(t, ['restore', photo, '-m', folder, '-o', 'none.bmp'], 2, /the extension of none\.bmp/),
-    fails(t, ['restore', photo, '-m', folder, '-o', 'no/where.png'], 1, /FILE_NOT_FOUND: no does not exist/),
+    fails(t, ['restore', photo, '-m', folder, '-o', 'no/where.png'], 1, /FILE_NOT_FOUND: no does not exist; create/),
+    fails(t, ['restore', photo, '-m', folder, '-o', 'folder.png'], 2, /a file, not of a folder, for the output/),
+    fails(t, ['restore', photo, ...output, '--strip', './none.png'], 2, /another file than that of -o for --strip/),
+    fails(t, ['restore', photo, '-o', 'none.png', '-m', 'none', '--size', '100'], 2, /multiple of 16.*for size/),
+    fails(t, ['restore', 'none.jpg', '-o', 'none.png', '-m', 'none'], 1, /input: none\.jpg does not exist/),
+    fails(t, ['doctor', 'x'], 2, /options only/),
     fails(t, ['restore', 'none.jpg', ...output], 1, /FILE_NOT_FOUND: input: none\.jpg does not exist/),
     fails(t, ['restore', photo, '--ref', folder, ...output], 1, /INVALID_IMAGE: cannot use reference 1/),
     fails(t, ['restore', photo, '-o', 'none.png'], 1, /no model: name a checkpoint folder/),
   ])
   t.notOk(readdirSync(scratch).some((name) => name.includes('none.png')))
+})
+
+t.test('a result may take the place of its input; the strip still shows what it was', async (t) => {
+  const both = join(scratch, 'both.png')
+  writeFileSync(both, readFileSync(photo))
+  const { code, err } = await iconface(['restore', both, '-o', both, '-m', folder, '--strip', 'both-strip.png', '-q'])
+  t.equal(code, 0, err)
+  const corner = (left: number) =>
+    sharp(join(scratch, 'both-strip.png'))
+      .removeAlpha()
+      .extract({ left, top: 60, width: 1, height: 1 })
+      .raw()
+      .toBuffer()
+  t.same([...(await corner(40))], [0, 128, 128], 'teal, as the input was')
+  t.notSame([...(await corner(8 + 64 + 40))], [0, 128, 128])
 })
 
 t.test('Ctrl-C stops the job, exit code 130, no partial file', async (t) => {

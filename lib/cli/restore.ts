@@ -2,10 +2,11 @@
  * `iconface restore`: one degraded face, its references, one restored picture.
  */
 
-import { extname } from 'node:path'
+import { extname, resolve } from 'node:path'
 import { IConFaceError, invalid } from '../errors'
 import { IConFace, type ModelInfo } from '../iconface'
-import { type LoadOptions, oneOf, type RestoreOptions } from '../options'
+import { checkPictureFile } from '../image'
+import { checkRestoreOptions, type LoadOptions, oneOf, type RestoreOptions } from '../options'
 import { checkWritable, outputFormat, type Restoration, writeWhole } from '../restoration'
 import { findModel } from '../restore'
 import { strip } from '../strip'
@@ -71,12 +72,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     threads: numeric('threads', values.threads),
   }
 
-  outputFormat(values.output)
-  await checkWritable(values.output)
-  if (values.strip !== undefined) {
-    oneOf('the extension of --strip', extname(values.strip).toLowerCase(), ['.png'])
-    await checkWritable(values.strip)
-  }
+  await checkFiles([input, ...values.ref], values.output, values.strip)
+  checkRestoreOptions(restoreOptions)
 
   await using model = await IConFace.load(values.model ?? findModel(), { ...loadOptions, signal: stop })
   const warnings = model.info.synthesized
@@ -91,11 +88,24 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   } finally {
     display?.end()
   }
+  // The strip is drawn first: the result may be written over one of its pictures.
+  const comparison = values.strip === undefined ? null : await draw(input, values.ref, result, model.info)
   await result.toFile(values.output)
-  if (values.strip !== undefined) await writeStrip(values.strip, input, values.ref, result, model.info)
+  if (comparison) await writeWhole(values.strip!, comparison)
 
   if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output, warnings), null, 2)}\n`)
   else if (!values.quiet) process.stdout.write(summary(result, values.output))
+}
+
+/** What can be wrong with the files is found before the model is loaded, which may take long. */
+async function checkFiles(pictures: string[], output: string, strip: string | undefined): Promise<void> {
+  for (const [i, picture] of pictures.entries()) await checkPictureFile(i === 0 ? 'input' : `reference ${i}`, picture)
+  outputFormat(output)
+  await checkWritable(output)
+  if (strip === undefined) return
+  oneOf('the extension of --strip', extname(strip).toLowerCase(), ['.png'])
+  if (resolve(strip) === resolve(output)) throw invalid('--strip', 'another file than that of -o', strip)
+  await checkWritable(strip)
 }
 
 function missing(option: string, what: string): IConFaceError {
@@ -108,13 +118,13 @@ function seed(text: string | undefined): number | bigint | undefined {
   return value === undefined || Number.isSafeInteger(value) || !/^\d+$/.test(text!) ? value : BigInt(text!)
 }
 
-async function writeStrip(
-  path: string,
+/** Degraded, references and result side by side, as PNG. */
+async function draw(
   input: string,
   references: string[],
   result: Restoration,
   { synthesized }: ModelInfo,
-): Promise<void> {
+): Promise<Buffer> {
   const { before, after } = result.identity
   const columns = [
     { label: 'degraded', note: similarity(before), image: input },
@@ -125,7 +135,7 @@ async function writeStrip(
       image: await result.toBuffer('png'),
     },
   ]
-  await writeWhole(path, await strip(columns, result.height))
+  return strip(columns, result.height)
 }
 
 function similarity(cosine: number | null): string {
@@ -148,6 +158,12 @@ function report(model: IConFace, result: Restoration, output: string, warnings: 
   }
 }
 
+const ANCHORS = {
+  references: 'anchored by the references',
+  degraded: 'anchored by the degraded face itself',
+  none: 'not used',
+} as const
+
 function summary(result: Restoration, output: string): string {
   const { before, after, source } = result.identity
   const { total, ...stages } = result.timings
@@ -155,7 +171,7 @@ function summary(result: Restoration, output: string): string {
   if (before !== null && after !== null) {
     rows.push(['identity', `similarity to the references ${before.toFixed(3)} before, ${after.toFixed(3)} after`])
   } else {
-    rows.push(['identity', source === 'none' ? 'not used' : `anchored by the ${source}`])
+    rows.push(['identity', ANCHORS[source]])
   }
   const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${duration(ms)}`)
   rows.push(['time', `${duration(total ?? 0)} (${parts.join(', ')})`])
