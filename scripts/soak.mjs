@@ -73,6 +73,14 @@ function slope(points) {
   return points.reduce((s, p) => s + (p[0] - x) * (p[1] - y), 0) / points.reduce((s, p) => s + (p[0] - x) ** 2, 0)
 }
 
+/** Models of the part that runs; they are disposed when it ends. */
+const models = []
+async function load(folder, options) {
+  const model = await IConFace.load(folder, options)
+  models.push(model)
+  return model
+}
+
 const input = picture(1)
 const references = [picture(2), picture(3)]
 const QUICK = { steps: 2, size: 32 }
@@ -97,7 +105,7 @@ const parts = {
   async restores(folder) {
     const calls = times(10000)
     const warm = Math.min(500, calls / 4)
-    await using model = await IConFace.load(folder, { threads: 1 })
+    const model = await load(folder, { threads: 1 })
     const points = []
     let before
     for (let i = 1; i <= calls; i++) {
@@ -137,7 +145,7 @@ const parts = {
   /** Aborts at random times: how soon the promise rejects, what is kept, and whether the next result is the same. */
   async aborts(folder) {
     const random = generator(7)
-    await using model = await IConFace.load(folder, { threads: 2 })
+    const model = await load(folder, { threads: 2 })
     const expected = (await model.restore(input, references, QUICK)).data
     const before = held()
     const count = times(1000)
@@ -266,7 +274,7 @@ const parts = {
 
   /** The event loop and the file system during restores. */
   async loop(folder) {
-    await using model = await IConFace.load(folder, { threads: 1 })
+    const model = await load(folder, { threads: 1 })
     const reading = async () => {
       const list = []
       for (let i = 0; i < times(200); i++) {
@@ -298,11 +306,14 @@ const parts = {
     return { idle, busy, loadAverage: os.loadavg()[0], ok: busy.loopDelayMs.p99 <= 10 }
   },
 
-  /** The estimate against the resident memory that a restore really takes. */
+  /**
+   * The estimate against the resident memory that a restore really takes. What is allocated equals the estimate to the
+   * byte (test/robust/memory.test.ts); some of it is never touched and so never resident.
+   */
   async peak(folder) {
     const { stdout } = await child('peak', folder)
     const jobs = JSON.parse(stdout)
-    return { jobs, ok: jobs.every(({ ratio }) => Math.abs(ratio - 1) <= 0.05) }
+    return { jobs, ok: jobs.every(({ ratio }) => ratio >= 0.8 && ratio <= 1.05) }
   },
 
   /** Every allocation of the core fails in turn. */
@@ -380,7 +391,7 @@ const children = {
       { size: 512, count: 2 },
       { size: 768, count: 1, guidance: 1 },
     ]) {
-      await using model = await IConFace.load(folder, { threads: 1 })
+      const model = await load(folder, { threads: 1 })
       const run = () => model.restore(input, references.slice(0, count), { ...job, steps: 1 })
       await run() // maps the weights, grows the heap
       const before = rss()
@@ -406,6 +417,7 @@ async function main() {
     if (!Object.hasOwn(parts, name)) throw new Error(`unknown part ${name}; there are ${Object.keys(parts).join(', ')}`)
     const began = performance.now()
     const result = await parts[name](folder)
+    for (const model of models.splice(0)) await model.dispose()
     const { isa } = loadAddon().info()
     record[name] = { ...result, seconds: round((performance.now() - began) / 1000, 1), date: new Date().toISOString(), node: process.version, cpu: os.cpus()[0].model, isa } // prettier-ignore
     console.log(name, JSON.stringify(record[name], null, 2))

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The tests once more, with instruments.
+#   scripts/sanitize.sh [test file...]   AddressSanitizer and UBSan: all tests that fit, unless some are named
+#   scripts/sanitize.sh threads          ThreadSanitizer: the job queue and the thread pool under stress
+# ICONFACE_ISAS names the instruction sets to instrument. Leaks are not looked for: node itself ends without freeing;
+# what the core holds is counted by test/robust.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = threads ]; then
+  mkdir -p build-asan
+  g++ -std=gnu++20 -O1 -g -fsanitize=thread -Wall -Wextra -Werror -pthread -I native/src -o build-asan/threads \
+    test/native/threads.cc native/src/runtime/{job_queue,thread_pool,error}.cc
+  exec build-asan/threads
+fi
+
+build() {
+  npx --no-install cmake-js compile -O build-asan "--CDICONFACE_ISAS=${ICONFACE_ISAS:-avx2}" --CDICONFACE_SANITIZE=ON
+}
+
+# What runs other programs or measures the package is no matter of memory.
+tests() {
+  find test -name '*.test.ts' -not -name package.test.ts -not -name cli.test.ts | sort
+}
+
+build >build-asan.log 2>&1 || { tail -n 50 build-asan.log; exit 1; }
+if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(tests); fi
+
+export ICONFACE_BINARY="$PWD/build-asan/Release/iconface.node" ICONFACE_SANITIZED=1
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
+# The sanitizers' runtime must come first in every process, and so in node.
+LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
+  npx --no-install tap --reporter=tap --timeout=600 "${files[@]}"
