@@ -18,6 +18,7 @@ double norm_of(const float* z, int64_t n) {
 
 void identity_anchor(Context& ctx, const op::IdentityAnchorArgs& a) {
   const int64_t count = a.embeddings.shape[0], n = a.embeddings.shape[1];
+  Workspace::Frame frame(ctx.workspace);
   auto* total = static_cast<double*>(ctx.workspace.bytes(n * static_cast<int64_t>(sizeof(double))));
   if (ctx.planning()) return;
   float* norms = a.norms.as<float>();
