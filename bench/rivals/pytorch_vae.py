@@ -82,7 +82,8 @@ def main():
         for case, make, shape in cases:
             place = dict(dtype=dtype, memory_format=torch.channels_last)
             network, x = make().to(**place).eval(), torch.randn(shape).to(**place)
-            report(case, name, measure(lambda: network(x), arguments.repeat))
+            seconds = measure(lambda: network(x), arguments.repeat)
+            report(case, name, seconds, seconds.others)
 
 
 if __name__ == "__main__":

@@ -56,19 +56,15 @@ export interface Limits {
   copy: number
 }
 
-/** Arithmetic in registers; `quick` for a try-out. */
-export async function flopsLimits(ops: OpContext, quick: boolean, timing: Timing): Promise<Limits['flops']> {
+/**
+ * Arithmetic in registers: the best of many bursts of a millisecond, which are shorter than a turn of other processes.
+ */
+export async function flopsLimits(ops: OpContext, quick: boolean): Promise<Limits['flops']> {
   const peak = async (dtype: Precision) => {
-    const rounds = quick ? 200 : 5000
-    const { seconds, result } = await quietest((repeat) => runProbe(ops, dtype, rounds, repeat), timing)
-    return result.flops / Math.min(...seconds)
+    const { flops, seconds } = await ops.run('peak_flops', {}, { dtype, rounds: 100, repeat: quick ? 20 : 1500 })
+    return (flops.data as Float64Array)[0]! / Math.min(...(seconds.data as Float64Array))
   }
   return { f32: await peak('f32'), bf16: await peak('bf16') }
-}
-
-async function runProbe(ops: OpContext, dtype: Precision, rounds: number, repeat: number) {
-  const { flops, seconds } = await ops.run('peak_flops', {}, { dtype, rounds, repeat })
-  return { flops: (flops.data as Float64Array)[0]!, seconds: [...(seconds.data as Float64Array)] }
 }
 
 /** Bytes per second of the best copy that reads and writes `bytes` in all. */

@@ -3,6 +3,7 @@
  */
 
 import { cpus } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Times of the quietest rounds. */
 export interface Timed<T> {
@@ -42,6 +43,7 @@ export async function quietest<T extends { seconds: number[] }>(
   const begun = performance.now()
   const over = () => performance.now() - begun > 1000 * patience
   while (rounds.length < ROUNDS || (!over() && rounds[ROUNDS - 1]!.others > QUIET)) {
+    while (!over() && (await watchOthers(250)) > QUIET);
     const share = othersShare()
     const result = await run(repeat)
     rounds.push({ seconds: result.seconds.slice(long ? 0 : 1), others: share(), result })
@@ -49,6 +51,13 @@ export async function quietest<T extends { seconds: number[] }>(
   }
   const kept = rounds.slice(0, ROUNDS)
   return { seconds: kept.flatMap(({ seconds }) => seconds), others: kept[ROUNDS - 1]!.others, result: kept[0]!.result }
+}
+
+/** The share of all processors' time that other processes use in the next `ms`. */
+async function watchOthers(ms: number): Promise<number> {
+  const share = othersShare()
+  await sleep(ms)
+  return share()
 }
 
 /** From now to the call of the result: the share of all processors' time that other processes used. */

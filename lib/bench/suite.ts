@@ -88,7 +88,7 @@ export async function run(plan: Plan): Promise<Report> {
   const before = load()
   await using ops = new OpContext({ threads, isa })
   const timing = { round: quick ? 0.02 : 0.5, patience: plan.patience }
-  const flops = await flopsLimits(ops, quick, timing)
+  const flops = await flopsLimits(ops, quick)
   plan.onLimits(flops)
   const rows: Row[] = []
   const done = (row: Row) => {
