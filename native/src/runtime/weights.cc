@@ -135,7 +135,8 @@ void merge_loras(Context& ctx, Weights& weights, const std::vector<CheckpointSpe
     const Tensor base = weights.get(name, {-1, -1});
     const int64_t out = base.shape[0], in = base.shape[1];
     for (const CheckpointSpec::Lora* lora : list) weights.get(lora->b, {out, weights.get(lora->a, {-1, in}).shape[0]});
-    const Tensor merged = ctx.planning() ? base : weights.allocate(dtype, {out, in});
+    // While planning, an address to check shapes with; not `base` itself, whose type (F16) nothing may be stored in.
+    const Tensor merged = ctx.planning() ? Tensor::of(base.data, dtype, {out, in}) : weights.allocate(dtype, {out, in});
     Workspace::Frame frame(ctx.workspace);
     const Tensor rows = ctx.workspace.tensor(DType::F32, {std::min(out, kMergeRows), in});
     for (int64_t first = 0; first < out; first += kMergeRows) {
