@@ -51,7 +51,10 @@ Tensor Weights::place(const std::string& name, const CheckpointSpec::Entry& e) {
 Tensor Weights::get(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) fail(Code::InvalidCheckpoint, "tensor %s is missing from the checkpoint", name.c_str());
-  return found->second;
+  const Tensor& t = found->second;
+  if (t.rank < 1 || (t.dtype != DType::F32 && t.dtype != DType::BF16 && t.dtype != DType::F16))
+    fail(Code::InvalidCheckpoint, "tensor %s is %s, but weights must be F32, BF16 or F16: convert the file", name.c_str(), t.describe().c_str());
+  return t;
 }
 
 Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shape) const {

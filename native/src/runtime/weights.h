@@ -45,8 +45,8 @@ class Weights {
   explicit Weights(const CheckpointSpec& spec);
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  /// A tensor as it lies in the file; throws InvalidCheckpoint when it is absent or its shape is another. -1 accepts
-  /// any size.
+  /// A tensor as it lies in the file; throws InvalidCheckpoint when it is absent, its type holds no weights or its shape
+  /// is another. -1 accepts any size.
   Tensor get(const std::string& name, std::initializer_list<int64_t> shape) const;
   Tensor get(const std::string& name) const;
   /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
