@@ -10,6 +10,7 @@ namespace iconface {
 
 namespace {
 constexpr int64_t kTimestepChannels = 256;
+constexpr size_t kMaxRopeAxes = 8;  // what op::RopeTableArgs holds
 
 /// Text rows take one vector, image rows another.
 op::Segmented by_stream(const Conditioning& c, const Tensor& txt, const Tensor& img) {
@@ -29,10 +30,13 @@ Flux2Config Flux2Config::read(const Weights& w, const CheckpointSpec& spec) {
   const auto axes = spec.numbers.find("transformer.ropeAxes");
   if (axes == spec.numbers.end()) fail(Code::InvalidCheckpoint, "the configuration names no RoPE axes");
   for (double n : axes->second) {
+    if (!(n >= 2 && n <= 1024) || f.axes_dim.size() == kMaxRopeAxes)
+      fail(Code::InvalidCheckpoint, "RoPE axes must be at most %zu sizes of 2 to 1024, not %zu with %g among them", kMaxRopeAxes,
+           axes->second.size(), n);
     f.axes_dim.push_back(static_cast<int64_t>(n));
     f.head_dim += f.axes_dim.back();
   }
-  if (f.head_dim <= 0 || f.hidden % f.head_dim != 0)
+  if (f.head_dim < 1 || f.hidden < f.head_dim || f.hidden % f.head_dim != 0)
     fail(Code::InvalidCheckpoint, "RoPE axes add up to %lld, which does not divide the hidden size %lld",
          static_cast<long long>(f.head_dim), static_cast<long long>(f.hidden));
   f.heads = f.hidden / f.head_dim;
