@@ -9,6 +9,10 @@
 
 namespace iconface {
 
+namespace {
+constexpr int64_t kMaxLevels = 16;
+}
+
 /// The current feature map, F32, in one of two buffers; a layer writes the other one and swaps.
 class Autoencoder::Maps {
  public:
@@ -20,6 +24,10 @@ class Autoencoder::Maps {
   int64_t width() const { return map_.shape[2]; }
   int64_t channels() const { return map_.shape[3]; }
   Tensor other(int64_t height, int64_t width, int64_t channels) const {
+    // largest_map() knows published layouts; in others a middle or quant layer may be wider. Planning notices.
+    if (height * width * channels > buffers_[0].shape[0])
+      fail(Code::InvalidCheckpoint, "the autoencoder has a layer of %lld channels at %lld x %lld, wider than its levels allow",
+           static_cast<long long>(channels), static_cast<long long>(height), static_cast<long long>(width));
     return Tensor::of(buffers_[1 - current_].data, DType::F32, {1, height, width, channels});
   }
   void swap_to(const Tensor& map) {
@@ -37,7 +45,8 @@ class Autoencoder::Maps {
 
 Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name, DType compute) const {
   const Tensor stored = w.get(name + ".weight");
-  if (stored.rank != 4 && stored.rank != 2) fail(Code::InvalidCheckpoint, "tensor %s.weight must have 4 axes, not %s", name.c_str(), stored.describe().c_str());
+  if ((stored.rank != 4 || stored.shape[2] != stored.shape[3]) && stored.rank != 2)
+    fail(Code::InvalidCheckpoint, "tensor %s.weight must be [out, in, side, side], not %s", name.c_str(), stored.describe().c_str());
   const int64_t out = stored.shape[0], in = stored.shape[1], side = stored.rank == 4 ? stored.shape[2] : 1;
   const Tensor weight = w.allocate(compute, {out, side, side, in});
   op::to_channels_last(ctx, {.weight = stored.reshape({out, in, side, side}), .out = weight});
@@ -85,6 +94,9 @@ Autoencoder::Autoencoder(Context& ctx, Weights& w, const CheckpointSpec& spec, D
       bn_eps_(static_cast<float>(spec.number("vae.bnEps", 1e-4))) {
   encoder_ = read_half(ctx, w, "vae.encoder", "down", "downsample");
   decoder_ = read_half(ctx, w, "vae.decoder", "up", "upsample");
+  if (encoder_.levels.size() != decoder_.levels.size() || levels() > kMaxLevels)
+    fail(Code::InvalidCheckpoint, "the autoencoder's halves must have the same levels, at most %lld, not %zu and %zu",
+         static_cast<long long>(kMaxLevels), encoder_.levels.size(), decoder_.levels.size());
   encoder_.quant = read_convolution(ctx, w, "vae.encoder.quant_conv", DType::F32);
   decoder_.quant = read_convolution(ctx, w, "vae.decoder.post_quant_conv", DType::F32);
   z_channels_ = decoder_.quant.out();
