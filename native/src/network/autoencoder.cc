@@ -24,7 +24,7 @@ class Autoencoder::Maps {
   int64_t width() const { return map_.shape[2]; }
   int64_t channels() const { return map_.shape[3]; }
   Tensor other(int64_t height, int64_t width, int64_t channels) const {
-    // largest_map() knows published layouts; in others a middle or quant layer may be wider. Planning notices.
+    // Layers that do not fit each other could ask for more than largest_map() saw; planning notices it here.
     if (height * width * channels > buffers_[0].shape[0])
       fail(Code::InvalidCheckpoint, "the autoencoder has a layer of %lld channels at %lld x %lld, wider than its levels allow",
            static_cast<long long>(channels), static_cast<long long>(height), static_cast<long long>(width));
@@ -186,7 +186,9 @@ int64_t Autoencoder::largest_map(const Half& h, int64_t height, int64_t width) c
     if (level.resample.weight.defined() && i > 0)  // a decoder's upsampling writes at the next finer size
       largest = std::max(largest, (height >> (i - 1)) * (width >> (i - 1)) * level.resample.out());
   }
-  return largest;
+  const size_t coarsest = h.levels.size() - 1;
+  const int64_t widest = std::max({h.mid1.conv1.out(), h.mid2.conv1.out(), h.quant.out(), h.quant.weight.shape[3]});
+  return std::max(largest, (height >> coarsest) * (width >> coarsest) * widest);
 }
 
 // ---- the two directions ---------------------------------------------------------------------------------------------------
