@@ -178,7 +178,14 @@ Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r
 }
 
 void check_request(const Model& model, const RestoreRequest& r) {
-  const int64_t reduction = model.need(model.autoencoder, "autoencoder (VAE)").reduction();
+  const Autoencoder& autoencoder = model.need(model.autoencoder, "autoencoder (VAE)");
+  const Flux2Config& f = model.need(model.transformer, "transformer").config();
+  const int64_t reduction = autoencoder.reduction();
+  if (f.in_channels != autoencoder.latent_channels())
+    fail(Code::InvalidCheckpoint, "the transformer takes latents of %lld channels, the autoencoder has %lld: they are not of one model",
+         static_cast<long long>(f.in_channels), static_cast<long long>(autoencoder.latent_channels()));
+  if (f.axes_dim.size() != 4)
+    fail(Code::InvalidCheckpoint, "restoring needs 4 RoPE axes (t, h, w, l), the checkpoint names %zu", f.axes_dim.size());
   if (r.pictures.empty()) fail(Code::InvalidArgument, "restore: there is no picture");
   if (r.size < reduction || r.size % reduction != 0)
     fail(Code::InvalidArgument, "restore: size must be a multiple of %lld, not %lld", static_cast<long long>(reduction), static_cast<long long>(r.size));
