@@ -45,6 +45,7 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
                         .step = static_cast<float>(options.sigmas[i + 1] - options.sigmas[i])});
     ctx.note("latents_step_" + std::to_string(i + 1), latents);
     if (options.on_step) options.on_step(i + 1);
+    if (ctx.planning()) break;  // every step takes the same memory
   }
 }
 
