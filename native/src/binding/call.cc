@@ -33,6 +33,13 @@ int64_t Call::size(const char* name) const {
   return static_cast<int64_t>(value);
 }
 
+int Call::whole(const char* name, double otherwise) const {
+  const double value = number(name, otherwise);
+  if (!(value >= INT32_MIN && value <= INT32_MAX) || value != static_cast<double>(static_cast<int>(value)))
+    fail(Code::InvalidArgument, "expected a whole number for %s but received %g", name, value);
+  return static_cast<int>(value);
+}
+
 std::vector<double> Call::numbers(const char* name) const {
   const auto found = number_lists.find(name);
   return found == number_lists.end() ? std::vector<double>{} : found->second;

@@ -28,6 +28,7 @@ class Call {
   double number(const char* name, double otherwise) const;
   int64_t size(const char* name) const;     // a whole number of 1 or more
   int64_t size(const char* name, int64_t otherwise) const { return number_lists.count(name) ? size(name) : otherwise; }
+  int whole(const char* name, double otherwise) const;  // any whole number that fits an int
   bool flag(const char* name) const { return number(name, 0) != 0; }
   std::vector<double> numbers(const char* name) const;  // empty when absent
   std::string text(const char* name, const char* otherwise) const;

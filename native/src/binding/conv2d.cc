@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "binding/call.h"
 #include "op/convolution.h"
 
@@ -12,11 +14,14 @@ void conv2d(Context& ctx, Call& call) {
   a.bias = call.optional("bias");
   a.slope = call.optional("slope");
   a.residual = call.optional("residual");
-  a.stride = static_cast<int>(call.number("stride", 1));
-  a.upsample = static_cast<int>(call.number("upsample", 1));
+  a.stride = call.whole("stride", 1);
+  a.upsample = call.whole("upsample", 1);
   const std::vector<double> pad = call.numbers("pad");
   if (!pad.empty() && pad.size() != 4)
     fail(Code::InvalidArgument, "expected 4 numbers (top, left, bottom, right) for pad but received %zu", pad.size());
+  for (const double n : pad)
+    if (!(n >= 0 && n <= INT32_MAX) || n != std::floor(n))
+      fail(Code::InvalidArgument, "expected whole numbers of 0 or more in pad but received %g", n);
   if (!pad.empty()) {
     a.pad_top = static_cast<int>(pad[0]), a.pad_left = static_cast<int>(pad[1]);
     a.pad_bottom = static_cast<int>(pad[2]), a.pad_right = static_cast<int>(pad[3]);

@@ -9,7 +9,7 @@ void group_norm_silu(Context& ctx, Call& call) {
   a.x = call.input("x");
   a.weight = call.input("weight");
   a.bias = call.input("bias");
-  a.groups = static_cast<int>(call.number("groups", 32));
+  a.groups = call.whole("groups", 32);
   a.eps = static_cast<float>(call.number("eps", 1e-6));
   a.silu = call.number("silu", 1) != 0;
   a.out = call.output_like("out", call.dtype("outDtype", DType::F32), a.x);
@@ -31,7 +31,7 @@ void batch_norm_prelu(Context& ctx, Call& call) {
 void subsample(Context& ctx, Call& call) {
   op::SubsampleArgs a;
   a.x = call.input("x");
-  a.stride = static_cast<int>(call.number("stride", 2));
+  a.stride = call.whole("stride", 2);
   if (a.x.rank != 4) fail(Code::InvalidArgument, "subsample: x must be [B, H, W, C], not %s", a.x.describe().c_str());
   if (a.stride < 1) fail(Code::InvalidArgument, "subsample: stride must be at least 1, but is %d", a.stride);
   const int64_t* s = a.x.shape;
@@ -48,7 +48,7 @@ void pack_latents(Context& ctx, Call& call) {
   a.var = call.input("var");
   a.eps = static_cast<float>(call.number("eps", 1e-4));
   a.inverse = call.flag("inverse");
-  const int64_t channels = static_cast<int64_t>(call.number("channels", static_cast<double>(a.mean.elements() / 4)));
+  const int64_t channels = call.whole("channels", static_cast<double>(a.mean.elements() / 4));
   if (channels < 1) fail(Code::InvalidArgument, "pack_latents: channels must be at least 1");
   if (a.inverse) {
     a.tokens = call.input("tokens");

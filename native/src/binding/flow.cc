@@ -35,9 +35,9 @@ void random_normal(Context& ctx, Call& call) {
     fail(Code::InvalidArgument, "expected 1 to %d sizes in shape but received %zu", Tensor::kMaxRank, sizes.size());
   int64_t shape[Tensor::kMaxRank];
   for (size_t i = 0; i < sizes.size(); i++) {
-    shape[i] = static_cast<int64_t>(sizes[i]);
-    if (!(sizes[i] >= 1 && sizes[i] < 1e12) || static_cast<double>(shape[i]) != sizes[i])
+    if (!(sizes[i] >= 1 && sizes[i] < 1e12) || sizes[i] != static_cast<double>(static_cast<int64_t>(sizes[i])))
       fail(Code::InvalidArgument, "expected whole numbers of 1 or more in shape but received %g", sizes[i]);
+    shape[i] = static_cast<int64_t>(sizes[i]);
   }
   a.out = call.output_like("out", DType::F32, Tensor::of(nullptr, DType::F32, shape, static_cast<int>(sizes.size())));
   op::random_normal(ctx, a);
