@@ -149,6 +149,7 @@ void sample(Context& ctx, Call& call) {
   const Tensor latents = call.inout(ctx, "latents");
   const Conditioning c = conditioning_of(ctx, call);
   const IdentityDeltas deltas = deltas_of(ctx, call);
+  if (call.numbers("sigmas").size() < 2) fail(Code::InvalidArgument, "sigmas must be 2 numbers or more (steps + 1, the last one 0), not %zu", call.numbers("sigmas").size());
   iconface::sample(ctx, transformer_of(call), c,
                    {.sigmas = call.numbers("sigmas"), .guidance = call.number("guidance", 4), .identity = deltas, .on_step = {}}, latents);
 }
