@@ -44,6 +44,7 @@ std::set<size_t> AdaFace::stage_starts(const CheckpointSpec& spec) const {
   if (units != spec.numbers.end()) {
     size_t next = 0;
     for (double n : units->second) {
+      if (!(n >= 1 && n <= 1000) || n != std::floor(n)) fail(Code::InvalidCheckpoint, "face.stageUnits must be whole numbers of blocks, not %g", n);
       if (next < body_.size()) starts.insert(next);
       next += static_cast<size_t>(n);
     }
