@@ -14,19 +14,18 @@
 namespace iconface {
 
 namespace {
-struct stat status_of(int fd, const std::string& path) {
-  struct stat s;
-  if (fstat(fd, &s) != 0) fail(Code::Io, "could not read %s: %s", path.c_str(), strerror(errno));
-  return s;
-}
-
 int64_t modified(const struct stat& s) { return s.st_mtim.tv_sec * 1'000'000'000 + s.st_mtim.tv_nsec; }
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path, int64_t expected_size) : path_(path), size_(expected_size) {
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail(Code::Io, "could not open %s: %s", path.c_str(), strerror(errno));
-  const struct stat status = status_of(fd_, path);
+  struct stat status;
+  if (fstat(fd_, &status) != 0) {
+    const int error = errno;
+    close(fd_);
+    fail(Code::Io, "could not read %s: %s", path.c_str(), strerror(error));
+  }
   const int64_t size = status.st_size;
   modified_ = modified(status);
   if (size != expected_size || size == 0) {
@@ -63,7 +62,8 @@ void* MappedFile::at(int64_t offset, int64_t bytes) const {
 }
 
 void MappedFile::check_unchanged() const {
-  const struct stat status = status_of(fd_, path_);
+  struct stat status;
+  if (fstat(fd_, &status) != 0) fail(Code::Io, "could not read %s: %s", path_.c_str(), strerror(errno));
   if (status.st_size != size_ || modified(status) != modified_)
     fail(Code::InvalidCheckpoint, "%s was changed while it was in use (%lld bytes, now %lld): dispose the model and load it again",
          path_.c_str(), static_cast<long long>(size_), static_cast<long long>(status.st_size));
