@@ -3,6 +3,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { access, constants, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -130,9 +131,18 @@ export async function checkWritable(path: string): Promise<void> {
   if (existing?.isDirectory()) throw invalid('the output', 'the name of a file, not of a folder,', path)
 }
 
-/** Writes `bytes` to `path`, which never holds less than all of them. */
+/** Files that are being written. */
+const unfinished = new Set<string>()
+const removeUnfinished = () => unfinished.forEach((file) => rmSync(file, { force: true }))
+
+/**
+ * Writes `bytes` to `path`, which never holds less than all of them. A process that exits meanwhile leaves nothing
+ * else behind; one that is killed may leave the hidden file `.<name>.<random>.tmp`.
+ */
 export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  if (unfinished.size === 0) process.once('exit', removeUnfinished)
+  unfinished.add(temporary)
   try {
     const file = await open(temporary, 'wx')
     try {
@@ -145,5 +155,8 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => {}) // the first error is the one to report
     throw fileError('write', path, cause)
+  } finally {
+    unfinished.delete(temporary)
+    if (unfinished.size === 0) process.off('exit', removeUnfinished)
   }
 }

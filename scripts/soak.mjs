@@ -188,6 +188,7 @@ const parts = {
     const out = fs.mkdtempSync(path.join(os.tmpdir(), 'iconface-kills-'))
     const file = path.join(out, 'face.png')
     const endings = {}
+    const strays = { SIGKILL: 0, SIGTERM: 0, exit: 0 } // hidden files left; only those who clean up themselves leave none
     let whole
     let partial = 0
     const count = times(100)
@@ -201,12 +202,16 @@ const parts = {
       })
       const ending = `${how}: ${signal ?? code}`
       endings[ending] = (endings[ending] ?? 0) + 1
+      for (const name of fs.readdirSync(out)) {
+        if (name === 'face.png') continue
+        strays[how]++
+        fs.rmSync(path.join(out, name))
+      }
       if (!fs.existsSync(file)) continue
       const bytes = fs.readFileSync(file)
       whole ??= bytes
       if (Buffer.compare(bytes, whole) !== 0) partial++
     }
-    const strays = fs.readdirSync(out).filter((name) => name !== 'face.png').length
     fs.rmSync(out, { recursive: true })
     const wanted = ['SIGKILL: SIGKILL', 'SIGTERM: SIGTERM', 'exit: 7']
     return {
@@ -214,7 +219,7 @@ const parts = {
       endings,
       partial,
       strays,
-      ok: partial === 0 && Object.keys(endings).every((e) => wanted.includes(e)),
+      ok: partial === 0 && strays.exit === 0 && Object.keys(endings).every((e) => wanted.includes(e)),
     }
   },
 

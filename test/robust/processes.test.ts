@@ -88,7 +88,13 @@ t.test('killed at any time: a result is on disk whole or not at all', async (t) 
     const model = await IConFace.load(args.folder, { threads: 2 })
     const result = await model.restore(allocateImage(8, 8), [], { steps: 1, size: 32 })
     console.log('begin')
+    if (args.exit) setTimeout(() => process.exit(7), args.exit)
     for (;;) await result.toFile(args.path)`
+  for (let i = 1; i <= (SANITIZED ? 1 : 4); i++) {
+    t.equal(outcome(await run(program, { folder, path, exit: 7 * i })), 7)
+    const others = fs.readdirSync(out).filter((name) => name !== 'face.png')
+    t.same(others, [], 'a process that exits leaves nothing else')
+  }
   let whole: Buffer | undefined
   for (let i = 0; i < (SANITIZED ? 2 : 6); i++) {
     const ending = await run(program, { folder, path }, { signal: i % 2 ? 'SIGKILL' : 'SIGTERM', after: 3 * i })
