@@ -54,7 +54,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
-    o.Set("isa", isas.front());
+    o.Set("isa", isas.empty() ? std::string() : isas.front());  // a build for other processors only: doctor must say so
     o.Set("features", texts(env, processor_features()));
     o.Set("threads", usable_processors());
     o.Set("cuda", cuda(env));
