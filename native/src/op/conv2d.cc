@@ -1,8 +1,14 @@
+#include <algorithm>
+
 #include "op/backend.h"
 #include "op/check.h"
 #include "op/convolution.h"
 
 namespace iconface::op {
+
+namespace {
+constexpr int kMaxUpsample = 64, kMaxPadding = 1 << 16;
+}
 
 void conv2d(Context& ctx, const Conv2dArgs& a) {
   check_tensor("conv2d", "x", a.x, kFloat, {-1, -1, -1, -1});
@@ -11,6 +17,10 @@ void conv2d(Context& ctx, const Conv2dArgs& a) {
   check(a.upsample >= 1, "conv2d", "expected upsample of at least 1 but received %d", a.upsample);
   check(a.pad_top >= 0 && a.pad_left >= 0 && a.pad_bottom >= 0 && a.pad_right >= 0, "conv2d",
         "expected padding of at least 0 but received %d, %d, %d, %d", a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
+  // Far beyond any network, and small enough that no size of a kernel's scratch overflows.
+  check(a.upsample <= kMaxUpsample && std::max({a.pad_top, a.pad_left, a.pad_bottom, a.pad_right}) <= kMaxPadding, "conv2d",
+        "expected upsample of at most %d and padding of at most %d but received %d and %d, %d, %d, %d", kMaxUpsample, kMaxPadding,
+        a.upsample, a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
   check(a.compute == DType::F32 || a.compute == DType::BF16, "conv2d", "expected compute F32 or BF16 but received %s",
         dtype_name(a.compute));
   check(a.x.elements() > 0 && a.weight.elements() > 0, "conv2d", "x %s and weight %s must not be empty",
