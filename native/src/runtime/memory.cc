@@ -16,6 +16,7 @@ std::atomic<int64_t> g_fail_in{0};
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kLargePage = 2 << 20;
 constexpr int64_t kCheckedSize = 64 << 20;
+constexpr int64_t kLargest = int64_t{1} << 52;  // of a workspace: far from where its sums would overflow
 // A planning workspace hands out addresses from here: not null, never mapped.
 constexpr uintptr_t kPlanningBase = 4096;
 }  // namespace
@@ -54,6 +55,8 @@ void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
 
 void* Workspace::bytes(int64_t n) {
   const int64_t begin = used_;
+  if (n < 0 || n > kLargest - begin)
+    fail(Code::OutOfMemory, "these shapes need more working memory than any machine has: choose smaller ones");
   const int64_t rounded = (n + kAlignment - 1) / kAlignment * kAlignment;
   if (!planning_ && begin + rounded > pages_.bytes())
     fail(Code::Internal, "workspace of %lld bytes is too small", static_cast<long long>(pages_.bytes()));
