@@ -40,8 +40,17 @@ function portrait({ tilt, smile, background }) {
 
 const folder = process.argv[2] ?? 'portraits'
 await mkdir(folder, { recursive: true })
-const truth = await sharp(portrait({ tilt: -3, smile: 0.6, background: '#8fa6b8' })).png().toBuffer()
-await writeFile(join(folder, 'reference-1.png'), await sharp(portrait({ tilt: 5, smile: -0.2, background: '#c8a878' })).png().toBuffer())
-await writeFile(join(folder, 'reference-2.png'), await sharp(portrait({ tilt: -9, smile: 1, background: '#7e9c7a' })).png().toBuffer())
-await writeFile(join(folder, 'degraded.jpg'), await sharp(await sharp(truth).blur(4).resize(96).toBuffer()).resize(512).jpeg({ quality: 22 }).toBuffer())
+/** The picture that `image` makes, written under `name`. */
+const write = async (name, image) => writeFile(join(folder, name), await image.toBuffer())
+const face = (options) => sharp(portrait(options)).png()
+
+await write('reference-1.png', face({ tilt: 5, smile: -0.2, background: '#c8a878' }))
+await write('reference-2.png', face({ tilt: -9, smile: 1, background: '#7e9c7a' }))
+const truth = face({ tilt: -3, smile: 0.6, background: '#8fa6b8' })
+const small = await sharp(await truth.toBuffer())
+  .blur(4)
+  .resize(96)
+  .png()
+  .toBuffer()
+await write('degraded.jpg', sharp(small).resize(512).jpeg({ quality: 22 }))
 console.log(`wrote degraded.jpg, reference-1.png and reference-2.png to ${folder}/`)
