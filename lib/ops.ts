@@ -12,8 +12,9 @@
  * @packageDocumentation
  */
 
-import { IConFaceError, invalid } from './errors'
+import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
+import { known } from './options'
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'u8'
 
@@ -30,13 +31,6 @@ export interface Tensor {
 /** A result: {@link Tensor} with data of its own. */
 export type Result = Tensor
 
-/** Tensors, parameters and results of one kind. Optional tensors may be `undefined`. */
-export interface Signature {
-  tensors: Record<string, Tensor | undefined>
-  params: Record<string, number | number[] | string | boolean | undefined>
-  results: Record<string, Result>
-}
-
 type Float = 'f32' | 'bf16'
 
 /**
@@ -49,7 +43,16 @@ export interface Operations {
    * `out += gate * value` (`gate0..gate3` with `rows` tokens each) or `out += value` (`accumulate`).
    */
   linear: {
-    tensors: { x: Tensor; weight: Tensor; bias?: Tensor; out?: Tensor; gate0?: Tensor; gate1?: Tensor; gate2?: Tensor; gate3?: Tensor }
+    tensors: {
+      x: Tensor
+      weight: Tensor
+      bias?: Tensor
+      out?: Tensor
+      gate0?: Tensor
+      gate1?: Tensor
+      gate2?: Tensor
+      gate3?: Tensor
+    }
     params: { activation?: 'none' | 'silu' | 'swiglu'; accumulate?: boolean; rows?: number[]; outDtype?: Float }
     results: { out: Result }
   }
@@ -66,9 +69,17 @@ export interface Operations {
     results: { q: Result; k: Result }
   }
   /** Rotary tables `[tokens, d/2]` of position ids `[tokens, axes]`. */
-  rope_table: { tensors: { ids: Tensor }; params: { axesDim: number[]; theta?: number }; results: { cos: Result; sin: Result } }
+  rope_table: {
+    tensors: { ids: Tensor }
+    params: { axesDim: number[]; theta?: number }
+    results: { cos: Result; sin: Result }
+  }
   /** Sinusoids of `1000 * timestep`, cosines first. */
-  timestep_embedding: { tensors: Record<never, never>; params: { timestep: number; dim?: number }; results: { out: Result } }
+  timestep_embedding: {
+    tensors: Record<never, never>
+    params: { timestep: number; dim?: number }
+    results: { out: Result }
+  }
   silu: { tensors: { x: Tensor }; params: Record<never, never>; results: { out: Result } }
   add: { tensors: { a: Tensor; b: Tensor }; params: Record<never, never>; results: { out: Result } }
   /** `softmax(q k^T * scale) v`; up to four segments `[tokens, H, d]`, keys of all of them in order. */
@@ -104,7 +115,11 @@ export interface Operations {
     results: { out: Result }
   }
   /** `[O, C, kh, kw]` to `[O, kh, kw, C]`, times `scale[o]`. */
-  to_channels_last: { tensors: { weight: Tensor; scale?: Tensor }; params: { outDtype?: Float }; results: { out: Result } }
+  to_channels_last: {
+    tensors: { weight: Tensor; scale?: Tensor }
+    params: { outDtype?: Float }
+    results: { out: Result }
+  }
   group_norm_silu: {
     tensors: { x: Tensor; weight: Tensor; bias: Tensor }
     params: { groups?: number; eps?: number; silu?: boolean; outDtype?: Float }
@@ -124,7 +139,11 @@ export interface Operations {
     results: { map: Result; tokens: Result }
   }
   /** Pixels to `[size, size, 3]` in [-1, 1]: Pillow's antialiased bicubic, centre crop. */
-  image_to_tensor: { tensors: { pixels: Tensor }; params: { size: number; outDtype?: 'f32' | 'u8' }; results: { out: Result } }
+  image_to_tensor: {
+    tensors: { pixels: Tensor }
+    params: { size: number; outDtype?: 'f32' | 'u8' }
+    results: { out: Result }
+  }
   tensor_to_image: { tensors: { x: Tensor }; params: Record<never, never>; results: { pixels: Result } }
   /** The face the identity encoder sees: a similarity (2x3, picture to crop), BGR in [-1, 1]. */
   face_crop: { tensors: { pixels: Tensor }; params: { matrix: number[]; size?: number }; results: { out: Result } }
@@ -179,6 +198,7 @@ export class OpContext {
   readonly #session: NativeSession
 
   constructor(options: OpContextOptions = {}) {
+    known('options', options, ['threads', 'isa'])
     const { threads, isa } = options
     this.#session = native(() => new (loadAddon().Session)({ threads, isa }))
   }
@@ -210,7 +230,9 @@ export function f32(shape: number[], values: ArrayLike<number>): Tensor {
 /** A bf16 tensor from numbers, rounded to nearest even. */
 export function bf16(shape: number[], values: ArrayLike<number>): Tensor {
   const bits = new Uint32Array(Float32Array.from(values).buffer)
-  const data = Uint16Array.from(bits, (u) => ((u & 0x7fffffff) > 0x7f800000 ? (u >>> 16) | 0x40 : (u + 0x7fff + ((u >>> 16) & 1)) >>> 16))
+  const data = Uint16Array.from(bits, (u) =>
+    (u & 0x7fffffff) > 0x7f800000 ? (u >>> 16) | 0x40 : (u + 0x7fff + ((u >>> 16) & 1)) >>> 16,
+  )
   return { dtype: 'bf16', shape: checkedShape(shape, values.length), data }
 }
 
@@ -222,7 +244,10 @@ export function toFloat32(tensor: Tensor): Float32Array {
 }
 
 function checkedShape(shape: number[], length: number): number[] {
+  if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw invalid('shape', 'a list of whole numbers', shape)
+  }
   const elements = shape.reduce((n, size) => n * size, 1)
-  if (elements === length) return shape
-  throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `shape [${shape.join(', ')}] has ${elements} elements, received ${length}`)
+  if (elements !== length) throw invalid('values', `${elements} numbers (shape [${shape.join(', ')}])`, length)
+  return shape
 }

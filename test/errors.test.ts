@@ -3,6 +3,7 @@ import t from 'tap'
 import { ICONFACE_ERROR_CODES, IConFaceError, isIConFaceError, restore } from '../dist/index.js'
 import { IConFace } from '../dist/index.js'
 import { checkLoadOptions, checkRestoreOptions, checkVariant } from '../dist/options.js'
+import { bf16, f32, OpContext, toFloat32 } from '../dist/ops.js'
 import { useFakeAddon } from './fixtures/fake'
 
 useFakeAddon()
@@ -85,6 +86,19 @@ t.test('wrong arguments reject, they do not throw', async (t) => {
   await t.rejects(restore('a.png', [null as unknown as string], { model: 'x' }), {
     message: /for reference 1 but received null/,
   })
+})
+
+t.test('operations', async (t) => {
+  const bad: [() => unknown, RegExp][] = [
+    [() => f32([2], [1, 2, 3]), /expected 2 numbers \(shape \[2\]\) for values but received 3/],
+    [() => f32('x' as unknown as number[], [1]), /expected a list of whole numbers for shape but received "x"/],
+    [() => bf16([-1, -3], [1, 2, 3]), /a list of whole numbers for shape but received \[-1, -3\]/],
+    [() => f32([1.5, 2], [1, 2, 3]), /received \[1\.5, 2\]/],
+    [() => toFloat32({ dtype: 'u8', shape: [0], data: new Uint8Array() }), /an f32 or bf16 tensor/],
+    [() => new OpContext({ thread: 2 } as object), /unknown option 'thread' \(2\); did you mean 'threads'/],
+    [() => new OpContext(null as unknown as object), /expected an object for options but received null/],
+  ]
+  for (const [make, message] of bad) t.throws(make, { code: INVALID, message }, message.source)
 })
 
 t.test('errors of two copies of the package recognise each other', async (t) => {
