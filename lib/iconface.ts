@@ -219,8 +219,10 @@ export class IConFace implements AsyncDisposable {
    * const cosine = a.embedding.reduce((sum, x, i) => sum + x * b.embedding[i], 0)
    */
   async embed(image: ImageInput, options: Pick<RestoreOptions, 'signal'> = {}): Promise<FaceEmbedding> {
+    this.#queue.check() // as in restore
     known('options', options, ['signal'])
     const { signal } = checkRestoreOptions(options)
+    if (signal?.aborted) throw abortError(signal)
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
     return this.#queue.run(async (stop) => {
       const pixels = await picture!.read()
