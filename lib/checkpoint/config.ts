@@ -64,7 +64,7 @@ export const RNGS = ['torch-cuda', 'torch-cpu'] as const
 
 /** How the 112 px face for AdaFace is cut from the aligned 512 px crop. */
 export type FaceCrop = (typeof FACE_CROPS)[number]
-export const FACE_CROPS = ['template', 'resize'] as const
+const FACE_CROPS = ['template', 'resize'] as const
 
 export interface LoraConfig {
   /** A file, or a folder that holds one. */
@@ -112,7 +112,7 @@ export function readModelConfig(folder: string): ModelConfig {
 }
 
 /** Checks the parsed contents of `file`, which names other files relative to its own folder. */
-export function parseModelConfig(json: unknown, file: string): ModelConfig {
+function parseModelConfig(json: unknown, file: string): ModelConfig {
   const root = new Fields(json, '', file)
   const format = root.number('format', 'a whole number from 1', (x) => Number.isInteger(x) && x >= 1)
   if (format !== FORMAT) {

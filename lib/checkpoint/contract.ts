@@ -142,7 +142,7 @@ export function checkFace(tensors: NamedTensors): Checked<FaceSizes> {
 }
 
 /** The optional parts of an adapter, by the prefix of their names. A part is there when any of its tensors is. */
-export const ADAPTER_PARTS = {
+const ADAPTER_PARTS = {
   identity: 'identity.',
   residual: 'structure.residual.',
   base: 'structure.base.',

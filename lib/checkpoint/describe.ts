@@ -105,7 +105,7 @@ function describeFile(target: string): Description {
 }
 
 /** Which network's tensors these are. */
-export function recogniseRole(names: readonly string[]): Role | 'lora' | 'unknown' {
+function recogniseRole(names: readonly string[]): Role | 'lora' | 'unknown' {
   const some = (pattern: RegExp) => names.some((name) => pattern.test(name))
   if (names.some((name) => ['A', 'B'].includes(loraName(name)?.part ?? ''))) return 'lora'
   if (some(/^(.*\.)?(double_blocks|single_blocks|transformer_blocks|single_transformer_blocks)\.\d+\./))

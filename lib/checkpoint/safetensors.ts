@@ -16,7 +16,7 @@ import { describeValue, fileError, IConFaceError } from '../errors'
 import { type DType, dtypeBits, elementCount, isDType } from './dtype'
 
 /** The format's own cap on the header, in bytes. */
-export const MAX_HEADER_BYTES = 100_000_000
+const MAX_HEADER_BYTES = 100_000_000
 
 /** More axes than any file in use has; keeps a hostile shape from growing without end. */
 const MAX_RANK = 64

@@ -33,7 +33,7 @@ The exit code is 1 when there are problems.
 }
 
 /** The report for people. */
-export function describeText({ path, kind, name, variant, parts, problems }: Description, limit?: number): string {
+function describeText({ path, kind, name, variant, parts, problems }: Description, limit?: number): string {
   const heading = kind === 'model' ? `${path}: ${name}` : path
   const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
   const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind === 'model'))}`)
