@@ -1,12 +1,13 @@
 // Restoring end to end with the addon that ships, over random weights: what must hold whatever the weights are.
 import t, { type Test } from 'tap'
 import { join } from 'node:path'
-import { readFile } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
+import { openSafetensors } from '../dist/checkpoint/safetensors.js'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
 import { allocateImage, IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
@@ -103,6 +104,20 @@ t.test('the report', async (t) => {
 
   const alone = await model.restore(input, [], settings)
   t.match(alone.identity, { source: 'degraded', before: null, after: null })
+})
+
+t.test('identity is off when the encoder sees no face anywhere', async (t) => {
+  const blind = join(scratch, 'blind')
+  await cp(folder, blind, { recursive: true })
+  const { path, headerBytes } = openSafetensors(join(blind, 'adaface.safetensors'))
+  const bytes = await readFile(path)
+  await writeFile(path, bytes.fill(0, 8 + headerBytes)) // every embedding has norm 0
+  await using none = await IConFace.load(blind)
+  const { data, identity } = await none.restore(input, references, settings)
+  t.match(identity, { source: 'none', anchor: null, before: null, after: null })
+  t.strictSame([...identity.norms, ...identity.weights], [0, 0, 0, 0], 'absent references are reported')
+  const without = await model.restore(input, references, { ...settings, variant: { identity: false } })
+  t.same(data, without.data, 'as without identity')
 })
 
 t.test('pictures of any kind and size; alpha changes nothing', async (t) => {
