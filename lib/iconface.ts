@@ -121,10 +121,7 @@ export class IConFace implements AsyncDisposable {
     const checked = checkLoadOptions(options)
     if (checked.signal?.aborted) throw abortError(checked.signal)
     const addon = loadAddon()
-    checkDevice(
-      checked.device,
-      native(() => addon.info()),
-    )
+    checkDevice(checked.device, () => native(() => addon.info()))
     const checkpoint = openCheckpoint(folder)
     const { threads = availableParallelism(), isa, precision, signal } = checked
     const session = native(
@@ -280,10 +277,11 @@ function disposedError(): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
 }
 
-function checkDevice(device: string, info: NativeInfo): void {
+/** Asks for the GPUs only where one is wanted: looking at them costs each of them memory. */
+function checkDevice(device: string, info: () => NativeInfo): void {
   if (!device.startsWith('cuda')) return
-  const reason =
-    info.cuda === null ? 'this build has no CUDA backend' : (info.cuda.error ?? 'this version cannot use it')
+  const { cuda } = info()
+  const reason = cuda === null ? 'this build has no CUDA backend' : (cuda.error ?? 'this version cannot use it')
   throw new IConFaceError(
     'ERR_ICONFACE_DEVICE_UNAVAILABLE',
     `device '${device}' cannot be used: ${reason}. Choose 'cpu' or 'auto'; "npx iconface doctor" says more`,
