@@ -16,7 +16,7 @@ const bench = (...args: string[]) => promisify(execFile)(process.execPath, [MAIN
 
 t.test('--all --quick: table, JSON and plot', async (t) => {
   const { stdout } = await bench('--all', '--quick', '--threads', '2', '--json', 'all.json', '--plot', 'all.png')
-  t.match(stdout, /^linear +64x96x64 +bf16 .* GFLOP\/s +\d+ % +\d+e-\d+ +\d+ %$/m)
+  t.match(stdout, /^linear +64x96x64 +bf16 .* GFLOP\/s +\d+ % +\d+ % +\d+e-\d+ +\d+ %$/m)
   t.match(stdout, /^layer_norm_modulate .* GB\/s/m)
   t.match(stdout, /^memory of one bf16 forward: peak .* beside them$/m)
   t.match(stdout, /^restore, tiny model, 64 px, 4 steps: .*; outside the networks .* ms$/m)
@@ -35,7 +35,12 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
   )
   for (const row of report.rows) {
     t.ok(
-      row.correct && row.others >= 0 && row.min <= row.median && row.median <= row.max && row.runs >= 3,
+      row.correct &&
+        row.others >= 0 &&
+        row.alone > 0 &&
+        row.min <= row.median &&
+        row.median <= row.max &&
+        row.runs >= 3,
       `${row.name} ${row.precision}`,
     )
     t.equal(row.fraction, row.work.amount / row.median / row.limit)

@@ -2,6 +2,7 @@
  * What a benchmark of one operation is made of, and the random operands and float64 samples that they share.
  */
 
+import { type Times, timesOf } from './quiet'
 import type { OpContext, Operations, Result, Tensor } from '../ops'
 
 export type Precision = 'f32' | 'bf16'
@@ -23,8 +24,8 @@ export interface Family {
 export interface Case {
   /** What limits it: arithmetic in its precision, or memory. */
   readonly work: { readonly flops: number } | { readonly bytes: number }
-  /** Times of `repeat` runs in seconds, and the difference of some results to float64. */
-  run(ops: OpContext, repeat: number): Promise<{ seconds: number[]; error: number }>
+  /** Times of `repeat` runs, and the difference of some results to float64. */
+  run(ops: OpContext, repeat: number): Promise<Times & { error: number }>
 }
 
 /** An operation as a {@link Case}; `expected` tells some of its results, by index, in float64. */
@@ -40,7 +41,7 @@ export function operation<Name extends keyof Operations>(
     async run(ops, repeat) {
       const results = await ops.run(name, tensors, { ...params, repeat })
       const actual = reader((results as Record<PropertyKey, Result>)[expected.result]!)
-      return { seconds: [...(results.seconds.data as Float64Array)], error: relativeError(actual, expected.at()) }
+      return { ...timesOf(results), error: relativeError(actual, expected.at()) }
     },
   }
 }

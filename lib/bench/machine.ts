@@ -8,7 +8,7 @@ import { packageVersion } from '../cli/command'
 import { glibcVersion } from '../native'
 import type { OpContext } from '../ops'
 import { bytesOf, type Precision, random } from './case'
-import { quantile, quietest, type Timing } from './quiet'
+import { mean, quantile, quietest, timesOf, type Timing } from './quiet'
 
 export interface Machine {
   processor: string
@@ -56,30 +56,26 @@ export interface Limits {
   copy: number
 }
 
-/**
- * Arithmetic in registers: the best of many bursts of a millisecond, which are shorter than a turn of other processes.
- */
-export async function flopsLimits(ops: OpContext, quick: boolean): Promise<Limits['flops']> {
+/** Arithmetic in registers, by the processor time of `workers` threads, which other processes do not lengthen. */
+export async function flopsLimits(ops: OpContext, workers: number, quick: boolean): Promise<Limits['flops']> {
   const peak = async (dtype: Precision) => {
-    const { flops, seconds } = await ops.run('peak_flops', {}, { dtype, rounds: 100, repeat: quick ? 20 : 1500 })
-    return (flops.data as Float64Array)[0]! / Math.min(...(seconds.data as Float64Array))
+    const results = await ops.run('peak_flops', {}, { dtype, rounds: 2000, repeat: quick ? 2 : 20 })
+    return (results.flops.data as Float64Array)[0]! / (mean(timesOf(results).processorSeconds) / workers)
   }
   return { f32: await peak('f32'), bf16: await peak('bf16') }
 }
 
-/** Bytes per second of the best copy that reads and writes `bytes` in all. */
-export async function copyRate(ops: OpContext, bytes: number, timing: Timing): Promise<number> {
+/** Bytes per second of the best copy that reads and writes `bytes` in all: by the clock, and by processor time. */
+export async function copyRates(ops: OpContext, bytes: number, workers: number, timing: Timing) {
   const x = random('f32', [Math.max(1, Math.round(bytes / 2 / bytesOf('f32')))])
-  let best = Infinity
+  let [wall, processor] = [Infinity, Infinity]
   for (const streaming of [true, false]) {
-    const { seconds } = await quietest(
-      async (repeat) => {
-        const results = await ops.run('stream_copy', { x }, { streaming, repeat })
-        return { seconds: [...(results.seconds.data as Float64Array)] }
-      },
+    const { seconds, processorSeconds } = await quietest(
+      async (repeat) => timesOf(await ops.run('stream_copy', { x }, { streaming, repeat })),
       { ...timing, round: timing.round / 4 },
     )
-    best = Math.min(best, quantile(seconds, 0.25))
+    wall = Math.min(wall, quantile(seconds, 0.25))
+    processor = Math.min(processor, mean(processorSeconds) / workers)
   }
-  return (2 * x.data.byteLength) / best
+  return { wall: (2 * x.data.byteLength) / wall, processor: (2 * x.data.byteLength) / processor }
 }

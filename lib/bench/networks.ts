@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { type Checkpoint, Networks } from '../networks'
 import type { Result, Tensor } from '../ops'
 import { type Precision, random } from './case'
+import { type Times, timesOf } from './quiet'
 import { autoencoderFlops, faceFlops, transformerFlops } from './work'
 
 /** One run of a network; the first of a kind is its warm-up. */
@@ -13,7 +14,7 @@ export interface NetworkCase {
   readonly name: string
   readonly shape: string
   readonly flops: number
-  run(networks: Networks, repeat: number): Promise<{ seconds: number[]; finite: boolean }>
+  run(networks: Networks, repeat: number): Promise<Times & { finite: boolean }>
 }
 
 /** `forward`: the transformer alone; `forward_adapter`: with identity and structure. */
@@ -86,7 +87,7 @@ function positions(text: number, grid: number): Tensor {
 
 function judge<Name extends string>(name: Name) {
   return (results: Record<Name, Result> & { seconds: Result }) => ({
-    seconds: [...(results.seconds.data as Float64Array)],
+    ...timesOf(results),
     finite: (results[name].data as Float32Array).every(Number.isFinite),
   })
 }

@@ -4,13 +4,29 @@
 
 import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Result } from '../ops'
+
+/** Seconds of every repetition of a run. */
+export interface Times {
+  seconds: number[]
+  /** Processor time of all threads together; their mean is right, one of them only to a tick of the system's clock. */
+  processorSeconds: number[]
+}
+
+/** The times that results of the addon carry. */
+export function timesOf(results: object): Times {
+  const { seconds, processorSeconds } = results as Record<'seconds' | 'processorSeconds', Result>
+  return {
+    seconds: [...(seconds.data as Float64Array)],
+    processorSeconds: [...(processorSeconds.data as Float64Array)],
+  }
+}
 
 /** Times of the quietest rounds. */
-export interface Timed<T> {
-  seconds: number[]
+export interface Timed<T> extends Times {
   /** Share of all processors' time that other processes used meanwhile, in the worst of these rounds. */
   others: number
-  /** What the last run gave. */
+  /** What the quietest run gave. */
   result: T
 }
 
@@ -32,7 +48,7 @@ const LONG = 3
  * `patience` seconds are over. The first repetition of a round touches new memory and does not count, unless it is a
  * long one.
  */
-export async function quietest<T extends { seconds: number[] }>(
+export async function quietest<T extends Times>(
   run: (repeat: number) => Promise<T>,
   { round, patience }: Timing,
 ): Promise<Timed<T>> {
@@ -46,11 +62,19 @@ export async function quietest<T extends { seconds: number[] }>(
     while (!over() && (await watchOthers(250)) > QUIET);
     const share = othersShare()
     const result = await run(repeat)
-    rounds.push({ seconds: result.seconds.slice(long ? 0 : 1), others: share(), result })
+    const [seconds, processorSeconds] = [result.seconds, result.processorSeconds].map((times) =>
+      times.slice(long ? 0 : 1),
+    )
+    rounds.push({ seconds: seconds!, processorSeconds: processorSeconds!, others: share(), result })
     rounds.sort((a, b) => a.others - b.others)
   }
   const kept = rounds.slice(0, ROUNDS)
-  return { seconds: kept.flatMap(({ seconds }) => seconds), others: kept[ROUNDS - 1]!.others, result: kept[0]!.result }
+  return {
+    seconds: kept.flatMap(({ seconds }) => seconds),
+    processorSeconds: kept.flatMap(({ processorSeconds }) => processorSeconds),
+    others: kept[ROUNDS - 1]!.others,
+    result: kept[0]!.result,
+  }
 }
 
 /** The share of all processors' time that other processes use in the next `ms`. */
@@ -87,3 +111,5 @@ export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? NaN
 }
+
+export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length

@@ -7,10 +7,10 @@ import type { Limits } from './machine'
 import type { Report, Row } from './suite'
 
 /** Widths; negative ones align to the left. */
-const COLUMNS = [-24, -22, -4, 10, 10, 10, 13, 6, 8, 7] as const
+const COLUMNS = [-24, -22, -4, 10, 10, 10, 13, 6, 7, 8, 7] as const
 
 /** The table's first line. */
-export const HEADER = line(['name', 'shape', '', 'median', 'min', 'max', 'rate', 'limit', 'error', 'others'])
+export const HEADER = line(['name', 'shape', '', 'median', 'min', 'max', 'rate', 'limit', 'alone', 'error', 'others'])
 
 /** One line of the table. */
 export function rowText(row: Row): string {
@@ -19,7 +19,10 @@ export function rowText(row: Row): string {
   const digits = work.kind === 'flops' ? 0 : 1
   return line([
     ...[name, shape, precision, ...[median, min, max].map(time)],
-    ...[`${(rate / 1e9).toFixed(digits)} ${unit}`, `${(100 * fraction).toFixed(0)} %`],
+    ...[
+      `${(rate / 1e9).toFixed(digits)} ${unit}`,
+      ...[fraction, row.fractionAlone].map((share) => `${(100 * share).toFixed(0)} %`),
+    ],
     (error === null ? (correct ? 'finite' : 'NaN') : error.toExponential(0)) + (correct ? '' : ' WRONG'),
     `${(100 * row.others).toFixed(0)} %`,
   ])

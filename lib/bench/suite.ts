@@ -2,15 +2,16 @@
  * Runs benchmarks: which, how often, against which limit.
  */
 
+import { availableParallelism } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
 import type { Checkpoint } from '../networks'
 import { OpContext } from '../ops'
 import type { Case, Family, Precision } from './case'
 import { conv2d } from './conv2d'
 import { type HostReport, hostReport } from './host'
-import { copyRate, flopsLimits, type Limits, load, machine, type Machine } from './machine'
+import { copyRates, flopsLimits, type Limits, load, machine, type Machine } from './machine'
 import { loadNetworks, networkCases, peakMemory, weightBytes } from './networks'
-import { quantile, quietest, type Timed, type Timing } from './quiet'
+import { mean, quantile, quietest, type Timed, type Timing } from './quiet'
 import { attention, linear, linearSwiglu, lowrankCrossAttention } from './products'
 import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope } from './streams'
 
@@ -41,6 +42,10 @@ export interface Row {
   correct: boolean
   /** Share of all processors that other processes used in the worst round kept. */
   others: number
+  /** Processor time of all threads divided by their number: the seconds of a run that nobody else delayed. */
+  alone: number
+  /** As `fraction`, counted by `alone`. */
+  fractionAlone: number
 }
 
 export interface Report {
@@ -86,9 +91,10 @@ export interface Plan {
 export async function run(plan: Plan): Promise<Report> {
   const { threads, isa, quick, names } = plan
   const before = load()
+  const workers = workersOf(threads)
   await using ops = new OpContext({ threads, isa })
   const timing = { round: quick ? 0.02 : 0.5, patience: plan.patience }
-  const flops = await flopsLimits(ops, quick)
+  const flops = await flopsLimits(ops, workers, quick)
   plan.onLimits(flops)
   const rows: Row[] = []
   const done = (row: Row) => {
@@ -97,11 +103,11 @@ export async function run(plan: Plan): Promise<Report> {
     plan.onRow(row)
   }
   const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, timing, flops, done) : null
-  const copy = await copyRate(ops, quick ? 1 << 22 : 1 << 28, timing)
+  const { wall: copy } = await copyRates(ops, quick ? 1 << 22 : 1 << 28, workers, timing)
   for (const family of FAMILIES.filter(({ name }) => names.includes(name))) {
     for (const shape of shapesOf(family, plan)) {
       for (const precision of family.precisions.filter((p) => plan.precisions.includes(p))) {
-        done(await runCase(ops, family, shape, precision, timing, flops))
+        done(await runCase(ops, family, shape, precision, workers, timing, flops))
       }
     }
   }
@@ -123,15 +129,17 @@ async function runCase(
   family: Family,
   shape: readonly number[],
   precision: Precision,
+  workers: number,
   timing: Timing,
   peak: Limits['flops'],
 ): Promise<Row> {
   const { work, run } = family.make(shape, precision)
   const timed = await quietest((n) => run(ops, n), timing)
   const { error } = timed.result
-  const limit = 'flops' in work ? peak[precision] : await copyRate(ops, work.bytes, timing)
+  const arithmetic = { wall: peak[precision], processor: peak[precision] }
+  const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, workers, timing)
   const facts = { name: family.name, shape: shape.join('x'), precision }
-  return { ...facts, ...summary(timed, work, limit), error, correct: error <= TOLERANCE[precision] }
+  return { ...facts, ...summary(timed, work, workers, limit), error, correct: error <= TOLERANCE[precision] }
 }
 
 async function runNetworks(
@@ -156,18 +164,29 @@ async function runNetworks(
       }
       const { name, shape, flops } = network
       const facts = { name, shape, precision: computes, error: null, correct: timed.result.finite }
-      done({ ...facts, ...summary(timed, { flops }, peak[computes]) })
+      const limit = { wall: peak[computes], processor: peak[computes] }
+      done({ ...facts, ...summary(timed, { flops }, workersOf(plan.threads), limit) })
     }
   }
   return memory
 }
 
-function summary({ seconds, others }: Timed<unknown>, work: Case['work'], limit: number) {
+function summary(
+  { seconds, processorSeconds, others }: Timed<unknown>,
+  work: Case['work'],
+  workers: number,
+  limit: { wall: number; processor: number },
+) {
   const [kind, amount] = 'flops' in work ? (['flops', work.flops] as const) : (['bytes', work.bytes] as const)
   const median = quantile(seconds, 0.5)
+  const alone = mean(processorSeconds) / workers
   const rate = amount / median
   return {
     ...{ median, min: Math.min(...seconds), max: Math.max(...seconds), runs: seconds.length, others },
-    ...{ work: { kind, amount }, rate, limit, fraction: rate / limit },
+    ...{ work: { kind, amount }, rate, limit: limit.wall, fraction: rate / limit.wall },
+    ...{ alone, fractionAlone: amount / alone / limit.processor },
   }
 }
+
+/** Threads that can compute at the same time. */
+const workersOf = (threads: number): number => Math.min(threads, availableParallelism())

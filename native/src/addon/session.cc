@@ -206,10 +206,10 @@ void Session::with_memory(const Job& job, const std::function<void(Context&)>& b
   Workspace plan;
   Context planning{*backend_, *pool_, plan, &job.cancelled};
   body(planning);
-  const MemoryInfo memory = memory_info();
-  if (plan.peak() > memory.available)
+  const int64_t available = Pages::grantable();
+  if (plan.peak() > available)
     fail(Code::OutOfMemory, "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
-         static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(memory.available) / (1 << 20));
+         static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20));
   Workspace workspace(plan.peak());
   Context working{*backend_, *pool_, workspace, &job.cancelled};
   body(working);
@@ -270,7 +270,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
     struct State {
       binding::Call call;
       std::deque<Pages> memory;
-      std::vector<double> seconds;
+      std::vector<double> seconds, processor_seconds;  // of every repetition
     };
     auto state = std::make_shared<State>();
     const Napi::Object tensors = info[1].As<Napi::Object>(), params = info[2].As<Napi::Object>();
@@ -301,17 +301,21 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
         for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
           ctx.check_cancelled();
           Workspace::Frame frame(ctx.workspace);
-          call.copy_seconds = 0;
-          const auto begin = std::chrono::steady_clock::now();
+          call.copying = {};
+          const Stopwatch watch;
           body(ctx, call);
-          const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-          if (!ctx.planning()) state->seconds.push_back(passed.count() - call.copy_seconds);
+          const Seconds spent = watch.read() - call.copying;
+          if (ctx.planning()) continue;
+          state->seconds.push_back(spent.wall);
+          state->processor_seconds.push_back(spent.processor);
         }
       });
       return [state](Napi::Env env) -> Napi::Value {
         Napi::Object results = Napi::Object::New(env);
         for (const binding::Call::Output& o : state->call.outputs) results.Set(o.name, tensor_to_js(env, o.tensor));
-        results.Set("seconds", tensor_to_js(env, Tensor::of(state->seconds.data(), DType::F64, {static_cast<int64_t>(state->seconds.size())})));
+        auto list = [&](std::vector<double>& v) { return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())})); };
+        results.Set("seconds", list(state->seconds));
+        results.Set("processorSeconds", list(state->processor_seconds));
         return results;
       };
     }).deferred.Promise();

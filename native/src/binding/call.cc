@@ -1,6 +1,5 @@
 #include "binding/call.h"
 
-#include <chrono>
 #include <cstring>
 
 namespace iconface::binding {
@@ -66,6 +65,8 @@ Tensor Call::output_like(const char* name, DType dtype, const Tensor& shape) {
   for (const Output& o : outputs)
     if (o.name == name) return o.tensor;
   Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
+  if (2 * t.bytes() > Pages::grantable())  // JavaScript gets a copy
+    fail(Code::OutOfMemory, "the result %s, %s, does not fit into memory twice", name, t.describe().c_str());
   Pages memory(t.bytes() > 0 ? t.bytes() : 1);
   t.data = memory.data();
   outputs.push_back({name, t, std::move(memory)});
@@ -76,9 +77,9 @@ Tensor Call::inout(const Context& ctx, const char* name) {
   const Tensor from = input(name);
   const Tensor to = output_like(name, from.dtype, from);
   if (ctx.planning()) return to;
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   memcpy(to.data, from.data, from.bytes());
-  copy_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  copying += watch.read();
   return to;
 }
 

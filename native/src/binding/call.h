@@ -7,6 +7,7 @@
 
 #include "runtime/context.h"
 #include "runtime/error.h"
+#include "runtime/stopwatch.h"
 
 namespace iconface {
 class Model;
@@ -40,7 +41,7 @@ class Call {
   Tensor output_like(const char* name, DType dtype, const Tensor& shape);
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
-  double copy_seconds = 0;  // spent on those copies, which are no part of an operation's time
+  Seconds copying;  // spent on those copies, which are no part of an operation's time
 
   struct Output {
     std::string name;
