@@ -14,6 +14,8 @@ CudaDevices cuda_devices() {
     cudaGetLastError();  // the runtime remembers the failure; nobody else should see it
     return found;
   }
+  int current = 0;
+  cudaGetDevice(&current);
   for (int i = 0; i < count; i++) {
     cudaDeviceProp properties;
     size_t free = 0, total = 0;
@@ -26,6 +28,7 @@ CudaDevices cuda_devices() {
     found.devices.push_back({properties.name, std::to_string(properties.major) + "." + std::to_string(properties.minor),
                              static_cast<int64_t>(total), static_cast<int64_t>(free)});
   }
+  cudaSetDevice(current);
   return found;
 }
 

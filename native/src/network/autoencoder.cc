@@ -38,7 +38,7 @@ class Autoencoder::Maps {
  private:
   Tensor buffers_[2];
   Tensor map_;
-  int current_ = 1;  // the first layer writes buffer 0
+  int current_ = 1;  // before the first map; one outside both buffers (the picture) counts as in buffer 0
 };
 
 // ---- reading the weights ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ struct Conv2dArgs {
 };
 void conv2d(Context&, const Conv2dArgs&);
 
-/// GroupNorm(groups, eps) with affine, then SiLU unless `silu` is false. Statistics in f32 by two-level sums.
+/// GroupNorm(groups, eps) with affine, then SiLU unless `silu` is false. Statistics in f32 per chunk of pixels, the chunks joined in double.
 struct GroupNormSiluArgs {
   Tensor x;             // [B, H, W, C] F32 or BF16
   Tensor out;           // same shape, F32 or BF16; may be x

@@ -1,4 +1,4 @@
-// linear: out = epilogue(x W^T)                                                        spec, notation; 3 and 5 (LoRA-free)
+// linear: out = epilogue(x W^T)                                                        spec 3 and 5
 #pragma once
 #include "op/segments.h"
 #include "runtime/context.h"
@@ -19,9 +19,8 @@ struct LinearArgs {
   Tensor out;                             // [..., tokens, N] F32 or BF16, rows may be strided; must not overlap x
   Tensor bias = {};                         // [N] ([2N] for Swiglu) F32, optional; added before the activation
   Activation activation = Activation::None;
-  Segmented gate = {};                    // optional: out += gate * value instead of out = value. out is F32 then,
-                                          // x and out are [batch, tokens, .]; without vectors (`accumulate`) gate is 1
-  bool accumulate = false;                // out += value (gate 1)
+  Segmented gate = {};                    // optional: out += gate * value; x and out are [batch, tokens, .], out F32
+  bool accumulate = false;                // out += value
 };
 /// @throws InvalidArgument naming the tensor and both shapes when they do not fit.
 void linear(Context&, const LinearArgs&);

@@ -2,8 +2,8 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -62,8 +62,8 @@ ThreadPool::ThreadPool(int workers) : state_(std::make_unique<State>()) {
   for (int i = 1; i < workers; i++) {
     try {
       state_->threads.emplace_back([s = state_.get(), i] { s->serve(i); });
-    } catch (const std::system_error&) {
-      break;  // a process at its thread limit computes with the threads it has
+    } catch (const std::exception&) {
+      break;  // a process at its thread or memory limit computes with the threads it has
     }
   }
 }
