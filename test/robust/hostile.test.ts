@@ -197,7 +197,7 @@ t.test('operations and networks, a little wrong', async (t) => {
   const kinds = addon.info().kinds.filter((kind) => kind !== 'peak_flops')
   t.same(kinds.filter((kind) => !(kind in right)), [], 'there is a right call of every kind') // prettier-ignore
 
-  const NUMBERS = [0, 1, 2, 3, 8, 32, -1, 0.5, NaN, 1e5, 2 ** 31 - 1, 2 ** 31, 2 ** 40, 1e300]
+  const NUMBERS = [0, 1, 2, 3, 8, 32, -1, 0.5, NaN, 300, 2 ** 31 - 1, 2 ** 31, 2 ** 40, 1e300]
   const NAMES = ['f32', 'bf16', 'silu', 'swiglu', '1', 'torch-cpu']
   const otherShape = (shape: number[]) => {
     const other = [...shape]

@@ -4,6 +4,10 @@
 
 namespace iconface::binding {
 
+namespace {
+constexpr int64_t kCheckedBytes = 16 << 20;  // smaller results are not worth asking the system
+}
+
 Tensor Call::input(const char* name) const {
   const Tensor t = optional(name);
   if (!t.defined()) fail(Code::InvalidArgument, "tensor '%s' is missing", name);
@@ -65,7 +69,7 @@ Tensor Call::output_like(const char* name, DType dtype, const Tensor& shape) {
   for (const Output& o : outputs)
     if (o.name == name) return o.tensor;
   Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
-  if (2 * t.bytes() > Pages::grantable())  // JavaScript gets a copy
+  if (t.bytes() > kCheckedBytes && 2 * t.bytes() > Pages::grantable())  // JavaScript gets a copy
     fail(Code::OutOfMemory, "the result %s, %s, does not fit into memory twice", name, t.describe().c_str());
   Pages memory(t.bytes() > 0 ? t.bytes() : 1);
   t.data = memory.data();

@@ -65,6 +65,13 @@ MemoryInfo memory_info() {
   return m;
 }
 
+int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t size = 0, resident = 0, shared = 0;
+  if (!(file >> size >> resident >> shared)) return 0;
+  return (resident - shared) * sysconf(_SC_PAGESIZE);
+}
+
 int usable_processors() {
 #if defined(__linux__)
   cpu_set_t set;

@@ -12,6 +12,8 @@ struct MemoryInfo {
   int64_t limit = 0;      // the control group's limit, or total
 };
 MemoryInfo memory_info();
+/// Bytes of memory of its own that this process really occupies; 0 when unknown.
+int64_t resident_bytes();
 
 /// Processors this process may run on.
 int usable_processors();

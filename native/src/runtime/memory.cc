@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -25,7 +26,7 @@ Pages::Pages(int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   // The system promises more than it has and kills who takes it at its word: large requests are checked.
   const bool refuse = (g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1) ||
-                      (bytes >= kCheckedSize && bytes > memory_info().available);
+                      (bytes >= kCheckedSize && bytes > grantable());
   void* p = refuse ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
     fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",
@@ -51,6 +52,10 @@ Pages::~Pages() {
 }
 
 int64_t Pages::total() { return g_total; }
+int64_t Pages::grantable() {
+  const int64_t untouched = std::max<int64_t>(g_total - resident_bytes(), 0);
+  return std::max<int64_t>(memory_info().available - untouched, 0);
+}
 void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
 
 void* Workspace::bytes(int64_t n) {

@@ -21,6 +21,8 @@ class Pages {
 
   /// Bytes held by all Pages of the process.
   static int64_t total();
+  /// What may still be taken: available memory less what is held already but was not touched yet.
+  static int64_t grantable();
   /// Tests: make the n-th allocation from now on fail (1 = the next one); 0 turns it off.
   static void fail_allocation(int64_t n);
 
