@@ -76,7 +76,7 @@ export function prepareRestore(
   if (references.length > maxReferences) {
     throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
   }
-  const named = references.map((image: ImageInput, i) => ({ name: `reference ${i + 1}`, image }))
+  const named = Array.from(references, (image: ImageInput, i) => ({ name: `reference ${i + 1}`, image })) // no holes
   return { options: checked, pictures: capturePictures([{ name: 'input', image: input }, ...named], maxPixels) }
 }
 

@@ -88,6 +88,15 @@ t.test('wrong arguments reject, they do not throw', async (t) => {
   })
 })
 
+t.test('a hole among the references is no picture', async (t) => {
+  const references = ['a.png']
+  references[2] = 'b.png'
+  await t.rejects(restore('a.png', references, { model: 'x' }), {
+    code: INVALID,
+    message: /for reference 2 but received undefined/,
+  })
+})
+
 t.test('operations', async (t) => {
   const bad: [() => unknown, RegExp][] = [
     [() => f32([2], [1, 2, 3]), /expected 2 numbers \(shape \[2\]\) for values but received 3/],
