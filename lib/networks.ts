@@ -120,6 +120,15 @@ export interface NetworkKinds {
   }
   /** FLUX.2's sigmas for a number of steps and scene tokens: [steps + 1] f64. Needs no checkpoint. */
   schedule: { tensors: Record<never, never>; params: { steps: number; tokens: number }; results: { sigmas: Result } }
+  /**
+   * Where the encoder's 112 px face lies in an aligned crop of `size` px (512): picture -> face, [2, 3] f64. Modes:
+   * `template` (the similarity between the two landmark templates) and `resize`. Needs no checkpoint.
+   */
+  face_crop_matrix: {
+    tensors: Record<never, never>
+    params: { size?: number; mode?: 'template' | 'resize' }
+    results: { matrix: Result }
+  }
   /** Picture [H, W, 3] in [-1, 1] -> normalised latent tokens [H/16 * W/16, C], row by row. */
   encode: { tensors: { image: Tensor }; params: Record<never, never>; results: { tokens: Result } }
   /** Latent tokens [rows * columns, C] -> picture [16 rows, 16 columns, 3], not clamped. */

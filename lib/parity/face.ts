@@ -8,7 +8,7 @@ import type { Checkpoint } from '../networks'
 import { f32, type Tensor } from '../ops'
 import { channelsFirst, channelsLast, item, items, reshape, values } from './arrange'
 import { type FormulaWeights, writeFormulaWeights } from './formula'
-import type { Golden } from './golden'
+import type { Golden, Json } from './golden'
 import { Batch, type Run } from './run'
 import { LIMITS } from './sheet'
 
@@ -135,4 +135,26 @@ export async function compareAnchors(golden: Golden, run: Run): Promise<void> {
       run.intermediate(`${name}.weight`, values(weights), expected(`intermediate.${name}.weight`), LIMITS.anchor)
     run.compare(`${name}.e_ref`, values(anchor), expected(`output.${name}.e_ref`), LIMITS.anchor)
   }
+}
+
+interface Alignment {
+  least_squares_similarity_512_to_112: number[][]
+  restoration_template_512: [number, number][]
+  adaface_template_112: [number, number][]
+  residual_px_after_similarity?: [number, number][]
+}
+
+/** `adaface_alignment`: the similarity between the two landmark templates, and where it puts the landmarks. */
+export async function compareAlignment(json: Json, run: Run): Promise<void> {
+  const alignment = json as unknown as Alignment
+  const networks = await run.networks({ files: [], tensors: {} })
+  const { matrix } = await networks.run('face_crop_matrix', {}, { size: 512, mode: 'template' })
+  const [a, b, c, d, e, f] = matrix.data as Float64Array as unknown as [number, number, number, number, number, number]
+  run.compare('similarity', [a, b, c, d, e, f], alignment.least_squares_similarity_512_to_112.flat(), LIMITS.matrix)
+  const { restoration_template_512: from, adaface_template_112: to, residual_px_after_similarity: residual } = alignment
+  if (!residual) return
+  const moved = from.flatMap(([x, y], i) => [a * x + b * y + c - to[i]![0], d * x + e * y + f - to[i]![1]])
+  const sign = Math.sign(moved[0]! * residual[0]![0]) || 1 // the file may measure either way round
+  const expected = residual.flat().map((r) => r * sign)
+  run.compare('landmarks after it', moved, expected, { absolute: 1e-4 }, 'pixels')
 }

@@ -3,7 +3,7 @@ import { loraName } from '../checkpoint/names'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
-import { compareAnchors, compareFaceEncoder } from './face'
+import { compareAlignment, compareAnchors, compareFaceEncoder } from './face'
 import { Golden, type Json, readJson } from './golden'
 import { comparePreprocessing } from './pixels'
 import { compareQkRope } from './rope'
@@ -41,6 +41,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   preprocess: tensors(comparePreprocessing, false),
   randn: tensors(compareNoise, false),
   schedule: numbers(compareSchedule),
+  adaface_alignment: numbers(compareAlignment),
   formula_values: numbers(compareFormulaValues),
 }
 
@@ -52,7 +53,7 @@ const COMPANIONS: Readonly<Record<string, string>> = {
 }
 
 /** Kinds of parts of a restore that the library does not have. */
-const LATER = /^(qwen3|retinaface|face_align|paste_back|landmark|detection|adaface_alignment)/
+const LATER = /^(qwen3|retinaface|face_align|paste_back|landmark|detection)/
 
 /** What is to be done with a file. */
 export type Decision =

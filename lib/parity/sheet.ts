@@ -39,6 +39,7 @@ export const LIMITS = {
   ropeTable: { absolute: 1e-4 },
   timestepEmbedding: { absolute: 1e-4 },
   schedule: { absolute: 1e-6 },
+  matrix: { absolute: 1e-9 },
   noise: { relative: 2e-5 },
   anchor: { absolute: 1e-6 },
   embedding: { absolute: 1e-5 },

@@ -23,6 +23,10 @@ auto guarded(Napi::Env env, Body&& body) {
     throw to_js(env, e);
   } catch (const std::bad_alloc&) {
     throw to_js(env, Code::OutOfMemory, "out of memory");
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw to_js(env, Code::Internal, e.what());
   }
 }
 

@@ -188,6 +188,8 @@ void Session::settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answe
       pending.deferred.Resolve(answer(env));
     } catch (const Napi::Error& e) {
       pending.deferred.Reject(e.Value());
+    } catch (const std::exception& e) {
+      pending.deferred.Reject(to_js(env, Code::OutOfMemory, e.what()).Value());
     }
   }
   if (pending_.empty()) {
@@ -304,6 +306,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
           call.copying = {};
           const Stopwatch watch;
           body(ctx, call);
+          if (ctx.planning()) call.refuse_unused();
           const Seconds spent = watch.read() - call.copying;
           if (ctx.planning()) continue;
           state->seconds.push_back(spent.wall);
@@ -331,7 +334,7 @@ RestoreRequest Session::request_from(Napi::Object job, std::vector<Napi::ObjectR
   const Napi::Array pixels = list.As<Napi::Array>();
   for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++) r.pictures.push_back(pixels_from_js(pixels.Get(i), held));
   r.size = whole_option(job, "size", 1, 1 << 14);
-  r.steps = whole_option(job, "steps", 1, 1000000);
+  r.steps = whole_option(job, "steps", 1, 1000);
   r.guidance = number_option(job, "guidance");
   r.seed = seed_option(job, "seed");
   r.generator = choice_option(job, "rng", {"torch-cuda", "torch-cpu"}) == "torch-cpu" ? op::Generator::TorchCpu : op::Generator::TorchCuda;
@@ -439,7 +442,7 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     r.variant = variant_from_js(job, &references);
     r.size = whole_option(job, "size", 1, 1 << 14);
     r.guidance = number_option(job, "guidance");
-    r.steps = whole_option(job, "steps", 1, 1000000);
+    r.steps = whole_option(job, "steps", 1, 1000);
     // Planning touches no pixel: any address will do.
     const Tensor picture = Tensor::of(this, DType::U8, {r.size, r.size, 3});
     r.pictures.assign(static_cast<size_t>(1 + (references ? whole_option(job, "references", 0, 64) : 0)), picture);
@@ -467,7 +470,6 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
     }
     std::vector<std::shared_ptr<Job>> jobs;
     for (const auto& [key, pending] : pending_) jobs.push_back(pending.job);
-    disposed_ = true;
     // The last job frees the model on its own thread, behind the one that is running.
     Pending& closing = submit(env, [this](Job&) -> Answer {
       loaded_ = false;
@@ -479,6 +481,7 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
       };
     });
     const Napi::Promise promise = closing.deferred.Promise();
+    disposed_ = true;
     for (const std::shared_ptr<Job>& job : jobs) cancel(env, job);
     return Napi::Value(promise);
   });

@@ -15,18 +15,22 @@ Tensor Call::input(const char* name) const {
 }
 
 Tensor Call::optional(const char* name) const {
-  const auto found = inputs.find(name);
-  return found == inputs.end() ? Tensor{} : found->second;
+  const Tensor* found = look_up(inputs, name);
+  return found == nullptr ? Tensor{} : *found;
 }
 
 double Call::number(const char* name) const {
-  const auto found = number_lists.find(name);
-  if (found == number_lists.end() || found->second.size() != 1) fail(Code::InvalidArgument, "number '%s' is missing", name);
-  return found->second[0];
+  const std::vector<double>* found = look_up(number_lists, name);
+  if (found == nullptr || found->size() != 1) fail(Code::InvalidArgument, "number '%s' is missing", name);
+  return (*found)[0];
 }
 
 double Call::number(const char* name, double otherwise) const {
-  return number_lists.count(name) ? number(name) : otherwise;
+  return look_up(number_lists, name) != nullptr ? number(name) : otherwise;
+}
+
+int64_t Call::size(const char* name, int64_t otherwise) const {
+  return look_up(number_lists, name) != nullptr ? size(name) : otherwise;
 }
 
 int64_t Call::size(const char* name) const {
@@ -44,21 +48,31 @@ int Call::whole(const char* name, double otherwise) const {
 }
 
 std::vector<double> Call::numbers(const char* name) const {
-  const auto found = number_lists.find(name);
-  return found == number_lists.end() ? std::vector<double>{} : found->second;
+  const std::vector<double>* found = look_up(number_lists, name);
+  return found == nullptr ? std::vector<double>{} : *found;
 }
 
 std::string Call::text(const char* name, const char* otherwise) const {
-  const auto found = texts.find(name);
-  return found == texts.end() ? otherwise : found->second;
+  const std::string* found = look_up(texts, name);
+  return found == nullptr ? otherwise : *found;
 }
 
 DType Call::dtype(const char* name, DType otherwise) const {
-  const auto found = texts.find(name);
-  if (found == texts.end()) return otherwise;
-  if (found->second == "f32") return DType::F32;
-  if (found->second == "bf16") return DType::BF16;
-  fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for %s but received '%s'", name, found->second.c_str());
+  const std::string* found = look_up(texts, name);
+  if (found == nullptr) return otherwise;
+  if (*found == "f32") return DType::F32;
+  if (*found == "bf16") return DType::BF16;
+  fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for %s but received '%s'", name, found->c_str());
+}
+
+void Call::refuse_unused() const {
+  const auto refuse = [this](const auto& map, const char* what) {
+    for (const auto& [name, value] : map)
+      if (!looked_up_.count(name)) fail(Code::InvalidArgument, "%s '%s' is not one this takes", what, name.c_str());
+  };
+  refuse(inputs, "tensor");
+  refuse(number_lists, "parameter");
+  refuse(texts, "parameter");
 }
 
 Tensor Call::output(const char* name, DType dtype, std::initializer_list<int64_t> shape) {

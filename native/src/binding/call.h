@@ -2,6 +2,7 @@
 #pragma once
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,13 +29,15 @@ class Call {
   double number(const char* name) const;    // throws when absent
   double number(const char* name, double otherwise) const;
   int64_t size(const char* name) const;     // a whole number of 1 or more
-  int64_t size(const char* name, int64_t otherwise) const { return number_lists.count(name) ? size(name) : otherwise; }
+  int64_t size(const char* name, int64_t otherwise) const;
   int whole(const char* name, double otherwise) const;  // any whole number that fits an int
   bool flag(const char* name) const { return number(name, 0) != 0; }
   std::vector<double> numbers(const char* name) const;  // empty when absent
   std::string text(const char* name, const char* otherwise) const;
   /// The dtype named by a text parameter ("f32" or "bf16").
   DType dtype(const char* name, DType otherwise) const;
+  /// After planning: throws InvalidArgument for a tensor or parameter that nobody asked for, such as a misspelt one.
+  void refuse_unused() const;
 
   /// A result. The first call allocates it, later ones (a call runs once to plan, then to work) return the same.
   Tensor output(const char* name, DType dtype, std::initializer_list<int64_t> shape);
@@ -49,6 +52,15 @@ class Call {
     Pages memory;
   };
   std::deque<Output> outputs;
+
+ private:
+  template <class Map>
+  const typename Map::mapped_type* look_up(const Map& map, const char* name) const {
+    looked_up_.insert(name);
+    const auto found = map.find(name);
+    return found == map.end() ? nullptr : &found->second;
+  }
+  mutable std::set<std::string> looked_up_;
 };
 
 /// Runs one kind: checks its inputs, makes its outputs, calls operations. Called twice: planning, then for real.

@@ -4,6 +4,7 @@
 
 #include "binding/call.h"
 #include "network/conditioning.h"
+#include "network/face_template.h"
 #include "network/flow_sampler.h"
 #include "op/convert.h"
 #include "runtime/model.h"
@@ -161,6 +162,14 @@ void schedule(Context& ctx, Call& call) {
   const std::vector<double> sigmas = flow_schedule(static_cast<int>(steps), call.size("tokens"));
   const Tensor out = call.output("sigmas", DType::F64, {static_cast<int64_t>(sigmas.size())});
   if (!ctx.planning()) memcpy(out.data, sigmas.data(), sigmas.size() * sizeof(double));
+}
+
+/// size, mode -> matrix [2, 3] F64: where the encoder's face lies in an aligned crop.
+void face_crop_matrix(Context& ctx, Call& call) {
+  double matrix[6];
+  iconface::face_crop_matrix(call.text("mode", "template"), call.size("size", 512), matrix);
+  const Tensor out = call.output("matrix", DType::F64, {2, 3});
+  if (!ctx.planning()) memcpy(out.data, matrix, sizeof matrix);
 }
 
 /// image [H, W, 3] in [-1, 1] -> tokens [H/16 * W/16, C].

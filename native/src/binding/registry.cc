@@ -37,6 +37,7 @@ namespace iconface::binding {
   X(double_block)         \
   X(single_block)         \
   X(sample)               \
+  X(face_crop_matrix)     \
   X(schedule)             \
   X(encode)               \
   X(decode)               \

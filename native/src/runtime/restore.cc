@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "network/face_template.h"
 #include "op/all_finite.h"
 #include "op/convert.h"
 #include "op/identity_anchor.h"
@@ -17,13 +18,18 @@ namespace {
 class Stages {
  public:
   Stages(const RestoreRequest& request, RestoreResult* result) : request_(request), result_(result) {}
-  void begin(Context& ctx, const char* stage) {
+  /// `steps`: how many steps the stage reports; a stage of one step reports only its beginning.
+  void begin(Context& ctx, const char* stage, int steps = 1) {
     ctx.check_cancelled();
     if (ctx.planning()) return;
     end();
     stage_ = stage;
+    steps_ = steps;
     started_ = std::chrono::steady_clock::now();
-    if (request_.progress) request_.progress(stage, 0, request_.steps);
+    step(ctx, 0);
+  }
+  void step(Context& ctx, int done) {
+    if (!ctx.planning() && request_.progress) request_.progress(stage_, done, steps_);
   }
   void end() {
     if (stage_ == nullptr) return;
@@ -36,32 +42,17 @@ class Stages {
   const RestoreRequest& request_;
   RestoreResult* result_;
   const char* stage_ = nullptr;
+  int steps_ = 1;
   std::chrono::steady_clock::time_point started_;
 };
-
-/// The similarity that cuts the encoder's 112 px face out of a `size` px aligned crop: image -> crop, 2x3 row-major.
-void crop_matrix(const Model& model, int64_t size, double matrix[6]) {
-  const double scale = 512.0 / static_cast<double>(size);  // `size` px coordinates to the 512 px template's
-  const double centre = 0.5 * scale - 0.5;                 // pixel centres lie at integers in both
-  const auto found = model.spec.texts.find("identity.crop");
-  // Least-squares similarity between the 512 px FFHQ template and AdaFace's 112 px one (spec 7), or a plain resize.
-  const double similarity[6] = {0.29209004878085754, 4.450798369352841e-05, -18.93014554381962,
-                                -4.450798369352766e-05, 0.29209004878085754, -17.86001946740319};
-  const double resize[6] = {112.0 / 512, 0, 0.5 * 112 / 512 - 0.5, 0, 112.0 / 512, 0.5 * 112 / 512 - 0.5};
-  const double* m = found != model.spec.texts.end() && found->second == "resize" ? resize : similarity;
-  for (int row = 0; row < 2; row++) {
-    matrix[3 * row] = m[3 * row] * scale;
-    matrix[3 * row + 1] = m[3 * row + 1] * scale;
-    matrix[3 * row + 2] = m[3 * row + 2] + (m[3 * row] + m[3 * row + 1]) * centre;
-  }
-}
 
 /// The raw embedding of an aligned crop [size, size, 3] U8.
 void embed_crop(Context& ctx, const Model& model, const Tensor& crop, const Tensor& embedding) {
   Workspace::Frame frame(ctx.workspace);
   const Tensor face = ctx.workspace.tensor(DType::F32, {AdaFace::kSide, AdaFace::kSide, 3});
   op::FaceCropArgs args{.pixels = crop, .matrix = {}, .out = face};
-  crop_matrix(model, crop.shape[0], args.matrix);
+  const auto mode = model.spec.texts.find("identity.crop");
+  face_crop_matrix(mode == model.spec.texts.end() ? "template" : mode->second, crop.shape[0], args.matrix);
   op::face_crop(ctx, args);
   model.need(model.face, "face encoder (AdaFace)").embed(ctx, face, embedding);
   if (!op::all_finite(ctx, embedding)) fail(Code::Numerical, "the face encoder gave a value that is not finite");
@@ -213,10 +204,12 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   IdentityDeltas deltas;
   if (anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
 
-  stages.begin(ctx, "encode");
+  stages.begin(ctx, "encode", static_cast<int>(n));
   const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), channels});
-  for (int64_t i = 0; i < n; i++)
+  for (int64_t i = 0; i < n; i++) {
     model.autoencoder->encode(ctx, pictures.images.select(0, i), latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
+    stages.step(ctx, static_cast<int>(i) + 1);
+  }
   if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
 
   stages.begin(ctx, "condition");
@@ -225,12 +218,12 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   op::random_normal(ctx, {.seed = r.seed, .generator = r.generator, .out = noise});
   op::transpose(ctx, {.x = noise, .out = z});
 
-  stages.begin(ctx, "sample");
+  stages.begin(ctx, "sample", r.steps);
   sample(ctx, transformer, c,
          {.sigmas = flow_schedule(r.steps, grid.tokens()), .guidance = r.guidance, .identity = deltas,
           .on_step = [&](int step) {
             if (!op::all_finite(ctx, z)) fail(Code::Numerical, "the latent is not finite after step %d of %d", step, r.steps);
-            if (!ctx.planning() && r.progress) r.progress("sample", step, r.steps);
+            stages.step(ctx, step);
           }},
          z);
 

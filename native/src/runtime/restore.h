@@ -20,7 +20,7 @@ struct RestoreRequest {
   op::Generator generator = op::Generator::TorchCuda;
   Variant variant;
   Tensor out;  // [size, size, 3] U8
-  /// Called on the job's thread when a stage begins and after every sampler step.
+  /// Called on the job's thread when a stage begins (step 0) and after each of its steps: pictures encoded, sampler steps.
   std::function<void(const char* stage, int step, int steps)> progress;
 };
 
