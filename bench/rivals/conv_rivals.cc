@@ -22,11 +22,13 @@ std::function<void()> onednn(const Array& x, const Array& w, const Array& out, D
   const memory::desc w_any({s.out, s.in, s.kernel, s.kernel}, t, memory::format_tag::any);
   const convolution_forward::primitive_desc desc(
       convolution_forward::desc(prop_kind::forward_inference, algorithm::convolution_direct, x_desc, w_any, out_desc,
-                                {s.stride, s.stride}, {pad, pad}, {pad, pad}), cpu);
+                                {s.stride, s.stride}, {pad, pad}, {pad, pad}),
+      cpu);
   memory user(w_user, cpu, w.data()), packed(desc.weights_desc(), cpu);
   reorder(user, packed).execute(stream_, user, packed);
   stream_.wait();
-  return [primitive = convolution_forward(desc), packed, x_memory = memory(x_desc, cpu, x.data()), out_memory = memory(out_desc, cpu, out.data())] {
+  return [primitive = convolution_forward(desc), packed, x_memory = memory(x_desc, cpu, x.data()),
+          out_memory = memory(out_desc, cpu, out.data())] {
     primitive.execute(stream_, {{DNNL_ARG_SRC, x_memory}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, out_memory}});
     stream_.wait();
   };
@@ -63,9 +65,10 @@ int main(int argc, char** argv) {
   omp_set_num_threads(threads);
   iconface::ThreadPool pool(threads);
   rivals::Report report("conv_rivals", threads, rounds);
-  const rivals::Shape vae[] = {{512, 128, 128, 3, 1}, {512, 256, 128, 1, 1}, {256, 256, 256, 3, 1}, {512, 128, 3, 3, 1},
-                               {128, 512, 512, 3, 1}, {64, 512, 512, 3, 1},  {64, 512, 512, 1, 1},  {256, 128, 128, 3, 2}};
-  const rivals::Shape face[] = {{112, 3, 64, 3, 1},    {112, 64, 64, 3, 1},   {112, 64, 64, 3, 2},  {56, 64, 64, 3, 1},
+  const rivals::Shape vae[] = {{512, 128, 128, 3, 1}, {512, 256, 128, 1, 1}, {256, 256, 256, 3, 1},
+                               {512, 128, 3, 3, 1},   {128, 512, 512, 3, 1}, {64, 512, 512, 3, 1},
+                               {64, 512, 512, 1, 1},  {256, 128, 128, 3, 2}};
+  const rivals::Shape face[] = {{112, 3, 64, 3, 1},   {112, 64, 64, 3, 1},  {112, 64, 64, 3, 2},  {56, 64, 64, 3, 1},
                                 {28, 128, 128, 3, 1}, {14, 256, 256, 3, 1}, {14, 256, 512, 3, 2}, {7, 512, 512, 3, 1}};
   for (iconface::DType type : {iconface::DType::BF16, iconface::DType::F32})
     for (const auto& s : vae) rivals::run(pool, report, rounds, type, s);

@@ -9,7 +9,8 @@ extern "C" void omp_set_num_threads(int);  // what oneDNN computes with
 
 namespace rivals {
 
-std::function<void()> onednn(const Array& x, const Array& w, const Array& out, DType type, int64_t m, int64_t n, int64_t k) {
+std::function<void()> onednn(const Array& x, const Array& w, const Array& out, DType type, int64_t m, int64_t n,
+                             int64_t k) {
   using namespace dnnl;
   static engine cpu(engine::kind::cpu, 0);
   static stream s(cpu);
@@ -20,13 +21,15 @@ std::function<void()> onednn(const Array& x, const Array& w, const Array& out, D
   memory user(w_user, cpu, w.data()), packed(desc.weights_desc(), cpu);
   reorder(user, packed).execute(s, user, packed);
   s.wait();
-  return [primitive = matmul(desc), packed, x_memory = memory(x_desc, cpu, x.data()), out_memory = memory(out_desc, cpu, out.data())] {
+  return [primitive = matmul(desc), packed, x_memory = memory(x_desc, cpu, x.data()),
+          out_memory = memory(out_desc, cpu, out.data())] {
     primitive.execute(s, {{DNNL_ARG_SRC, x_memory}, {DNNL_ARG_WEIGHTS, packed}, {DNNL_ARG_DST, out_memory}});
     s.wait();
   };
 }
 
-void run(iconface::ThreadPool& pool, Report& report, int rounds, DType type, int64_t m, int64_t n, int64_t k, bool swiglu) {
+void run(iconface::ThreadPool& pool, Report& report, int rounds, DType type, int64_t m, int64_t n, int64_t k,
+         bool swiglu) {
   char name[100];
   snprintf(name, sizeof name, "%s %lldx%lldx%lld%s", type == DType::F32 ? "f32" : "bf16", static_cast<long long>(m),
            static_cast<long long>(n), static_cast<long long>(k), swiglu ? " swiglu" : "");
@@ -38,12 +41,14 @@ void run(iconface::ThreadPool& pool, Report& report, int rounds, DType type, int
   a.out = out.tensor({m, swiglu ? n / 2 : n});
   if (swiglu) a.activation = iconface::op::Activation::Swiglu;
   std::vector<Contender> contenders;
-  contenders.push_back({"iconface", prepare(pool, [a](iconface::Context& ctx) { iconface::cpu::ICONFACE_ISA::linear(ctx, a); })});
+  contenders.push_back(
+      {"iconface", prepare(pool, [a](iconface::Context& ctx) { iconface::cpu::ICONFACE_ISA::linear(ctx, a); })});
   contenders.push_back({"onednn", onednn(x, w, theirs, type, m, n, k)});
   if (type == DType::F32)
     contenders.push_back({"openblas", [&] {
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, x.data<float>(), k, w.data<float>(), k, 0, theirs.data<float>(), n);
-    }});
+                            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, k, 1, x.data<float>(), k,
+                                        w.data<float>(), k, 0, theirs.data<float>(), n);
+                          }});
   report.add(name, 2.0 * m * n * k, contenders, race(contenders, rounds));
 }
 
@@ -56,7 +61,7 @@ int main(int argc, char** argv) {
   iconface::ThreadPool pool(threads);
   rivals::Report report("gemm_rivals", threads, rounds);
   const int64_t shapes[][3] = {{1024, 9216, 3072}, {1024, 27648, 3072}, {1024, 3072, 12288}, {512, 3072, 7680},
-                               {2560, 9216, 3072}, {5120, 3072, 3072}, {77, 9216, 3072}, {1, 18432, 3072}};
+                               {2560, 9216, 3072}, {5120, 3072, 3072},  {77, 9216, 3072},    {1, 18432, 3072}};
   for (iconface::DType type : {iconface::DType::BF16, iconface::DType::F32})
     for (const auto& s : shapes) {
       rivals::run(pool, report, rounds, type, s[0], s[1], s[2], false);

@@ -1,12 +1,11 @@
 // What the rival programs share: our operations without the addon, interleaved timing, a table and a JSON record.
 #pragma once
-#include <dnnl.hpp>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <dnnl.hpp>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -30,8 +29,10 @@ class Array {
     for (int64_t i = 0; i < elements; i++) {
       state ^= state << 13, state ^= state >> 7, state ^= state << 17;
       const float value = static_cast<float>(static_cast<int64_t>(state >> 40) - (1 << 23)) / (1 << 23);
-      if (dtype == DType::F32) data<float>()[i] = value;
-      else data<uint16_t>()[i] = iconface::cpu::ICONFACE_ISA::narrow(value);
+      if (dtype == DType::F32)
+        data<float>()[i] = value;
+      else
+        data<uint16_t>()[i] = iconface::cpu::ICONFACE_ISA::narrow(value);
     }
   }
   template <class T = void>
@@ -100,12 +101,15 @@ class Report {
     for (std::string line; std::getline(info, line);)
       if (line.rfind("model name", 0) == 0) cpu = line.substr(line.find(':') + 2);
     char head[500];
-    snprintf(head, sizeof head, "{\n  \"program\": \"%s\",\n  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"rounds\": %d,\n  \"clock\": \"%s\",\n  \"unit\": \"GFLOP/s, median\",\n  \"cases\": [",
+    snprintf(head, sizeof head,
+             "{\n  \"program\": \"%s\",\n  \"cpu\": \"%s\",\n  \"threads\": %d,\n  \"rounds\": %d,\n  \"clock\": "
+             "\"%s\",\n  \"unit\": \"GFLOP/s, median\",\n  \"cases\": [",
              program.c_str(), cpu.c_str(), threads, rounds, getenv("CLOCK") ? getenv("CLOCK") : "wall");
     json_ = head;
   }
   /// `flops` of the first contender, ours; its rate is compared with each rival's.
-  void add(const std::string& name, double flops, const std::vector<Contender>& contenders, const std::vector<double>& seconds) {
+  void add(const std::string& name, double flops, const std::vector<Contender>& contenders,
+           const std::vector<double>& seconds) {
     printf("%-40s", name.c_str());
     json_ += first_ ? "\n" : ",\n";
     first_ = false;

@@ -19,8 +19,8 @@ CudaDevices cuda_devices() {
   for (int i = 0; i < count; i++) {
     cudaDeviceProp properties;
     size_t free = 0, total = 0;
-    if ((status = cudaGetDeviceProperties(&properties, i)) != cudaSuccess || (status = cudaSetDevice(i)) != cudaSuccess ||
-        (status = cudaMemGetInfo(&free, &total)) != cudaSuccess) {
+    if ((status = cudaGetDeviceProperties(&properties, i)) != cudaSuccess ||
+        (status = cudaSetDevice(i)) != cudaSuccess || (status = cudaMemGetInfo(&free, &total)) != cudaSuccess) {
       found.error = std::string("device ") + std::to_string(i) + ": " + cudaGetErrorString(status);
       cudaGetLastError();
       continue;

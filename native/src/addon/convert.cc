@@ -93,14 +93,28 @@ Napi::Object tensor_to_js(Napi::Env env, const Tensor& t) {
   if (t.bytes() > 0) memcpy(buffer.Data(), t.data, static_cast<size_t>(t.bytes()));
   Napi::Value data;
   switch (t.dtype) {
-    case DType::F32: data = Napi::Float32Array::New(env, n, buffer, 0); break;
-    case DType::F64: data = Napi::Float64Array::New(env, n, buffer, 0); break;
-    case DType::I64: data = Napi::BigInt64Array::New(env, n, buffer, 0); break;
-    case DType::I32: data = Napi::Int32Array::New(env, n, buffer, 0); break;
+    case DType::F32:
+      data = Napi::Float32Array::New(env, n, buffer, 0);
+      break;
+    case DType::F64:
+      data = Napi::Float64Array::New(env, n, buffer, 0);
+      break;
+    case DType::I64:
+      data = Napi::BigInt64Array::New(env, n, buffer, 0);
+      break;
+    case DType::I32:
+      data = Napi::Int32Array::New(env, n, buffer, 0);
+      break;
     case DType::BF16:
-    case DType::F16: data = Napi::Uint16Array::New(env, n, buffer, 0); break;
-    case DType::I16: data = Napi::Int16Array::New(env, n, buffer, 0); break;
-    default: data = Napi::Uint8Array::New(env, n, buffer, 0); break;
+    case DType::F16:
+      data = Napi::Uint16Array::New(env, n, buffer, 0);
+      break;
+    case DType::I16:
+      data = Napi::Int16Array::New(env, n, buffer, 0);
+      break;
+    default:
+      data = Napi::Uint8Array::New(env, n, buffer, 0);
+      break;
   }
   Napi::Array shape = Napi::Array::New(env, t.rank);
   for (int i = 0; i < t.rank; i++) shape.Set(i, Napi::Number::New(env, static_cast<double>(t.shape[i])));

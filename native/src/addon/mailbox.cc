@@ -18,8 +18,8 @@ void deliver(napi_env env, napi_value, void*, void* data) {
 }  // namespace
 
 Mailbox::Mailbox(Napi::Env env) : env_(env) {
-  const napi_status status = napi_create_threadsafe_function(
-      env, nullptr, nullptr, Napi::String::New(env, "iconface"), 0, 1, nullptr, nullptr, nullptr, deliver, &function_);
+  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "iconface"),
+                                                             0, 1, nullptr, nullptr, nullptr, deliver, &function_);
   if (status != napi_ok) throw Napi::Error::New(env, "could not create a thread-safe function");
   napi_unref_threadsafe_function(env_, function_);
 }
@@ -28,7 +28,8 @@ Mailbox::~Mailbox() { close(); }
 
 void Mailbox::post(Letter letter) {
   auto* data = new Letter(std::move(letter));
-  if (function_ == nullptr || napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok) delete data;
+  if (function_ == nullptr || napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok)
+    delete data;
 }
 
 void Mailbox::keep_alive(bool on) {

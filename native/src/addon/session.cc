@@ -29,7 +29,8 @@ double number_option(const Napi::Object& o, const char* name) {
 int whole_option(const Napi::Object& o, const char* name, int lowest, int highest) {
   const double n = number_option(o, name);
   if (!(n >= lowest && n <= highest) || n != static_cast<int>(n))
-    fail(Code::InvalidArgument, "expected a whole number from %d to %d for %s but received %g", lowest, highest, name, n);
+    fail(Code::InvalidArgument, "expected a whole number from %d to %d for %s but received %g", lowest, highest, name,
+         n);
   return static_cast<int>(n);
 }
 
@@ -105,15 +106,18 @@ Napi::Function Session::define(Napi::Env env) {
                       InstanceMethod<&Session::estimate>("estimate"), InstanceMethod<&Session::dispose>("dispose")});
 }
 
-Session::Session(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Session>(info), env_(info.Env()), mailbox_(info.Env()) {
+Session::Session(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<Session>(info), env_(info.Env()), mailbox_(info.Env()) {
   guarded(info.Env(), [&] {
     if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected the session's options");
     const Napi::Object options = info[0].As<Napi::Object>();
     backend_ = &cpu::select(text_option(options, "isa", ""));
     const std::string precision = text_option(options, "precision", "bf16");
-    if (precision != "f32" && precision != "bf16") fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for precision but received '%s'", precision.c_str());
+    if (precision != "f32" && precision != "bf16")
+      fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for precision but received '%s'", precision.c_str());
     compute_ = precision == "f32" ? DType::F32 : DType::BF16;
-    const int threads = options.Get("threads").IsUndefined() ? usable_processors() : whole_option(options, "threads", 1, 1024);
+    const int threads =
+        options.Get("threads").IsUndefined() ? usable_processors() : whole_option(options, "threads", 1, 1024);
     if (options.Get("checkpoint").IsObject()) spec_ = spec_from_js(options.Get("checkpoint").As<Napi::Object>());
     pool_ = std::make_unique<ThreadPool>(threads);
   });
@@ -182,7 +186,8 @@ void Session::settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answe
   pending_.erase(found);
   if (error != nullptr) {
     const Code code = error->code == Code::Aborted && disposed_ ? Code::Disposed : error->code;
-    pending.deferred.Reject(to_js(env, code, code == error->code ? error->what() : "the model was disposed while the job ran").Value());
+    pending.deferred.Reject(
+        to_js(env, code, code == error->code ? error->what() : "the model was disposed while the job ran").Value());
   } else {
     try {
       pending.deferred.Resolve(answer(env));
@@ -210,7 +215,8 @@ void Session::with_memory(const Job& job, const std::function<void(Context&)>& b
   body(planning);
   const int64_t available = Pages::grantable();
   if (plan.peak() > available)
-    fail(Code::OutOfMemory, "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
+    fail(Code::OutOfMemory,
+         "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
          static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20));
   Workspace workspace(plan.peak());
   Context working{*backend_, *pool_, workspace, &job.cancelled};
@@ -222,25 +228,27 @@ void Session::with_memory(const Job& job, const std::function<void(Context&)>& b
 Napi::Value Session::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     require_open();
-    return submit(info.Env(), [this](Job& job) -> Answer {
-      if (!loaded_) {
-        Workspace none(0);
-        Context ctx{*backend_, *pool_, none, &job.cancelled};
-        model_ = std::make_unique<Model>(ctx, spec_, compute_);
-        loaded_ = true;
-      }
-      // Taken here: a dispose may have freed the model before JavaScript reads the answer.
-      const int threads = pool_->workers();
-      const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
-      return [this, threads, bytes](Napi::Env env) -> Napi::Value {
-        Napi::Object o = Napi::Object::New(env);
-        o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
-        o.Set("isa", std::string(backend_->name).substr(4));
-        o.Set("threads", threads);
-        o.Set("bytes", static_cast<double>(bytes));
-        return o;
-      };
-    }).deferred.Promise();
+    return submit(info.Env(),
+                  [this](Job& job) -> Answer {
+                    if (!loaded_) {
+                      Workspace none(0);
+                      Context ctx{*backend_, *pool_, none, &job.cancelled};
+                      model_ = std::make_unique<Model>(ctx, spec_, compute_);
+                      loaded_ = true;
+                    }
+                    // Taken here: a dispose may have freed the model before JavaScript reads the answer.
+                    const int threads = pool_->workers();
+                    const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
+                    return [this, threads, bytes](Napi::Env env) -> Napi::Value {
+                      Napi::Object o = Napi::Object::New(env);
+                      o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
+                      o.Set("isa", std::string(backend_->name).substr(4));
+                      o.Set("threads", threads);
+                      o.Set("bytes", static_cast<double>(bytes));
+                      return o;
+                    };
+                  })
+        .deferred.Promise();
   });
 }
 
@@ -252,7 +260,8 @@ class Recorder : public Trace {
   void record(const std::string& name, const Tensor& value) override {
     const Tensor copy = call_->output_like(("trace." + name).c_str(), value.dtype, value);
     const int64_t bytes = value.last() * dtype_bytes(value.dtype);
-    for (int64_t r = 0; r < value.rows(); r++) memcpy(copy.as<char>() + r * bytes, value.row_address(r), static_cast<size_t>(bytes));
+    for (int64_t r = 0; r < value.rows(); r++)
+      memcpy(copy.as<char>() + r * bytes, value.row_address(r), static_cast<size_t>(bytes));
   }
 
  private:
@@ -292,36 +301,41 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
       else
         state->call.number_lists[name] = numbers_from_js(value, name);
     }
-    return submit(info.Env(), [this, state, body](Job& job) -> Answer {
-      binding::Call& call = state->call;
-      call.model = model_.get();
-      Recorder recorder(&call);
-      const int64_t repeat = call.size("repeat", 1);
-      if (model_) model_->weights.check_unchanged();
-      with_memory(job, [&](Context& ctx) {
-        if (call.flag("trace")) ctx.trace = &recorder;
-        for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
-          ctx.check_cancelled();
-          Workspace::Frame frame(ctx.workspace);
-          call.copying = {};
-          const Stopwatch watch;
-          body(ctx, call);
-          if (ctx.planning()) call.refuse_unused();
-          const Seconds spent = watch.read() - call.copying;
-          if (ctx.planning()) continue;
-          state->seconds.push_back(spent.wall);
-          state->processor_seconds.push_back(spent.processor);
-        }
-      });
-      return [state](Napi::Env env) -> Napi::Value {
-        Napi::Object results = Napi::Object::New(env);
-        for (const binding::Call::Output& o : state->call.outputs) results.Set(o.name, tensor_to_js(env, o.tensor));
-        auto list = [&](std::vector<double>& v) { return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())})); };
-        results.Set("seconds", list(state->seconds));
-        results.Set("processorSeconds", list(state->processor_seconds));
-        return results;
-      };
-    }).deferred.Promise();
+    return submit(info.Env(),
+                  [this, state, body](Job& job) -> Answer {
+                    binding::Call& call = state->call;
+                    call.model = model_.get();
+                    Recorder recorder(&call);
+                    const int64_t repeat = call.size("repeat", 1);
+                    if (model_) model_->weights.check_unchanged();
+                    with_memory(job, [&](Context& ctx) {
+                      if (call.flag("trace")) ctx.trace = &recorder;
+                      for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
+                        ctx.check_cancelled();
+                        Workspace::Frame frame(ctx.workspace);
+                        call.copying = {};
+                        const Stopwatch watch;
+                        body(ctx, call);
+                        if (ctx.planning()) call.refuse_unused();
+                        const Seconds spent = watch.read() - call.copying;
+                        if (ctx.planning()) continue;
+                        state->seconds.push_back(spent.wall);
+                        state->processor_seconds.push_back(spent.processor);
+                      }
+                    });
+                    return [state](Napi::Env env) -> Napi::Value {
+                      Napi::Object results = Napi::Object::New(env);
+                      for (const binding::Call::Output& o : state->call.outputs)
+                        results.Set(o.name, tensor_to_js(env, o.tensor));
+                      auto list = [&](std::vector<double>& v) {
+                        return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
+                      };
+                      results.Set("seconds", list(state->seconds));
+                      results.Set("processorSeconds", list(state->processor_seconds));
+                      return results;
+                    };
+                  })
+        .deferred.Promise();
   });
 }
 
@@ -332,12 +346,14 @@ RestoreRequest Session::request_from(Napi::Object job, std::vector<Napi::ObjectR
   const Napi::Value list = job.Get("pixels");
   if (!list.IsArray()) fail(Code::InvalidArgument, "expected a list of pictures for pixels");
   const Napi::Array pixels = list.As<Napi::Array>();
-  for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++) r.pictures.push_back(pixels_from_js(pixels.Get(i), held));
+  for (uint32_t i = 0; i < pixels.Length() && (i == 0 || references); i++)
+    r.pictures.push_back(pixels_from_js(pixels.Get(i), held));
   r.size = whole_option(job, "size", 1, 1 << 14);
   r.steps = whole_option(job, "steps", 1, 1000);
   r.guidance = number_option(job, "guidance");
   r.seed = seed_option(job, "seed");
-  r.generator = choice_option(job, "rng", {"torch-cuda", "torch-cpu"}) == "torch-cpu" ? op::Generator::TorchCpu : op::Generator::TorchCuda;
+  r.generator = choice_option(job, "rng", {"torch-cuda", "torch-cpu"}) == "torch-cpu" ? op::Generator::TorchCpu
+                                                                                      : op::Generator::TorchCuda;
   return r;
 }
 
@@ -359,13 +375,15 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&] {
     require_open();
-    if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsFunction()) fail(Code::InvalidArgument, "expected (job, onProgress)");
+    if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsFunction())
+      fail(Code::InvalidArgument, "expected (job, onProgress)");
     const Napi::Object js_job = info[0].As<Napi::Object>();
     std::vector<Napi::ObjectReference> held;
     auto request = std::make_shared<RestoreRequest>(request_from(js_job, &held));
     const Napi::Value out = js_job.Get("out");
     const size_t bytes = static_cast<size_t>(request->size) * request->size * 3;
-    if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes) fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
+    if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes)
+      fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
     request->out = Tensor::of(address_of(out.As<Napi::TypedArray>()), DType::U8, {request->size, request->size, 3});
     held.push_back(Napi::Persistent(out.As<Napi::Object>()));
 
@@ -374,7 +392,9 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto result = std::make_shared<RestoreResult>();
-      const auto milliseconds = [](std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
+      const auto milliseconds = [](std::chrono::steady_clock::duration d) {
+        return std::chrono::duration<double, std::milli>(d).count();
+      };
       auto encode_began = submitted, sample_began = submitted;
       const auto n = static_cast<double>(request->pictures.size());
       request->progress = [&, job_key = &job](const char* stage, int step, int steps) {
@@ -392,8 +412,9 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
         mailbox_.post([this, job_key, name, step, steps, elapsed, eta](Napi::Env e) {
           const auto found = pending_.find(job_key);
           if (found == pending_.end() || found->second.progress.IsEmpty()) return;
-          found->second.progress.Call({Napi::String::New(e, name), Napi::Number::New(e, step), Napi::Number::New(e, steps),
-                                       Napi::Number::New(e, elapsed), Napi::Number::New(e, eta)});
+          found->second.progress.Call({Napi::String::New(e, name), Napi::Number::New(e, step),
+                                       Napi::Number::New(e, steps), Napi::Number::New(e, elapsed),
+                                       Napi::Number::New(e, eta)});
         });
       };
       with_memory(job, [&](Context& ctx) { iconface::restore(ctx, model, *request, result.get()); });
@@ -404,9 +425,10 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
 
     Napi::Object handle = Napi::Object::New(env);
     handle.Set("promise", pending.deferred.Promise());
-    handle.Set("cancel", Napi::Function::New(env, [this, job = std::weak_ptr<Job>(pending.job)](const Napi::CallbackInfo& i) {
-      if (const std::shared_ptr<Job> alive = job.lock()) cancel(i.Env(), alive);
-    }));
+    handle.Set("cancel",
+               Napi::Function::New(env, [this, job = std::weak_ptr<Job>(pending.job)](const Napi::CallbackInfo& i) {
+                 if (const std::shared_ptr<Job> alive = job.lock()) cancel(i.Env(), alive);
+               }));
     return Napi::Value(handle);
   });
 }

@@ -18,7 +18,8 @@ template <class Visit>
 void each_entry(const Napi::Value& object, const char* name, Visit&& visit) {
   if (object.IsUndefined()) return;
   if (!object.IsObject()) fail(Code::InvalidArgument, "expected an object for %s", name);
-  for (const auto& entry : object.As<Napi::Object>()) visit(entry.first.ToString().Utf8Value(), Napi::Value(entry.second));
+  for (const auto& entry : object.As<Napi::Object>())
+    visit(entry.first.ToString().Utf8Value(), Napi::Value(entry.second));
 }
 
 Napi::Object object(const Napi::Value& v, const char* name) {
@@ -43,14 +44,16 @@ int64_t whole(const Napi::Object& o, const char* name) {
 DType dtype(const Napi::Object& o, const std::string& name) {
   DType t;
   if (!dtype_from_js(text(o, "dtype"), &t))
-    fail(Code::InvalidCheckpoint, "tensor %s has dtype %s, which cannot be computed with", name.c_str(), text(o, "dtype").c_str());
+    fail(Code::InvalidCheckpoint, "tensor %s has dtype %s, which cannot be computed with", name.c_str(),
+         text(o, "dtype").c_str());
   return t;
 }
 
 std::vector<int64_t> shape(const Napi::Object& o) {
   std::vector<int64_t> sizes;
   for (double n : numbers_from_js(o.Get("shape"), "shape")) {
-    if (!(n >= 0 && n < 0x1p53) || n != static_cast<double>(static_cast<int64_t>(n))) fail(Code::InvalidArgument, "%g is no size", n);
+    if (!(n >= 0 && n < 0x1p53) || n != static_cast<double>(static_cast<int64_t>(n)))
+      fail(Code::InvalidArgument, "%g is no size", n);
     sizes.push_back(static_cast<int64_t>(n));
   }
   return sizes;
@@ -85,7 +88,8 @@ CheckpointSpec spec_from_js(const Napi::Object& o) {
     if (!factor.IsNumber()) fail(Code::InvalidArgument, "expected a number for factor");
     spec.loras.push_back({text(l, "module"), text(l, "a"), text(l, "b"), factor.As<Napi::Number>().DoubleValue()});
   });
-  each_entry(o.Get("numbers"), "numbers", [&](const std::string& name, const Napi::Value& v) { spec.numbers[name] = numbers_from_js(v, name); });
+  each_entry(o.Get("numbers"), "numbers",
+             [&](const std::string& name, const Napi::Value& v) { spec.numbers[name] = numbers_from_js(v, name); });
   each_entry(o.Get("texts"), "texts", [&](const std::string& name, const Napi::Value& v) {
     if (!v.IsString()) fail(Code::InvalidArgument, "expected a string for %s", name.c_str());
     spec.texts[name] = v.As<Napi::String>().Utf8Value();

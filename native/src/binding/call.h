@@ -28,7 +28,7 @@ class Call {
   Tensor optional(const char* name) const;  // undefined when absent
   double number(const char* name) const;    // throws when absent
   double number(const char* name, double otherwise) const;
-  int64_t size(const char* name) const;     // a whole number of 1 or more
+  int64_t size(const char* name) const;  // a whole number of 1 or more
   int64_t size(const char* name, int64_t otherwise) const;
   int whole(const char* name, double otherwise) const;  // any whole number that fits an int
   bool flag(const char* name) const { return number(name, 0) != 0; }

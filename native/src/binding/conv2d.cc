@@ -49,7 +49,8 @@ void to_channels_last(Context& ctx, Call& call) {
   a.scale = call.optional("scale");
   const int64_t* s = a.weight.shape;
   const bool fits = a.weight.rank == 4;
-  a.out = call.output("out", call.dtype("outDtype", DType::F32), {fits ? s[0] : 0, fits ? s[2] : 0, fits ? s[3] : 0, fits ? s[1] : 0});
+  a.out = call.output("out", call.dtype("outDtype", DType::F32),
+                      {fits ? s[0] : 0, fits ? s[2] : 0, fits ? s[3] : 0, fits ? s[1] : 0});
   op::to_channels_last(ctx, a);
 }
 

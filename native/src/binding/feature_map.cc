@@ -35,8 +35,8 @@ void subsample(Context& ctx, Call& call) {
   if (a.x.rank != 4) fail(Code::InvalidArgument, "subsample: x must be [B, H, W, C], not %s", a.x.describe().c_str());
   if (a.stride < 1) fail(Code::InvalidArgument, "subsample: stride must be at least 1, but is %d", a.stride);
   const int64_t* s = a.x.shape;
-  a.out = call.output("out", a.x.dtype,
-                      {s[0], (s[1] + a.stride - 1) / a.stride, (s[2] + a.stride - 1) / a.stride, s[3]});
+  a.out =
+      call.output("out", a.x.dtype, {s[0], (s[1] + a.stride - 1) / a.stride, (s[2] + a.stride - 1) / a.stride, s[3]});
   op::subsample(ctx, a);
 }
 

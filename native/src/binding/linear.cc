@@ -12,10 +12,13 @@ void linear(Context& ctx, Call& call) {
   a.weight = call.input("weight");
   a.bias = call.optional("bias");
   const std::string activation = call.text("activation", "none");
-  if (activation == "silu") a.activation = op::Activation::Silu;
-  else if (activation == "swiglu") a.activation = op::Activation::Swiglu;
+  if (activation == "silu")
+    a.activation = op::Activation::Silu;
+  else if (activation == "swiglu")
+    a.activation = op::Activation::Swiglu;
   else if (activation != "none")
-    fail(Code::InvalidArgument, "expected 'none', 'silu' or 'swiglu' for activation but received '%s'", activation.c_str());
+    fail(Code::InvalidArgument, "expected 'none', 'silu' or 'swiglu' for activation but received '%s'",
+         activation.c_str());
 
   const std::vector<double> rows = call.numbers("rows");
   if (rows.size() > op::Segmented::kMax)

@@ -32,8 +32,14 @@ struct Layout {
   bool shared;                              // panels are packed before the work starts, for all blocks
 
   Layout(const op::Conv2dArgs& a, int workers)
-      : height(a.x.shape[1]), width(a.x.shape[2]), channels(a.x.shape[3]), out_height(a.out.shape[1]),
-        out_width(a.out.shape[2]), out_channels(a.out.shape[3]), kh(a.weight.shape[1]), kw(a.weight.shape[2]) {
+      : height(a.x.shape[1]),
+        width(a.x.shape[2]),
+        channels(a.x.shape[3]),
+        out_height(a.out.shape[1]),
+        out_width(a.out.shape[2]),
+        out_channels(a.out.shape[3]),
+        kh(a.weight.shape[1]),
+        kw(a.weight.shape[2]) {
     pixel = units_of<Product>(channels);
     row = (width * a.upsample + a.pad_left + a.pad_right) * pixel;
     k = kh * kw * pixel;
@@ -53,20 +59,21 @@ struct Layout {
 
 template <class Product>
 void pack_panel(const op::Conv2dArgs& a, const Layout<Product>& l, int64_t panel, unit* to) {
-  with_type(a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-    // An odd number of channels leaves half a unit at every tap; else all of K is one run.
-    const bool whole = l.channels % Product::kPerUnit == 0;
-    const int64_t runs = whole ? 1 : l.kh * l.kw, length = whole ? l.kh * l.kw * l.channels : l.channels;
-    const int64_t stride = l.kh * l.kw * l.channels;
-    for (int v = 0; v < 2; v++) {
-      const int64_t first = panel * kTileCols + v * kLanes;
-      const int64_t rows = std::clamp<int64_t>(l.out_channels - first, 0, kLanes);
-      const T* from = a.weight.as<T>() + (rows > 0 ? first * stride : 0);
-      for (int64_t run = 0; run < runs; run++)
-        pack_rows<Product>(from + run * length, stride, rows, length, to + run * l.pixel * kTileCols + v * kLanes);
-    }
-  });
+  with_type(
+      a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
+        using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+        // An odd number of channels leaves half a unit at every tap; else all of K is one run.
+        const bool whole = l.channels % Product::kPerUnit == 0;
+        const int64_t runs = whole ? 1 : l.kh * l.kw, length = whole ? l.kh * l.kw * l.channels : l.channels;
+        const int64_t stride = l.kh * l.kw * l.channels;
+        for (int v = 0; v < 2; v++) {
+          const int64_t first = panel * kTileCols + v * kLanes;
+          const int64_t rows = std::clamp<int64_t>(l.out_channels - first, 0, kLanes);
+          const T* from = a.weight.as<T>() + (rows > 0 ? first * stride : 0);
+          for (int64_t run = 0; run < runs; run++)
+            pack_rows<Product>(from + run * length, stride, rows, length, to + run * l.pixel * kTileCols + v * kLanes);
+        }
+      });
 }
 
 /// One padded row of the upsampled picture, or zeros when y lies outside it.
@@ -80,20 +87,21 @@ void gather_row(const op::Conv2dArgs& a, const Layout<Product>& l, int64_t pictu
   memset(to, 0, left * 4);
   memset(to + left + middle, 0, a.pad_right * l.pixel * 4);
   to += left;
-  with_type(a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-    const T* from = a.x.as<T>() + (picture * l.height + y / a.upsample) * l.width * l.channels;
-    if (a.upsample == 1 && l.channels % Product::kPerUnit == 0) {
-      copy_units<Product>(from, l.width * l.channels, to);
-      return;
-    }
-    for (int64_t x = 0; x < l.width; x++, from += l.channels) {
-      const unit* first = to;
-      copy_units<Product>(from, l.channels, to);
-      to += l.pixel;
-      for (int copy = 1; copy < a.upsample; copy++, to += l.pixel) memcpy(to, first, l.pixel * 4);
-    }
-  });
+  with_type(
+      a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
+        using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+        const T* from = a.x.as<T>() + (picture * l.height + y / a.upsample) * l.width * l.channels;
+        if (a.upsample == 1 && l.channels % Product::kPerUnit == 0) {
+          copy_units<Product>(from, l.width * l.channels, to);
+          return;
+        }
+        for (int64_t x = 0; x < l.width; x++, from += l.channels) {
+          const unit* first = to;
+          copy_units<Product>(from, l.channels, to);
+          to += l.pixel;
+          for (int copy = 1; copy < a.upsample; copy++, to += l.pixel) memcpy(to, first, l.pixel * 4);
+        }
+      });
 }
 
 /// Finished sums of `count` pixels and one panel's channels; `at` is the first element of out and residual.
@@ -128,7 +136,8 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
   if (ctx.planning()) return;
 
   if (l.shared)
-    parallel_for(ctx.pool, l.panels, [&](int64_t panel, int) { pack_panel(a, l, panel, weights + panel * l.panel_units); });
+    parallel_for(ctx.pool, l.panels,
+                 [&](int64_t panel, int) { pack_panel(a, l, panel, weights + panel * l.panel_units); });
 
   const int64_t batch = a.x.shape[0], tiles = ceil_div(l.out_width, kTileRows);
   parallel_for(ctx.pool, batch * l.blocks * l.groups, [&](int64_t index, int worker) {
@@ -154,8 +163,10 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
         for (int64_t panel = slab; panel < slab_end; panel++) {
           alignas(64) float sums[kTileRows * kTileCols];
           tile<Product>(count, pixels, panels + (panel - slab) * l.panel_units, sums, kTileCols, false);
-          if (a.out.dtype == DType::F32) epilogue<float>(a, at, count, panel * kTileCols, l.out_channels, sums);
-          else epilogue<bf16>(a, at, count, panel * kTileCols, l.out_channels, sums);
+          if (a.out.dtype == DType::F32)
+            epilogue<float>(a, at, count, panel * kTileCols, l.out_channels, sums);
+          else
+            epilogue<bf16>(a, at, count, panel * kTileCols, l.out_channels, sums);
         }
       }
     }
@@ -165,8 +176,10 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
 }  // namespace
 
 void conv2d(Context& ctx, const op::Conv2dArgs& a) {
-  if (a.compute == DType::F32) convolve<Fma>(ctx, a);
-  else convolve<Bf16Product>(ctx, a);
+  if (a.compute == DType::F32)
+    convolve<Fma>(ctx, a);
+  else
+    convolve<Bf16Product>(ctx, a);
 }
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -33,9 +33,12 @@ void convert_from(Context& ctx, const op::ConvertArgs& a) {
 void convert(Context& ctx, const op::ConvertArgs& a) {
   if (ctx.planning()) return;
   switch (a.x.dtype) {
-    case DType::F32: return convert_from<float>(ctx, a);
-    case DType::BF16: return convert_from<bf16>(ctx, a);
-    default: return convert_from<f16>(ctx, a);
+    case DType::F32:
+      return convert_from<float>(ctx, a);
+    case DType::BF16:
+      return convert_from<bf16>(ctx, a);
+    default:
+      return convert_from<f16>(ctx, a);
   }
 }
 

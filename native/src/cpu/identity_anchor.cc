@@ -48,7 +48,8 @@ void identity_anchor(Context& ctx, const op::IdentityAnchorArgs& a) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += total[i] * total[i];
   const double length = std::sqrt(sum);
-  for (int64_t i = 0; i < n; i++) a.anchor.as<float>()[i] = length > kTiny ? static_cast<float>(total[i] / length) : 0.0f;
+  for (int64_t i = 0; i < n; i++)
+    a.anchor.as<float>()[i] = length > kTiny ? static_cast<float>(total[i] / length) : 0.0f;
 }
 
 }  // namespace iconface::cpu

@@ -22,9 +22,9 @@ namespace iconface::cpu::ICONFACE_ISA {
 namespace {
 
 constexpr int kFractionBits = 22;
-constexpr int kRows = 4;        // picture rows of one horizontal unit
-constexpr int kBlock = 64;      // bytes of one step along a row of the intermediate picture
-constexpr int kOverread = 64;   // a vector may reach this far beyond the pixels it needs
+constexpr int kRows = 4;       // picture rows of one horizontal unit
+constexpr int kBlock = 64;     // bytes of one step along a row of the intermediate picture
+constexpr int kOverread = 64;  // a vector may reach this far beyond the pixels it needs
 
 // ---- geometry and weights -------------------------------------------------------------------------------------------
 

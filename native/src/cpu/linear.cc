@@ -61,7 +61,8 @@ OutRows out_rows(const op::LinearArgs& a, int64_t first, int64_t count) {
   rows.count = count;
   const int64_t tokens = a.out.rank > 1 ? a.out.shape[a.out.rank - 2] : 1;
   for (int64_t i = 0; i < count; i++) {
-    rows.out[i] = a.out.dtype == DType::F32 ? static_cast<void*>(a.out.row<float>(first + i)) : a.out.row<bf16>(first + i);
+    rows.out[i] =
+        a.out.dtype == DType::F32 ? static_cast<void*>(a.out.row<float>(first + i)) : a.out.row<bf16>(first + i);
     rows.gate[i] = nullptr;
     int64_t token = (first + i) % tokens;
     for (int s = 0; s < a.gate.count; s++) {
@@ -76,8 +77,10 @@ OutRows out_rows(const op::LinearArgs& a, int64_t first, int64_t count) {
 template <class Out>
 ICONFACE_INLINE void finish(const op::LinearArgs& a, const OutRows& rows, int64_t i, F v, int64_t column, int64_t n) {
   Out* to = static_cast<Out*>(rows.out[i]) + column;
-  if (rows.gate[i]) v = load_some(to, n) + load_some(rows.gate[i] + column, n) * v;
-  else if (a.accumulate) v = load_some(to, n) + v;
+  if (rows.gate[i])
+    v = load_some(to, n) + load_some(rows.gate[i] + column, n) * v;
+  else if (a.accumulate)
+    v = load_some(to, n) + v;
   store_some(to, v, n);
 }
 
@@ -100,8 +103,10 @@ void epilogue_to(const op::LinearArgs& a, const Panel& p, const OutRows& rows, c
 }
 
 void epilogue(const op::LinearArgs& a, const Panel& p, const OutRows& rows, const float* sums) {
-  if (a.out.dtype == DType::F32) epilogue_to<float>(a, p, rows, sums);
-  else epilogue_to<bf16>(a, p, rows, sums);
+  if (a.out.dtype == DType::F32)
+    epilogue_to<float>(a, p, rows, sums);
+  else
+    epilogue_to<bf16>(a, p, rows, sums);
 }
 
 // ---- few rows: W is read once, as it lies -------------------------------------------------------------------------------
@@ -144,21 +149,27 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   Workspace::Frame frame(ctx.workspace);
   float* x = static_cast<float*>(ctx.workspace.bytes(s.m * s.k * 4));
   if (ctx.planning()) return;
-  with_type(a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-    for (int64_t i = 0; i < s.m; i++) copy_units<Fma>(a.x.row<T>(i), s.k, reinterpret_cast<unit*>(x + i * s.k));
-  });
+  with_type(
+      a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
+        using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+        for (int64_t i = 0; i < s.m; i++) copy_units<Fma>(a.x.row<T>(i), s.k, reinterpret_cast<unit*>(x + i * s.k));
+      });
   const OutRows rows = out_rows(a, 0, s.m);
   parallel_for(ctx.pool, s.panels, [&](int64_t index, int) {
     alignas(64) float sums[kFewRows * kTileCols] = {};
     const Panel p = s.panel(index);
-    with_type(a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
-      using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-      if (s.m == 1) dot_panel<1, T>(a, p, x, s.k, sums);
-      else if (s.m == 2) dot_panel<2, T>(a, p, x, s.k, sums);
-      else if (s.m == 3) dot_panel<3, T>(a, p, x, s.k, sums);
-      else dot_panel<4, T>(a, p, x, s.k, sums);
-    });
+    with_type(
+        a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
+          using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+          if (s.m == 1)
+            dot_panel<1, T>(a, p, x, s.k, sums);
+          else if (s.m == 2)
+            dot_panel<2, T>(a, p, x, s.k, sums);
+          else if (s.m == 3)
+            dot_panel<3, T>(a, p, x, s.k, sums);
+          else
+            dot_panel<4, T>(a, p, x, s.k, sums);
+        });
     epilogue(a, p, rows, sums);
   });
 }
@@ -167,21 +178,22 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
 
 template <class Product>
 void pack(const op::LinearArgs& a, const Panel& p, int64_t k_first, int64_t k, unit* to) {
-  with_type(a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
-    using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-    const int64_t stride = a.weight.stride[0];
-    for (int v = 0; v < 2; v++)
-      pack_rows<Product>(a.weight.as<T>() + p.row[v] * stride + k_first, stride, p.rows[v], k, to + v * kLanes);
-  });
+  with_type(
+      a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
+        using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+        const int64_t stride = a.weight.stride[0];
+        for (int v = 0; v < 2; v++)
+          pack_rows<Product>(a.weight.as<T>() + p.row[v] * stride + k_first, stride, p.rows[v], k, to + v * kLanes);
+      });
 }
 
 /// How the work is cut; by shape alone, but for the number of row parts.
 struct Cut {
-  int64_t units, block, blocks;    // of K, in units: all, per block, number of blocks
-  int64_t row_units;               // between rows of packed x
-  int64_t slab, slabs;             // panels per slab
-  int64_t chunk, chunks;           // rows of x
-  int64_t parts;                   // of a chunk's rows, worked on separately where slabs are few
+  int64_t units, block, blocks;  // of K, in units: all, per block, number of blocks
+  int64_t row_units;             // between rows of packed x
+  int64_t slab, slabs;           // panels per slab
+  int64_t chunk, chunks;         // rows of x
+  int64_t parts;                 // of a chunk's rows, worked on separately where slabs are few
 
   template <class Product>
   static Cut of(const Shape& s, int workers) {
@@ -219,16 +231,18 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   for (int64_t chunk_first = 0; chunk_first < s.m; chunk_first += c.chunk) {
     const int64_t chunk_rows = std::min(c.chunk, s.m - chunk_first);
     parallel_for(ctx.pool, chunk_rows, [&](int64_t i, int) {
-      with_type(a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
-        using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-        copy_units<Product>(a.x.row<T>(chunk_first + i), s.k, packed_x + i * c.row_units);
-      });
+      with_type(
+          a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
+            using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+            copy_units<Product>(a.x.row<T>(chunk_first + i), s.k, packed_x + i * c.row_units);
+          });
     });
 
     parallel_for(ctx.pool, c.slabs * c.parts, [&](int64_t index, int worker) {
       const int64_t panel_first = index / c.parts * c.slab, panels = std::min(c.slab, s.panels - panel_first);
       const int64_t part_first = std::min(index % c.parts * c.part_rows(), chunk_rows);
-      const int64_t part_rows = std::min(c.part_rows(), chunk_rows - part_first), tiles = ceil_div(part_rows, kTileRows);
+      const int64_t part_rows = std::min(c.part_rows(), chunk_rows - part_first),
+                    tiles = ceil_div(part_rows, kTileRows);
       unit* const slab = slabs + worker * slab_units;
       for (int64_t block = 0; block < c.blocks; block++) {
         const int64_t first = block * c.block, units = std::min(c.block, c.units - first);
@@ -238,7 +252,8 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
         }
         const bool last = block + 1 == c.blocks;
         for (int64_t t = 0; t < tiles; t++) {
-          const int64_t row = part_first + part_rows * t / tiles, count = part_first + part_rows * (t + 1) / tiles - row;
+          const int64_t row = part_first + part_rows * t / tiles,
+                        count = part_first + part_rows * (t + 1) / tiles - row;
           const TileA tile_x = {packed_x + row * c.row_units + first, c.row_units, units};
           OutRows rows;
           if (last) rows = out_rows(a, chunk_first + row, count);
@@ -257,9 +272,12 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
 
 void linear(Context& ctx, const op::LinearArgs& a) {
   const Shape s(a);
-  if (s.m <= kFewRows) few_rows(ctx, a, s);
-  else if (a.x.dtype == DType::F32) many_rows<Fma>(ctx, a, s);
-  else many_rows<Bf16Product>(ctx, a, s);
+  if (s.m <= kFewRows)
+    few_rows(ctx, a, s);
+  else if (a.x.dtype == DType::F32)
+    many_rows<Fma>(ctx, a, s);
+  else
+    many_rows<Bf16Product>(ctx, a, s);
 }
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -59,7 +59,8 @@ int64_t chains(Context& ctx, int64_t rounds) {
   float* results = static_cast<float*>(ctx.workspace.bytes(64 * ctx.pool.workers()));  // a cache line each
   const int64_t units = rounds * ctx.pool.workers();
   if (ctx.planning()) return 0;
-  parallel_for(ctx.pool, units, [&](int64_t unit, int worker) { results[16 * worker] = Chain<Step>::run(static_cast<float>(unit)); });
+  parallel_for(ctx.pool, units,
+               [&](int64_t unit, int worker) { results[16 * worker] = Chain<Step>::run(static_cast<float>(unit)); });
   return units * Chain<Step>::kFlops;
 }
 

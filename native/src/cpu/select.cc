@@ -5,8 +5,10 @@
 namespace iconface::cpu {
 
 // ICONFACE_ISA_LIST is X(name) for every instruction set of this build, best first (CMakeLists.txt).
-#define X(isa) \
-  namespace isa { extern const Backend backend; }
+#define X(isa)                  \
+  namespace isa {               \
+  extern const Backend backend; \
+  }
 ICONFACE_ISA_LIST
 #undef X
 

@@ -85,7 +85,8 @@ ICONFACE_INLINE H narrow(F v) {
   const U u = reinterpret_cast<U>(v);
   const U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
   const I is_nan = v != v;
-  return __builtin_convertvector(reinterpret_cast<U>(is_nan ? reinterpret_cast<I>((u >> 16) | 0x40) : reinterpret_cast<I>(rounded)), H);
+  return __builtin_convertvector(
+      reinterpret_cast<U>(is_nan ? reinterpret_cast<I>((u >> 16) | 0x40) : reinterpret_cast<I>(rounded)), H);
 #endif
 }
 ICONFACE_INLINE F load(const bf16* p) {
@@ -219,9 +220,7 @@ ICONFACE_INLINE F swap_pairs(F v) {
 
 #if defined(__AVX512BF16__)
 /// acc[i] += a[2i] * b[2i] + a[2i+1] * b[2i+1]; a and b hold pairs of bf16.
-ICONFACE_INLINE F dot_pairs(F acc, U a, U b) {
-  return (F)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
-}
+ICONFACE_INLINE F dot_pairs(F acc, U a, U b) { return (F)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b); }
 #endif
 
 // ---- reductions: always the same order, so that results do not depend on anything but the data --------------------------

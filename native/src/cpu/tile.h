@@ -73,9 +73,12 @@ ICONFACE_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b;
 /// Calls `f` with a typed null pointer for the element type: with_type(t, [&](auto* typed) { ... }).
 template <class Call>
 ICONFACE_INLINE void with_type(DType type, Call&& f) {
-  if (type == DType::F32) f(static_cast<const float*>(nullptr));
-  else if (type == DType::BF16) f(static_cast<const bf16*>(nullptr));
-  else f(static_cast<const f16*>(nullptr));
+  if (type == DType::F32)
+    f(static_cast<const float*>(nullptr));
+  else if (type == DType::BF16)
+    f(static_cast<const bf16*>(nullptr));
+  else
+    f(static_cast<const f16*>(nullptr));
 }
 
 // ---- the kernel -----------------------------------------------------------------------------------------------------
@@ -127,14 +130,16 @@ __attribute__((noinline)) void tile_of_rows(const TileA& a, const unit* b, float
 
 /// The same for `rows` in [1, kTileRows].
 template <class Product>
-ICONFACE_INLINE void tile(int64_t rows, const TileA& a, const unit* b, float* out, int64_t out_stride, bool accumulate) {
+ICONFACE_INLINE void tile(int64_t rows, const TileA& a, const unit* b, float* out, int64_t out_stride,
+                          bool accumulate) {
   using Kernel = void (*)(const TileA&, const unit*, float*, int64_t, bool);
   static constexpr auto kernels = []<int... I>(std::integer_sequence<int, I...>) {
     struct {
       Kernel of_rows[kTileRows];
     } table{{tile_of_rows<Product, I + 1>...}};
     return table;
-  }(std::make_integer_sequence<int, kTileRows>());
+  }
+  (std::make_integer_sequence<int, kTileRows>());
   kernels.of_rows[rows - 1](a, b, out, out_stride, accumulate);
 }
 
@@ -192,8 +197,7 @@ ICONFACE_INLINE void pack_rows(const T* from, int64_t stride, int64_t rows, int6
         __builtin_prefetch(from + i * stride + at + 512 / sizeof(T));  // kLanes streams are more than hardware follows
       }
     } else {
-      for (int i = 0; i < kLanes; i++)
-        v[i] = i < rows ? units_some<Product>(from + i * stride + at, k - at) : U{};
+      for (int i = 0; i < kLanes; i++) v[i] = i < rows ? units_some<Product>(from + i * stride + at, k - at) : U{};
     }
     transpose_units(v);
     const int64_t units = std::min<int64_t>(kLanes, units_of<Product>(k - at));

@@ -20,12 +20,15 @@ void to_channels_last(Context& ctx, const op::ToChannelsLastArgs& a) {
   const int64_t channels = a.weight.shape[1], taps = a.weight.shape[2] * a.weight.shape[3];
   parallel_for(ctx.pool, a.weight.shape[0], [&](int64_t o, int) {
     const float scale = a.scale.defined() ? a.scale.as<float>()[o] : 1.0f;
-    with_type(a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
-      using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
-      const int64_t at = o * channels * taps;
-      if (a.out.dtype == DType::F32) reorder(a.weight.as<T>() + at, a.out.as<float>() + at, channels, taps, scale);
-      else reorder(a.weight.as<T>() + at, a.out.as<bf16>() + at, channels, taps, scale);
-    });
+    with_type(
+        a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
+          using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
+          const int64_t at = o * channels * taps;
+          if (a.out.dtype == DType::F32)
+            reorder(a.weight.as<T>() + at, a.out.as<float>() + at, channels, taps, scale);
+          else
+            reorder(a.weight.as<T>() + at, a.out.as<bf16>() + at, channels, taps, scale);
+        });
   });
 }
 

@@ -28,7 +28,8 @@ AdaFace::Affine AdaFace::read_norm(Context& ctx, Weights& w, const std::string& 
   return a;
 }
 
-AdaFace::Convolution AdaFace::read_convolution(Context& ctx, Weights& w, const std::string& conv, const std::string& norm) const {
+AdaFace::Convolution AdaFace::read_convolution(Context& ctx, Weights& w, const std::string& conv,
+                                               const std::string& norm) const {
   const Tensor stored = w.get(conv + ".weight", {-1, -1, -1, -1});
   const Affine a = read_norm(ctx, w, norm, true);
   const Tensor weight = w.allocate(DType::F32, {stored.shape[0], stored.shape[2], stored.shape[3], stored.shape[1]});
@@ -44,11 +45,13 @@ std::set<size_t> AdaFace::stage_starts(const CheckpointSpec& spec) const {
   if (units != spec.numbers.end()) {
     size_t next = 0;
     for (double n : units->second) {
-      if (!(n >= 1 && n <= 1000) || n != std::floor(n)) fail(Code::InvalidCheckpoint, "face.stageUnits must be whole numbers of blocks, not %g", n);
+      if (!(n >= 1 && n <= 1000) || n != std::floor(n))
+        fail(Code::InvalidCheckpoint, "face.stageUnits must be whole numbers of blocks, not %g", n);
       if (next < body_.size()) starts.insert(next);
       next += static_cast<size_t>(n);
     }
-    if (next != body_.size()) fail(Code::InvalidCheckpoint, "face.stageUnits add up to %zu blocks, the encoder has %zu", next, body_.size());
+    if (next != body_.size())
+      fail(Code::InvalidCheckpoint, "face.stageUnits add up to %zu blocks, the encoder has %zu", next, body_.size());
     return starts;
   }
   for (size_t i = 0; i < body_.size(); i++)
@@ -68,7 +71,8 @@ AdaFace::AdaFace(Context& ctx, Weights& w, const CheckpointSpec& spec) {
     b.conv1 = read_convolution(ctx, w, residual + "1", residual + "2");
     b.slope = w.f32(ctx, residual + "3.weight", {b.conv1.out()});
     b.conv2 = read_convolution(ctx, w, residual + "4", residual + "5");
-    if (w.has(name + ".shortcut_layer.0.weight")) b.shortcut = read_convolution(ctx, w, name + ".shortcut_layer.0", name + ".shortcut_layer.1");
+    if (w.has(name + ".shortcut_layer.0.weight"))
+      b.shortcut = read_convolution(ctx, w, name + ".shortcut_layer.0", name + ".shortcut_layer.1");
     channels = b.conv2.out();
     body_.push_back(b);
   }
@@ -86,7 +90,8 @@ AdaFace::AdaFace(Context& ctx, Weights& w, const CheckpointSpec& spec) {
   const Tensor bias = w.f32(ctx, "face.output_layer.3.bias", {kEmbedding});
   output_weight_ = w.allocate(DType::F32, {kEmbedding, side, side, channels});
   output_bias_ = w.allocate(DType::F32, {kEmbedding});
-  op::to_channels_last(ctx, {.weight = linear.reshape({kEmbedding, channels, side, side}), .out = output_weight_, .scale = last.scale});
+  op::to_channels_last(
+      ctx, {.weight = linear.reshape({kEmbedding, channels, side, side}), .out = output_weight_, .scale = last.scale});
   for (int64_t i = 0; i < kEmbedding; i++)
     output_bias_.as<float>()[i] = bias.as<float>()[i] * last.scale.as<float>()[i] + last.shift.as<float>()[i];
 }
@@ -98,14 +103,29 @@ void AdaFace::block(Context& ctx, const Block& b, const Tensor& x, const Tensor&
   const Tensor normed = ctx.workspace.tensor(DType::F32, {1, height, width, x.shape[3]});
   const Tensor hidden = ctx.workspace.tensor(DType::F32, {1, height, width, b.conv1.out()});
   op::batch_norm_prelu(ctx, {.x = x, .out = normed, .scale = b.norm.scale, .shift = b.norm.shift});
-  op::conv2d(ctx, {.x = normed, .weight = b.conv1.weight, .out = hidden, .bias = b.conv1.bias, .slope = b.slope, .pad_top = 1,
-                   .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+  op::conv2d(ctx, {.x = normed,
+                   .weight = b.conv1.weight,
+                   .out = hidden,
+                   .bias = b.conv1.bias,
+                   .slope = b.slope,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1});
   if (b.shortcut.weight.defined())
     op::conv2d(ctx, {.x = x, .weight = b.shortcut.weight, .out = out, .bias = b.shortcut.bias, .stride = b.stride});
   else
     op::subsample(ctx, {.x = x, .out = out, .stride = b.stride});
-  op::conv2d(ctx, {.x = hidden, .weight = b.conv2.weight, .out = out, .bias = b.conv2.bias, .residual = out, .stride = b.stride,
-                   .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+  op::conv2d(ctx, {.x = hidden,
+                   .weight = b.conv2.weight,
+                   .out = out,
+                   .bias = b.conv2.bias,
+                   .residual = out,
+                   .stride = b.stride,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1});
 }
 
 void AdaFace::embed(Context& ctx, const Tensor& face, const Tensor& embedding) const {
@@ -116,13 +136,22 @@ void AdaFace::embed(Context& ctx, const Tensor& face, const Tensor& embedding) c
     largest = std::max(largest, side * side * b.conv2.out());
   }
   Tensor buffers[2] = {ctx.workspace.tensor(DType::F32, {largest}), ctx.workspace.tensor(DType::F32, {largest})};
-  auto map = [&](int i, int64_t size, int64_t channels) { return Tensor::of(buffers[i].data, DType::F32, {1, size, size, channels}); };
+  auto map = [&](int i, int64_t size, int64_t channels) {
+    return Tensor::of(buffers[i].data, DType::F32, {1, size, size, channels});
+  };
 
   side = kSide;
   int current = 0;
   Tensor x = map(0, side, input_.out());
-  op::conv2d(ctx, {.x = face.reshape({1, kSide, kSide, 3}), .weight = input_.weight, .out = x, .bias = input_.bias,
-                   .slope = input_slope_, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+  op::conv2d(ctx, {.x = face.reshape({1, kSide, kSide, 3}),
+                   .weight = input_.weight,
+                   .out = x,
+                   .bias = input_.bias,
+                   .slope = input_slope_,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1});
   ctx.note("input_layer", x);
   for (size_t i = 0; i < body_.size(); i++) {
     ctx.check_cancelled();
@@ -135,8 +164,10 @@ void AdaFace::embed(Context& ctx, const Tensor& face, const Tensor& embedding) c
   }
   op::batch_norm_prelu(ctx, {.x = x, .out = x, .scale = output_norm_.scale, .shift = output_norm_.shift});
   ctx.note("output_layer_bn", x);
-  op::linear(ctx, {.x = x.reshape({1, x.elements()}), .weight = output_weight_.reshape({kEmbedding, x.elements()}),
-                   .out = embedding.reshape({1, kEmbedding}), .bias = output_bias_});
+  op::linear(ctx, {.x = x.reshape({1, x.elements()}),
+                   .weight = output_weight_.reshape({kEmbedding, x.elements()}),
+                   .out = embedding.reshape({1, kEmbedding}),
+                   .bias = output_bias_});
 }
 
 }  // namespace iconface

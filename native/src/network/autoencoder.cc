@@ -26,7 +26,8 @@ class Autoencoder::Maps {
   Tensor other(int64_t height, int64_t width, int64_t channels) const {
     // Layers that do not fit each other could ask for more than largest_map() saw; planning notices it here.
     if (height * width * channels > buffers_[0].shape[0])
-      fail(Code::InvalidCheckpoint, "the autoencoder has a layer of %lld channels at %lld x %lld, wider than its levels allow",
+      fail(Code::InvalidCheckpoint,
+           "the autoencoder has a layer of %lld channels at %lld x %lld, wider than its levels allow",
            static_cast<long long>(channels), static_cast<long long>(height), static_cast<long long>(width));
     return Tensor::of(buffers_[1 - current_].data, DType::F32, {1, height, width, channels});
   }
@@ -43,10 +44,12 @@ class Autoencoder::Maps {
 
 // ---- reading the weights ------------------------------------------------------------------------------------------------
 
-Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name, DType compute) const {
+Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name,
+                                                       DType compute) const {
   const Tensor stored = w.get(name + ".weight");
   if ((stored.rank != 4 || stored.shape[2] != stored.shape[3]) && stored.rank != 2)
-    fail(Code::InvalidCheckpoint, "tensor %s.weight must be [out, in, side, side], not %s", name.c_str(), stored.describe().c_str());
+    fail(Code::InvalidCheckpoint, "tensor %s.weight must be [out, in, side, side], not %s", name.c_str(),
+         stored.describe().c_str());
   const int64_t out = stored.shape[0], in = stored.shape[1], side = stored.rank == 4 ? stored.shape[2] : 1;
   const Tensor weight = w.allocate(compute, {out, side, side, in});
   op::to_channels_last(ctx, {.weight = stored.reshape({out, in, side, side}), .out = weight});
@@ -58,8 +61,11 @@ Autoencoder::Norm Autoencoder::read_norm(Context& ctx, Weights& w, const std::st
 }
 
 Autoencoder::ResnetBlock Autoencoder::read_block(Context& ctx, Weights& w, const std::string& name) const {
-  ResnetBlock b{read_norm(ctx, w, name + ".norm1"), read_norm(ctx, w, name + ".norm2"),
-                read_convolution(ctx, w, name + ".conv1", compute_), read_convolution(ctx, w, name + ".conv2", compute_), {}};
+  ResnetBlock b{read_norm(ctx, w, name + ".norm1"),
+                read_norm(ctx, w, name + ".norm2"),
+                read_convolution(ctx, w, name + ".conv1", compute_),
+                read_convolution(ctx, w, name + ".conv2", compute_),
+                {}};
   if (w.has(name + ".nin_shortcut.weight")) b.shortcut = read_convolution(ctx, w, name + ".nin_shortcut", DType::F32);
   return b;
 }
@@ -74,14 +80,17 @@ Autoencoder::Half Autoencoder::read_half(Context& ctx, Weights& w, const std::st
     Level l;
     for (int j = 0; w.has(level + ".block." + std::to_string(j) + ".conv1.weight"); j++)
       l.blocks.push_back(read_block(ctx, w, level + ".block." + std::to_string(j)));
-    if (w.has(level + "." + resample + ".conv.weight")) l.resample = read_convolution(ctx, w, level + "." + resample + ".conv", compute_);
+    if (w.has(level + "." + resample + ".conv.weight"))
+      l.resample = read_convolution(ctx, w, level + "." + resample + ".conv", compute_);
     h.levels.push_back(std::move(l));
   }
   if (h.levels.empty()) fail(Code::InvalidCheckpoint, "the autoencoder has no tensors %s.%s.*", name.c_str(), levels);
   h.mid1 = read_block(ctx, w, name + ".mid.block_1");
   h.mid2 = read_block(ctx, w, name + ".mid.block_2");
-  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"), read_convolution(ctx, w, name + ".mid.attn_1.q", DType::F32),
-                 read_convolution(ctx, w, name + ".mid.attn_1.k", DType::F32), read_convolution(ctx, w, name + ".mid.attn_1.v", DType::F32),
+  h.attention = {read_norm(ctx, w, name + ".mid.attn_1.norm"),
+                 read_convolution(ctx, w, name + ".mid.attn_1.q", DType::F32),
+                 read_convolution(ctx, w, name + ".mid.attn_1.k", DType::F32),
+                 read_convolution(ctx, w, name + ".mid.attn_1.v", DType::F32),
                  read_convolution(ctx, w, name + ".mid.attn_1.proj_out", DType::F32)};
   h.norm_out = read_norm(ctx, w, name + ".norm_out");
   h.conv_out = read_convolution(ctx, w, name + ".conv_out", DType::F32);
@@ -112,8 +121,17 @@ void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stri
   const int before = stride == 2 ? 0 : side / 2, after = side / 2;
   const int64_t height = m.height() * upsample / stride, width = m.width() * upsample / stride;
   const Tensor out = m.other(height, width, c.out());
-  op::conv2d(ctx, {.x = m.map(), .weight = c.weight, .out = out, .bias = c.bias, .stride = stride, .pad_top = before,
-                   .pad_left = before, .pad_bottom = after, .pad_right = after, .upsample = upsample, .compute = c.weight.dtype});
+  op::conv2d(ctx, {.x = m.map(),
+                   .weight = c.weight,
+                   .out = out,
+                   .bias = c.bias,
+                   .stride = stride,
+                   .pad_top = before,
+                   .pad_left = before,
+                   .pad_bottom = after,
+                   .pad_right = after,
+                   .upsample = upsample,
+                   .compute = c.weight.dtype});
   m.swap_to(out);
 }
 
@@ -121,9 +139,17 @@ void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stri
 void Autoencoder::finish(Context& ctx, const Half& h, const Maps& m, const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
   const Tensor y = ctx.workspace.tensor(h.conv_out.weight.dtype, {1, m.height(), m.width(), m.channels()});
-  op::group_norm_silu(ctx, {.x = m.map(), .out = y, .weight = h.norm_out.weight, .bias = h.norm_out.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y, .weight = h.conv_out.weight, .out = out, .bias = h.conv_out.bias, .pad_top = 1, .pad_left = 1,
-                   .pad_bottom = 1, .pad_right = 1, .compute = h.conv_out.weight.dtype});
+  op::group_norm_silu(
+      ctx, {.x = m.map(), .out = y, .weight = h.norm_out.weight, .bias = h.norm_out.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y,
+                   .weight = h.conv_out.weight,
+                   .out = out,
+                   .bias = h.conv_out.bias,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1,
+                   .compute = h.conv_out.weight.dtype});
 }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x through a 1x1 convolution where the width changes.
@@ -135,13 +161,29 @@ void Autoencoder::resnet_block(Context& ctx, const ResnetBlock& b, Maps& m) cons
   const Tensor y = ctx.workspace.tensor(compute_, {1, height, width, std::max(m.channels(), out)});
   const Tensor y1 = Tensor::of(y.data, compute_, {1, height, width, m.channels()});
   const Tensor y2 = Tensor::of(y.data, compute_, {1, height, width, out});
-  op::group_norm_silu(ctx, {.x = m.map(), .out = y1, .weight = b.norm1.weight, .bias = b.norm1.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y1, .weight = b.conv1.weight, .out = h, .bias = b.conv1.bias, .pad_top = 1, .pad_left = 1,
-                   .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+  op::group_norm_silu(ctx,
+                      {.x = m.map(), .out = y1, .weight = b.norm1.weight, .bias = b.norm1.bias, .groups = groups_});
+  op::conv2d(ctx, {.x = y1,
+                   .weight = b.conv1.weight,
+                   .out = h,
+                   .bias = b.conv1.bias,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1,
+                   .compute = compute_});
   op::group_norm_silu(ctx, {.x = h, .out = y2, .weight = b.norm2.weight, .bias = b.norm2.bias, .groups = groups_});
   if (b.shortcut.weight.defined()) convolve(ctx, b.shortcut, m, 1, 1);
-  op::conv2d(ctx, {.x = y2, .weight = b.conv2.weight, .out = m.map(), .bias = b.conv2.bias, .residual = m.map(), .pad_top = 1,
-                   .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .compute = compute_});
+  op::conv2d(ctx, {.x = y2,
+                   .weight = b.conv2.weight,
+                   .out = m.map(),
+                   .bias = b.conv2.bias,
+                   .residual = m.map(),
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1,
+                   .compute = compute_});
 }
 
 /// x + proj(attention(norm(x))), one head over all pixels.
@@ -150,8 +192,12 @@ void Autoencoder::attention(Context& ctx, const MiddleAttention& a, Maps& m) con
   const int64_t pixels = m.height() * m.width(), C = m.channels();
   auto tokens = [&] { return ctx.workspace.tensor(DType::F32, {pixels, C}); };
   const Tensor y = tokens(), q = tokens(), k = tokens(), v = tokens();
-  op::group_norm_silu(ctx, {.x = m.map(), .out = y.reshape({1, m.height(), m.width(), C}), .weight = a.norm.weight,
-                            .bias = a.norm.bias, .groups = groups_, .silu = false});
+  op::group_norm_silu(ctx, {.x = m.map(),
+                            .out = y.reshape({1, m.height(), m.width(), C}),
+                            .weight = a.norm.weight,
+                            .bias = a.norm.bias,
+                            .groups = groups_,
+                            .silu = false});
   auto project = [&](const Convolution& c, const Tensor& out) {
     op::linear(ctx, {.x = y, .weight = c.weight.reshape({C, C}), .out = out, .bias = c.bias});
   };
@@ -163,7 +209,10 @@ void Autoencoder::attention(Context& ctx, const MiddleAttention& a, Maps& m) con
   args.segments = 1;
   args.segment[0] = {.q = one_head(q), .out = one_head(y), .k = one_head(k), .v = one_head(v)};
   op::attention(ctx, args);
-  op::linear(ctx, {.x = y, .weight = a.proj.weight.reshape({C, C}), .out = m.map().reshape({pixels, C}), .bias = a.proj.bias,
+  op::linear(ctx, {.x = y,
+                   .weight = a.proj.weight.reshape({C, C}),
+                   .out = m.map().reshape({pixels, C}),
+                   .bias = a.proj.bias,
                    .accumulate = true});
 }
 
@@ -223,7 +272,9 @@ void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64
   Workspace::Frame frame(ctx.workspace);
   Maps m(ctx, largest_map(decoder_, height, width));
   const Tensor latents = m.other(2 * rows, 2 * columns, z_channels_);
-  op::pack_latents(ctx, {.map = latents.select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_, .inverse = true});
+  op::pack_latents(
+      ctx,
+      {.map = latents.select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_, .inverse = true});
   m.swap_to(latents);
   convolve(ctx, decoder_.quant, m, 1, 1);
   ctx.note("dec.post_quant_conv", m.map());

@@ -13,7 +13,8 @@ Conditioning make_conditioning(Context& ctx, const Flux2Transformer& transformer
   c.structure = &structure;
 
   c.text_tokens = ctx.workspace.tensor(DType::F32, {c.branches, c.text, f.hidden});
-  for (int64_t b = 0; b < c.branches; b++) transformer.embed_text(ctx, in.text[static_cast<size_t>(b)], c.text_tokens.select(0, b));
+  for (int64_t b = 0; b < c.branches; b++)
+    transformer.embed_text(ctx, in.text[static_cast<size_t>(b)], c.text_tokens.select(0, b));
   ctx.note("txt_in", c.text_tokens);
   c.condition_tokens = ctx.workspace.tensor(DType::F32, {c.condition, f.hidden});
   transformer.embed_image(ctx, in.condition_latents, c.condition_tokens);

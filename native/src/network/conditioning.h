@@ -16,9 +16,9 @@ struct Variant {
 };
 
 struct ConditioningInputs {
-  std::vector<Tensor> text;   // one per branch, [text, context]: (empty prompt, prompt), or the prompt alone
-  Tensor condition_latents;   // [condition, C] F32: degraded, then references
-  Tensor ids;                 // [text + scene + condition, axes]
+  std::vector<Tensor> text;  // one per branch, [text, context]: (empty prompt, prompt), or the prompt alone
+  Tensor condition_latents;  // [condition, C] F32: degraded, then references
+  Tensor ids;                // [text + scene + condition, axes]
   TokenGrid scene, degraded;
   Variant variant;
 };

@@ -39,7 +39,8 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
   for (int i = 0; i < steps; i++) {
     transformer.forward(ctx, c, modulation[i], latents, u);
     ctx.note("prediction_" + std::to_string(i), u);
-    op::flow_step(ctx, {.latents = latents, .u_prompt = u.select(0, c.branches - 1),
+    op::flow_step(ctx, {.latents = latents,
+                        .u_prompt = u.select(0, c.branches - 1),
                         .u_empty = c.branches > 1 ? u.select(0, 0) : Tensor{},
                         .guidance = static_cast<float>(options.guidance),
                         .step = static_cast<float>(options.sigmas[i + 1] - options.sigmas[i])});

@@ -18,7 +18,9 @@ op::Segmented by_stream(const Conditioning& c, const Tensor& txt, const Tensor& 
 }
 
 /// [batch, tokens, D] as heads: [batch, tokens, H, d].
-Tensor heads_of(const Tensor& t, const Flux2Config& f) { return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim}); }
+Tensor heads_of(const Tensor& t, const Flux2Config& f) {
+  return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim});
+}
 }  // namespace
 
 Flux2Config Flux2Config::read(const Weights& w, const CheckpointSpec& spec) {
@@ -31,8 +33,8 @@ Flux2Config Flux2Config::read(const Weights& w, const CheckpointSpec& spec) {
   if (axes == spec.numbers.end()) fail(Code::InvalidCheckpoint, "the configuration names no RoPE axes");
   for (double n : axes->second) {
     if (!(n >= 2 && n <= 1024) || f.axes_dim.size() == kMaxRopeAxes)
-      fail(Code::InvalidCheckpoint, "RoPE axes must be at most %zu sizes of 2 to 1024, not %zu with %g among them", kMaxRopeAxes,
-           axes->second.size(), n);
+      fail(Code::InvalidCheckpoint, "RoPE axes must be at most %zu sizes of 2 to 1024, not %zu with %g among them",
+           kMaxRopeAxes, axes->second.size(), n);
     f.axes_dim.push_back(static_cast<int64_t>(n));
     f.head_dim += f.axes_dim.back();
   }
@@ -62,7 +64,9 @@ SingleBlock SingleBlock::read(Context& ctx, Weights& w, const std::string& prefi
   SingleBlock b;
   const Tensor linear1 = w.get(prefix + "linear1.weight", {-1, f.hidden});
   const int64_t rows = linear1.shape[0], mlp = (rows - 3 * f.hidden) / 2;
-  if (mlp < 1) fail(Code::InvalidCheckpoint, "tensor %slinear1.weight has only %lld rows", prefix.c_str(), static_cast<long long>(rows));
+  if (mlp < 1)
+    fail(Code::InvalidCheckpoint, "tensor %slinear1.weight has only %lld rows", prefix.c_str(),
+         static_cast<long long>(rows));
   b.query = linear1.slice(0, 0, f.hidden);
   b.key_value = linear1.slice(0, f.hidden, 3 * f.hidden);
   b.mlp_up = linear1.slice(0, 3 * f.hidden, rows);
@@ -125,10 +129,14 @@ StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const
     // vec = out(SiLU(in(sinusoid(1000 t)))), and every modulation reads SiLU(vec). Always f32: one row costs nothing.
     Workspace::Frame frame(ctx.workspace);
     const Tensor t = ctx.workspace.tensor(DType::F32, {kTimestepChannels});
-    const Tensor hidden = ctx.workspace.tensor(DType::F32, {1, time_in_.shape[0]}), vec = ctx.workspace.tensor(DType::F32, {1, D});
+    const Tensor hidden = ctx.workspace.tensor(DType::F32, {1, time_in_.shape[0]}),
+                 vec = ctx.workspace.tensor(DType::F32, {1, D});
     const Tensor row = ctx.workspace.tensor(DType::F32, {1, D});
     op::timestep_embedding(ctx, {.timestep = timestep, .out = t});
-    op::linear(ctx, {.x = t.reshape({1, kTimestepChannels}), .weight = time_in_, .out = hidden, .activation = op::Activation::Silu});
+    op::linear(ctx, {.x = t.reshape({1, kTimestepChannels}),
+                     .weight = time_in_,
+                     .out = hidden,
+                     .activation = op::Activation::Silu});
     op::linear(ctx, {.x = hidden, .weight = time_out_, .out = vec});
     ctx.note("vec", vec);
     op::silu(ctx, {.x = vec, .out = row});
@@ -148,13 +156,18 @@ StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const
   }
   auto part = [D](const Tensor& t, int64_t i) { return t.slice(0, i * D, (i + 1) * D); };
   auto three = [&](const Tensor& t, int64_t i) { return Modulation{part(t, i), part(t, i + 1), part(t, i + 2)}; };
-  return {.img_attn = three(img, 0), .img_mlp = three(img, 3), .txt_attn = three(txt, 0), .txt_mlp = three(txt, 3),
-          .single_img = three(single_img, 0), .single_txt = three(single_txt, 0),
-          .final_shift = part(last, 0), .final_scale = part(last, 1)};
+  return {.img_attn = three(img, 0),
+          .img_mlp = three(img, 3),
+          .txt_attn = three(txt, 0),
+          .txt_mlp = three(txt, 3),
+          .single_img = three(single_img, 0),
+          .single_txt = three(single_txt, 0),
+          .final_shift = part(last, 0),
+          .final_scale = part(last, 1)};
 }
 
-void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, const Conditioning& c, const StepModulation& m,
-                                    const Tensor& x, bool shared_image) const {
+void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, const Conditioning& c,
+                                    const StepModulation& m, const Tensor& x, bool shared_image) const {
   const Flux2Config& f = config_;
   const int64_t B = x.shape[0], L = c.tokens(), T = c.text, D = f.hidden;
   struct Stream {
@@ -172,14 +185,20 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     const Tensor qkv = ctx.workspace.tensor(compute_, {B, L, 3 * D});
     for (const Stream& s : streams) {
       const int64_t rows = s.end - s.first;
-      const Tensor part = x.slice(1, s.first, s.end).slice(0, 0, s.batch), normed = y.slice(1, s.first, s.end).slice(0, 0, s.batch);
+      const Tensor part = x.slice(1, s.first, s.end).slice(0, 0, s.batch),
+                   normed = y.slice(1, s.first, s.end).slice(0, 0, s.batch);
       const Tensor projected = qkv.slice(1, s.first, s.end).slice(0, 0, s.batch);
-      op::layer_norm_modulate(ctx, {.x = part, .out = normed, .shift = op::Segmented::all(rows, s.attn.shift),
+      op::layer_norm_modulate(ctx, {.x = part,
+                                    .out = normed,
+                                    .shift = op::Segmented::all(rows, s.attn.shift),
                                     .scale = op::Segmented::all(rows, s.attn.scale)});
       op::linear(ctx, {.x = normed, .weight = s.weights.qkv, .out = projected});
-      op::qk_norm_rope(ctx, {.q = heads_of(projected.slice(2, 0, D), f), .k = heads_of(projected.slice(2, D, 2 * D), f),
-                             .q_scale = s.weights.norm.query, .k_scale = s.weights.norm.key,
-                             .cos = c.cos.slice(0, s.first, s.end), .sin = c.sin.slice(0, s.first, s.end)});
+      op::qk_norm_rope(ctx, {.q = heads_of(projected.slice(2, 0, D), f),
+                             .k = heads_of(projected.slice(2, D, 2 * D), f),
+                             .q_scale = s.weights.norm.query,
+                             .k_scale = s.weights.norm.key,
+                             .cos = c.cos.slice(0, s.first, s.end),
+                             .sin = c.sin.slice(0, s.first, s.end)});
     }
     const Tensor q = heads_of(qkv.slice(2, 0, D), f), k = heads_of(qkv.slice(2, D, 2 * D), f),
                  v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(y, f);
@@ -201,8 +220,11 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   for (const Stream& s : streams) {
     const int64_t rows = s.end - s.first;
     const Tensor part = x.slice(1, s.first, s.end), normed = y.slice(1, s.first, s.end);
-    op::linear(ctx, {.x = normed, .weight = s.weights.proj, .out = part, .gate = op::Segmented::all(rows, s.attn.gate)});
-    op::layer_norm_modulate(ctx, {.x = part, .out = normed, .shift = op::Segmented::all(rows, s.mlp.shift),
+    op::linear(ctx,
+               {.x = normed, .weight = s.weights.proj, .out = part, .gate = op::Segmented::all(rows, s.attn.gate)});
+    op::layer_norm_modulate(ctx, {.x = part,
+                                  .out = normed,
+                                  .shift = op::Segmented::all(rows, s.mlp.shift),
                                   .scale = op::Segmented::all(rows, s.mlp.scale)});
     Workspace::Frame inner(ctx.workspace);
     const Tensor h = ctx.workspace.tensor(compute_, {B, rows, s.weights.mlp_down.shape[1]});
@@ -211,8 +233,8 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   }
 }
 
-void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, const Conditioning& c, const StepModulation& m,
-                                    const Tensor& x, int64_t first, int64_t end) const {
+void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, const Conditioning& c,
+                                    const StepModulation& m, const Tensor& x, int64_t first, int64_t end) const {
   const Flux2Config& f = config_;
   const int64_t B = x.shape[0], L = c.tokens(), T = c.text, D = f.hidden, rows = end - first;
   const int64_t mlp = block.linear2.shape[1] - D;
@@ -221,19 +243,29 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
                                         : op::Segmented::two(T - first, m.single_txt.gate, end - T, m.single_img.gate);
   Workspace::Frame frame(ctx.workspace);
   const Tensor y = ctx.workspace.tensor(compute_, {B, L, D}), kv = ctx.workspace.tensor(compute_, {B, L, 2 * D});
-  const Tensor q = ctx.workspace.tensor(compute_, {B, rows, D}), both = ctx.workspace.tensor(compute_, {B, rows, D + mlp});
-  op::layer_norm_modulate(ctx, {.x = x, .out = y, .shift = by_stream(c, m.single_txt.shift, m.single_img.shift),
+  const Tensor q = ctx.workspace.tensor(compute_, {B, rows, D}),
+               both = ctx.workspace.tensor(compute_, {B, rows, D + mlp});
+  op::layer_norm_modulate(ctx, {.x = x,
+                                .out = y,
+                                .shift = by_stream(c, m.single_txt.shift, m.single_img.shift),
                                 .scale = by_stream(c, m.single_txt.scale, m.single_img.scale)});
   const Tensor active = y.slice(1, first, end);
   op::linear(ctx, {.x = y, .weight = block.key_value, .out = kv});
   op::linear(ctx, {.x = active, .weight = block.query, .out = q});
-  op::linear(ctx, {.x = active, .weight = block.mlp_up, .out = both.slice(2, D, D + mlp), .activation = op::Activation::Swiglu});
+  op::linear(
+      ctx,
+      {.x = active, .weight = block.mlp_up, .out = both.slice(2, D, D + mlp), .activation = op::Activation::Swiglu});
 
   const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
   const Tensor out = heads_of(both.slice(2, 0, D), f);
-  op::qk_norm_rope(ctx, {.q = qh, .k = {}, .q_scale = block.norm.query, .k_scale = block.norm.key,
-                         .cos = c.cos.slice(0, first, end), .sin = c.sin.slice(0, first, end)});
-  op::qk_norm_rope(ctx, {.q = {}, .k = kh, .q_scale = block.norm.query, .k_scale = block.norm.key, .cos = c.cos, .sin = c.sin});
+  op::qk_norm_rope(ctx, {.q = qh,
+                         .k = {},
+                         .q_scale = block.norm.query,
+                         .k_scale = block.norm.key,
+                         .cos = c.cos.slice(0, first, end),
+                         .sin = c.sin.slice(0, first, end)});
+  op::qk_norm_rope(
+      ctx, {.q = {}, .k = kh, .q_scale = block.norm.query, .k_scale = block.norm.key, .cos = c.cos, .sin = c.sin});
   for (int64_t b = 0; b < B; b++) {
     op::AttentionArgs attention;
     attention.segments = 1;
@@ -248,7 +280,8 @@ void Flux2Transformer::forward(Context& ctx, const Conditioning& c, const StepMo
   const Flux2Config& f = config_;
   const int64_t B = c.branches, T = c.text, L = c.tokens(), S = c.scene;
   Workspace::Frame frame(ctx.workspace);
-  const Tensor x = ctx.workspace.tensor(DType::F32, {B, L, f.hidden});  // the residual stream stays f32 in every precision
+  const Tensor x =
+      ctx.workspace.tensor(DType::F32, {B, L, f.hidden});  // the residual stream stays f32 in every precision
   const Tensor image = x.slice(1, T, L), scene = x.select(0, 0).slice(0, T, T + S);
 
   op::convert(ctx, {.x = c.text_tokens, .out = x.slice(1, 0, T)});
@@ -281,7 +314,8 @@ void Flux2Transformer::forward(Context& ctx, const Conditioning& c, const StepMo
 
   const int64_t predicted = c.predict_all ? c.image() : S;
   const Tensor y = ctx.workspace.tensor(compute_, {B, predicted, f.hidden});
-  op::layer_norm_modulate(ctx, {.x = x.slice(1, T, T + predicted), .out = y,
+  op::layer_norm_modulate(ctx, {.x = x.slice(1, T, T + predicted),
+                                .out = y,
                                 .shift = op::Segmented::all(predicted, m.final_shift),
                                 .scale = op::Segmented::all(predicted, m.final_scale)});
   op::linear(ctx, {.x = y, .weight = linear_final_, .out = prediction});

@@ -56,15 +56,15 @@ struct IdentityDeltas {
 
 /// Everything of a restore that does not change from step to step.
 struct Conditioning {
-  int64_t branches = 1;            // 2 under guidance: empty prompt, prompt
-  int64_t text = 0, scene = 0, condition = 0;  // tokens; condition = degraded + references
-  Tensor text_tokens;              // [branches, text, D] F32: txt_in of the embeddings
-  Tensor condition_tokens;         // [condition, D] F32: img_in of degraded and reference latents
-  Tensor scene_residual;           // [scene, D] F32, or undefined
-  Tensor cos, sin;                 // [text + scene + condition, d/2]
+  int64_t branches = 1;                         // 2 under guidance: empty prompt, prompt
+  int64_t text = 0, scene = 0, condition = 0;   // tokens; condition = degraded + references
+  Tensor text_tokens;                           // [branches, text, D] F32: txt_in of the embeddings
+  Tensor condition_tokens;                      // [condition, D] F32: img_in of degraded and reference latents
+  Tensor scene_residual;                        // [scene, D] F32, or undefined
+  Tensor cos, sin;                              // [text + scene + condition, d/2]
   const StructurePathway* structure = nullptr;  // with its memory: the key/value side of every block, or empty
   StructureMemory memory;
-  bool predict_all = false;        // all image tokens instead of the scene's (tests): no trimming of the last block
+  bool predict_all = false;  // all image tokens instead of the scene's (tests): no trimming of the last block
   int64_t image() const { return scene + condition; }
   int64_t tokens() const { return text + image(); }
 };
@@ -88,11 +88,14 @@ class Flux2Transformer {
   StepModulation modulation(Context&, double timestep, const IdentityDeltas&, const Tensor& storage) const;
 
   /// u for the scene tokens (or all image tokens): latents [scene, C] F32 -> prediction [branches, scene, C] F32.
-  void forward(Context&, const Conditioning&, const StepModulation&, const Tensor& latents, const Tensor& prediction) const;
+  void forward(Context&, const Conditioning&, const StepModulation&, const Tensor& latents,
+               const Tensor& prediction) const;
 
   /// One block alone; public for the tests of single blocks. `x` is [branches, text + image, D] F32, in place.
-  void double_block(Context&, const DoubleBlock&, const Conditioning&, const StepModulation&, const Tensor& x, bool shared_image) const;
-  void single_block(Context&, const SingleBlock&, const Conditioning&, const StepModulation&, const Tensor& x, int64_t first, int64_t end) const;
+  void double_block(Context&, const DoubleBlock&, const Conditioning&, const StepModulation&, const Tensor& x,
+                    bool shared_image) const;
+  void single_block(Context&, const SingleBlock&, const Conditioning&, const StepModulation&, const Tensor& x,
+                    int64_t first, int64_t end) const;
 
   Flux2Transformer(const Flux2Config& config, DType compute) : config_(config), compute_(compute) {}  // blocks alone
 

@@ -47,13 +47,18 @@ int64_t StructurePathway::memory_tokens(bool detail) const {
   return base_.queries.shape[0] + (detail && detail_.queries.defined() ? detail_.queries.shape[0] : 0);
 }
 
-void StructurePathway::residual(Context& ctx, const Tensor& x_deg, TokenGrid degraded, TokenGrid scene, const Tensor& out) const {
+void StructurePathway::residual(Context& ctx, const Tensor& x_deg, TokenGrid degraded, TokenGrid scene,
+                                const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
   Tensor x = x_deg;
   if (degraded.rows != scene.rows || degraded.columns != scene.columns) {
     x = ctx.workspace.tensor(DType::F32, {scene.tokens(), hidden_});
-    op::resize_tokens(ctx, {.x = x_deg, .out = x, .rows_x = degraded.rows, .columns_x = degraded.columns,
-                            .rows_out = scene.rows, .columns_out = scene.columns});
+    op::resize_tokens(ctx, {.x = x_deg,
+                            .out = x,
+                            .rows_x = degraded.rows,
+                            .columns_x = degraded.columns,
+                            .rows_out = scene.rows,
+                            .columns_out = scene.columns});
   }
   const Tensor down = ctx.workspace.tensor(DType::F32, {1, scene.tokens(), residual_down_.shape[0]});
   op::linear(ctx, {.x = x.reshape({1, scene.tokens(), hidden_}), .weight = residual_down_, .out = down});
@@ -65,14 +70,17 @@ void StructurePathway::pool(Context& ctx, const Route& route, const Tensor& x, c
   const int64_t tokens = x.shape[0], d = hidden_ / heads_;
   Workspace::Frame frame(ctx.workspace);
   const Tensor y = ctx.workspace.tensor(compute_, {1, tokens, hidden_});
-  const Tensor k = ctx.workspace.tensor(compute_, {1, tokens, hidden_}), v = ctx.workspace.tensor(compute_, {1, tokens, hidden_});
+  const Tensor k = ctx.workspace.tensor(compute_, {1, tokens, hidden_}),
+               v = ctx.workspace.tensor(compute_, {1, tokens, hidden_});
   op::layer_norm_modulate(ctx, {.x = x.reshape({1, tokens, hidden_}), .out = y});
   op::linear(ctx, {.x = y, .weight = route.key, .out = k});
   op::linear(ctx, {.x = y, .weight = route.value, .out = v});
   op::AttentionArgs attention;
   attention.segments = 1;
-  attention.segment[0] = {.q = route.queries, .out = out.reshape({out.shape[0], heads_, d}),
-                          .k = k.reshape({tokens, heads_, d}), .v = v.reshape({tokens, heads_, d})};
+  attention.segment[0] = {.q = route.queries,
+                          .out = out.reshape({out.shape[0], heads_, d}),
+                          .k = k.reshape({tokens, heads_, d}),
+                          .v = v.reshape({tokens, heads_, d})};
   op::attention(ctx, attention);
 }
 
@@ -97,16 +105,25 @@ StructureMemory StructurePathway::blocks(Context& ctx, const Tensor& memory) con
     const int64_t rank = b.query_down.shape[0];
     m.blocks.push_back({ctx.workspace.tensor(DType::F32, {heads_, memory.shape[0], rank}),
                         ctx.workspace.tensor(DType::F32, {memory.shape[0], rank})});
-    op::lowrank_memory(ctx, {.memory = memory, .query_up = b.query_up, .key_down = b.key_down, .key_up = b.key_up,
-                             .value_down = b.value_down, .keys = m.blocks.back().keys, .values = m.blocks.back().values});
+    op::lowrank_memory(ctx, {.memory = memory,
+                             .query_up = b.query_up,
+                             .key_down = b.key_down,
+                             .key_up = b.key_up,
+                             .value_down = b.value_down,
+                             .keys = m.blocks.back().keys,
+                             .values = m.blocks.back().values});
   }
   return m;
 }
 
 void StructurePathway::attend(Context& ctx, int64_t block, const StructureMemory& m, const Tensor& h) const {
   const Block& b = blocks_[block];
-  op::lowrank_cross_attention(ctx, {.h = h, .query_down = b.query_down, .keys = m.blocks[block].keys,
-                                    .values = m.blocks[block].values, .value_up = b.value_up, .gate = b.gate});
+  op::lowrank_cross_attention(ctx, {.h = h,
+                                    .query_down = b.query_down,
+                                    .keys = m.blocks[block].keys,
+                                    .values = m.blocks[block].values,
+                                    .value_up = b.value_up,
+                                    .gate = b.gate});
 }
 
 }  // namespace iconface

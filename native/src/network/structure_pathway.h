@@ -24,7 +24,8 @@ struct TokenGrid {
 class StructurePathway {
  public:
   /// Parts whose tensors the checkpoint lacks are off: no adapter at all gives an empty pathway.
-  StructurePathway(Context&, Weights&, const CheckpointSpec&, int64_t hidden, int64_t heads, int64_t blocks, DType compute);
+  StructurePathway(Context&, Weights&, const CheckpointSpec&, int64_t hidden, int64_t heads, int64_t blocks,
+                   DType compute);
 
   bool has_residual() const { return residual_down_.defined(); }
   bool has_memory() const { return base_.queries.defined(); }

@@ -18,9 +18,9 @@ void conv2d(Context& ctx, const Conv2dArgs& a) {
   check(a.pad_top >= 0 && a.pad_left >= 0 && a.pad_bottom >= 0 && a.pad_right >= 0, "conv2d",
         "expected padding of at least 0 but received %d, %d, %d, %d", a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
   // Far beyond any network, and small enough that no size of a kernel's scratch overflows.
-  check(a.upsample <= kMaxUpsample && std::max({a.pad_top, a.pad_left, a.pad_bottom, a.pad_right}) <= kMaxPadding, "conv2d",
-        "expected upsample of at most %d and padding of at most %d but received %d and %d, %d, %d, %d", kMaxUpsample, kMaxPadding,
-        a.upsample, a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
+  check(a.upsample <= kMaxUpsample && std::max({a.pad_top, a.pad_left, a.pad_bottom, a.pad_right}) <= kMaxPadding,
+        "conv2d", "expected upsample of at most %d and padding of at most %d but received %d and %d, %d, %d, %d",
+        kMaxUpsample, kMaxPadding, a.upsample, a.pad_top, a.pad_left, a.pad_bottom, a.pad_right);
   check(a.compute == DType::F32 || a.compute == DType::BF16, "conv2d", "expected compute F32 or BF16 but received %s",
         dtype_name(a.compute));
   check(a.x.elements() > 0 && a.weight.elements() > 0, "conv2d", "x %s and weight %s must not be empty",

@@ -6,9 +6,9 @@ namespace iconface::op {
 
 /// out = act(conv(upsample(x)) + bias) + residual, cross-correlation as in PyTorch.
 struct Conv2dArgs {
-  Tensor x;         // [B, H, W, C] F32 or BF16, contiguous
-  Tensor weight;    // [O, kh, kw, C] F32, BF16 or F16 (channels last: see to_channels_last)
-  Tensor out;       // [B, H', W', O] F32 or BF16
+  Tensor x;              // [B, H, W, C] F32 or BF16, contiguous
+  Tensor weight;         // [O, kh, kw, C] F32, BF16 or F16 (channels last: see to_channels_last)
+  Tensor out;            // [B, H', W', O] F32 or BF16
   Tensor bias = {};      // [O] F32, optional
   Tensor slope = {};     // [O] F32, optional: PReLU after the bias
   Tensor residual = {};  // [B, H', W', O] F32, optional: added last; may be out
@@ -35,7 +35,7 @@ void group_norm_silu(Context&, const GroupNormSiluArgs&);
 struct BatchNormPreluArgs {
   Tensor x, out;        // [B, H, W, C] F32 or BF16; may be the same
   Tensor scale, shift;  // [C] F32
-  Tensor slope = {};         // [C] F32, optional
+  Tensor slope = {};    // [C] F32, optional
 };
 void batch_norm_prelu(Context&, const BatchNormPreluArgs&);
 
@@ -59,9 +59,9 @@ void pack_latents(Context&, const PackLatentsArgs&);
 
 /// A PyTorch convolution weight [O, C, kh, kw] as [O, kh, kw, C], optionally times scale[o] (a folded BatchNorm).
 struct ToChannelsLastArgs {
-  Tensor weight;  // [O, C, kh, kw] F32, BF16 or F16
-  Tensor out;     // [O, kh, kw, C] F32 or BF16
-  Tensor scale = {};   // [O] F32, optional
+  Tensor weight;      // [O, C, kh, kw] F32, BF16 or F16
+  Tensor out;         // [O, kh, kw, C] F32 or BF16
+  Tensor scale = {};  // [O] F32, optional
 };
 void to_channels_last(Context&, const ToChannelsLastArgs&);
 

@@ -6,9 +6,9 @@ namespace iconface::op {
 
 /// u = u_empty + guidance * (u_prompt - u_empty); latents += step * u, step = sigma_next - sigma. All f32.
 struct FlowStepArgs {
-  Tensor latents;   // [tokens, C] F32, in place
-  Tensor u_prompt;  // [tokens, C] F32
-  Tensor u_empty = {};   // [tokens, C] F32, optional: absent means guidance 1
+  Tensor latents;       // [tokens, C] F32, in place
+  Tensor u_prompt;      // [tokens, C] F32
+  Tensor u_empty = {};  // [tokens, C] F32, optional: absent means guidance 1
   float guidance = 1;
   float step = 0;
 };

@@ -31,8 +31,8 @@ void linear(Context& ctx, const LinearArgs& a) {
   check(a.x.defined() && a.x.rank >= 1 && (a.x.dtype == DType::F32 || a.x.dtype == DType::BF16), "linear",
         "x must be F32 or BF16 [..., %lld], not %s", static_cast<long long>(a.weight.last()),
         a.x.defined() ? a.x.describe().c_str() : "absent");
-  check(a.x.last() == a.weight.last() && a.x.elements() > 0, "linear", "x %s and weight %s must agree in their last axis",
-        a.x.describe().c_str(), a.weight.describe().c_str());
+  check(a.x.last() == a.weight.last() && a.x.elements() > 0, "linear",
+        "x %s and weight %s must agree in their last axis", a.x.describe().c_str(), a.weight.describe().c_str());
 
   const bool swiglu = a.activation == Activation::Swiglu;
   check(!swiglu || a.weight.shape[0] % 2 == 0, "linear", "SwiGLU needs an even number of weight rows, not %s",
@@ -46,7 +46,8 @@ void linear(Context& ctx, const LinearArgs& a) {
   if (a.bias.defined()) check_tensor("linear", "bias", a.bias, kF32, {a.weight.shape[0]});
   if (a.gate.defined()) check_gate(a);
   const bool reads_out = a.gate.defined() || a.accumulate;
-  check(!reads_out || a.out.dtype == DType::F32, "linear", "a residual out must be F32, not %s", a.out.describe().c_str());
+  check(!reads_out || a.out.dtype == DType::F32, "linear", "a residual out must be F32, not %s",
+        a.out.describe().c_str());
   ctx.backend.linear(ctx, a);
 }
 

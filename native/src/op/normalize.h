@@ -7,8 +7,8 @@ namespace iconface::op {
 
 /// out = (1 + scale) * LN(x) + shift, LN without affine, eps 1e-6, biased variance, statistics in f32 (two passes).
 struct LayerNormModulateArgs {
-  Tensor x;         // [batch, tokens, D] F32 or BF16
-  Tensor out;       // same shape, F32 or BF16; may be x
+  Tensor x;              // [batch, tokens, D] F32 or BF16
+  Tensor out;            // same shape, F32 or BF16; may be x
   Segmented shift = {};  // [D] F32 per segment; both or neither: plain LN without them
   Segmented scale = {};
 };

@@ -16,7 +16,7 @@ int64_t peak_flops(Context&, const PeakFlopsArgs&);
 
 /// out = x, all workers.
 struct StreamCopyArgs {
-  Tensor x, out;         // F32, one number of elements, contiguous
+  Tensor x, out;          // F32, one number of elements, contiguous
   bool streaming = true;  // past the caches, where the instruction set can: what is fastest for more than fits in them
 };
 void stream_copy(Context&, const StreamCopyArgs&);

@@ -8,7 +8,7 @@ namespace iconface {
 
 struct CudaDevice {
   std::string name;
-  std::string capability;  // "9.0"
+  std::string capability;       // "9.0"
   int64_t total = 0, free = 0;  // bytes
 };
 

@@ -7,15 +7,24 @@ namespace iconface {
 
 const char* code_name(Code code) {
   switch (code) {
-    case Code::InvalidArgument: return "ERR_ICONFACE_INVALID_ARGUMENT";
-    case Code::InvalidCheckpoint: return "ERR_ICONFACE_INVALID_CHECKPOINT";
-    case Code::OutOfMemory: return "ERR_ICONFACE_OUT_OF_MEMORY";
-    case Code::Aborted: return "ERR_ICONFACE_ABORTED";
-    case Code::Disposed: return "ERR_ICONFACE_DISPOSED";
-    case Code::Numerical: return "ERR_ICONFACE_NUMERICAL";
-    case Code::Unsupported: return "ERR_ICONFACE_UNSUPPORTED";
-    case Code::Io: return "ERR_ICONFACE_IO";
-    case Code::Internal: return "ERR_ICONFACE_INTERNAL";
+    case Code::InvalidArgument:
+      return "ERR_ICONFACE_INVALID_ARGUMENT";
+    case Code::InvalidCheckpoint:
+      return "ERR_ICONFACE_INVALID_CHECKPOINT";
+    case Code::OutOfMemory:
+      return "ERR_ICONFACE_OUT_OF_MEMORY";
+    case Code::Aborted:
+      return "ERR_ICONFACE_ABORTED";
+    case Code::Disposed:
+      return "ERR_ICONFACE_DISPOSED";
+    case Code::Numerical:
+      return "ERR_ICONFACE_NUMERICAL";
+    case Code::Unsupported:
+      return "ERR_ICONFACE_UNSUPPORTED";
+    case Code::Io:
+      return "ERR_ICONFACE_IO";
+    case Code::Internal:
+      return "ERR_ICONFACE_INTERNAL";
   }
   return "ERR_ICONFACE_INTERNAL";
 }

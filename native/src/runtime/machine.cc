@@ -81,8 +81,9 @@ int usable_processors() {
 }
 
 std::vector<std::string> processor_features() {
-  static const char* const kNames[] = {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16",
-                                       "avx512_vnni", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve"};
+  static const char* const kNames[] = {"avx2",     "fma",         "f16c",        "avx512f",     "avx512bw", "avx512dq",
+                                       "avx512vl", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_bf16", "amx_int8",
+                                       "asimd",    "bf16",        "i8mm",        "sve"};
   std::vector<std::string> found;
   std::ifstream file("/proc/cpuinfo");
   std::string line, word;

@@ -25,8 +25,8 @@ constexpr uintptr_t kPlanningBase = 4096;
 Pages::Pages(int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   // The system promises more than it has and kills who takes it at its word: large requests are checked.
-  const bool refuse = (g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1) ||
-                      (bytes >= kCheckedSize && bytes > grantable());
+  const bool refuse =
+      (g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1) || (bytes >= kCheckedSize && bytes > grantable());
   void* p = refuse ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
     fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",

@@ -36,13 +36,13 @@ class Pages {
 /// construction and nothing is allocated inside a step.
 class Workspace {
  public:
-  Workspace() = default;                                    // planning: no memory behind it
+  Workspace() = default;  // planning: no memory behind it
   explicit Workspace(int64_t bytes) : pages_(bytes), planning_(false) {}
 
   bool planning() const { return planning_; }
   int64_t peak() const { return peak_; }
 
-  void* bytes(int64_t n);                                   // 64-byte aligned, contents undefined
+  void* bytes(int64_t n);  // 64-byte aligned, contents undefined
   Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
 
   /// Everything taken after a Frame is given back when it ends.

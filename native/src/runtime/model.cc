@@ -22,11 +22,14 @@ Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(
   if (weights.has("transformer.img_in.weight")) {
     transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, compute);
     const Flux2Config& f = transformer->config();
-    structure = std::make_unique<StructurePathway>(ctx, weights, spec, f.hidden, f.heads, transformer->blocks(), compute);
-    if (weights.has("adapter.identity.global.in.weight")) identity = std::make_unique<IdentityPathway>(ctx, weights, f.hidden);
+    structure =
+        std::make_unique<StructurePathway>(ctx, weights, spec, f.hidden, f.heads, transformer->blocks(), compute);
+    if (weights.has("adapter.identity.global.in.weight"))
+      identity = std::make_unique<IdentityPathway>(ctx, weights, f.hidden);
   }
   ctx.check_cancelled();
-  if (weights.has("vae.encoder.conv_in.weight")) autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);
+  if (weights.has("vae.encoder.conv_in.weight"))
+    autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);
   ctx.check_cancelled();
   if (weights.has("face.input_layer.0.weight")) face = std::make_unique<AdaFace>(ctx, weights, spec);
 }

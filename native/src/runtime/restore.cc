@@ -87,7 +87,8 @@ struct Pictures {
 
 Pictures prepare(Context& ctx, const RestoreRequest& r) {
   const int64_t n = static_cast<int64_t>(r.pictures.size());
-  const Pictures p{ctx.workspace.tensor(DType::U8, {n, r.size, r.size, 3}), ctx.workspace.tensor(DType::F32, {n, r.size, r.size, 3})};
+  const Pictures p{ctx.workspace.tensor(DType::U8, {n, r.size, r.size, 3}),
+                   ctx.workspace.tensor(DType::F32, {n, r.size, r.size, 3})};
   for (int64_t i = 0; i < n; i++) {
     op::image_to_tensor(ctx, {.pixels = r.pictures[i], .out = p.crops.select(0, i)});
     op::image_to_tensor(ctx, {.pixels = p.crops.select(0, i), .out = p.images.select(0, i)});
@@ -96,21 +97,26 @@ Pictures prepare(Context& ctx, const RestoreRequest& r) {
 }
 
 struct Anchor {
-  Tensor vector;                        // [512], undefined when identity is off
-  std::vector<float> references;        // the references' anchor: what similarities are measured against
+  Tensor vector;                  // [512], undefined when identity is off
+  std::vector<float> references;  // the references' anchor: what similarities are measured against
 };
 
 /// Eq. 3-4 with the fallbacks of spec 4: references, else the degraded picture, else off.
-Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const Pictures& p, RestoreResult* result) {
+Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const Pictures& p,
+                   RestoreResult* result) {
   Anchor anchor;
   if (!model.face) return anchor;
   const int64_t n = p.crops.shape[0], size = AdaFace::kEmbedding;
-  const Tensor embeddings = ctx.workspace.tensor(DType::F32, {n, size}), vector = ctx.workspace.tensor(DType::F32, {size});
+  const Tensor embeddings = ctx.workspace.tensor(DType::F32, {n, size}),
+               vector = ctx.workspace.tensor(DType::F32, {size});
   const Tensor norms = ctx.workspace.tensor(DType::F32, {n}), weights = ctx.workspace.tensor(DType::F32, {n});
   for (int64_t i = 0; i < n; i++) embed_crop(ctx, model, p.crops.select(0, i), embeddings.select(0, i));
   auto combine = [&](int64_t first, int64_t end, double temperature) {
-    op::identity_anchor(ctx, {.embeddings = embeddings.slice(0, first, end), .temperature = temperature, .anchor = vector,
-                              .norms = norms.slice(0, first, end), .weights = weights.slice(0, first, end)});
+    op::identity_anchor(ctx, {.embeddings = embeddings.slice(0, first, end),
+                              .temperature = temperature,
+                              .anchor = vector,
+                              .norms = norms.slice(0, first, end),
+                              .weights = weights.slice(0, first, end)});
     return values(ctx, vector);
   };
   result->identity_source = "none";
@@ -142,7 +148,8 @@ Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t referenc
   if (ctx.planning()) return ids;
   auto* id = ids.as<int32_t>();
   auto put = [&](int64_t t, int64_t h, int64_t w, int64_t l) {
-    *id++ = static_cast<int32_t>(t), *id++ = static_cast<int32_t>(h), *id++ = static_cast<int32_t>(w), *id++ = static_cast<int32_t>(l);
+    *id++ = static_cast<int32_t>(t), *id++ = static_cast<int32_t>(h), *id++ = static_cast<int32_t>(w),
+    *id++ = static_cast<int32_t>(l);
   };
   for (int64_t l = 0; l < text; l++) put(0, 0, 0, l);
   for (int64_t picture = -1; picture <= references; picture++) {
@@ -153,11 +160,13 @@ Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t referenc
   return ids;
 }
 
-Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r, const Tensor& latents, TokenGrid grid) {
+Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r, const Tensor& latents,
+                       TokenGrid grid) {
   const Flux2Transformer& transformer = *model.transformer;
   const int64_t references = static_cast<int64_t>(r.pictures.size()) - 1, context = transformer.config().context;
   const bool own_prompt = references == 0 && model.weights.has("prompt.prompt_without_references");
-  const Tensor prompt = model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
+  const Tensor prompt =
+      model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
   ConditioningInputs in;
   if (r.guidance != 1) in.text.push_back(model.weights.get("prompt.empty", {prompt.shape[0], context}));
   in.text.push_back(prompt);
@@ -173,15 +182,19 @@ void check_request(const Model& model, const RestoreRequest& r) {
   const Flux2Config& f = model.need(model.transformer, "transformer").config();
   const int64_t reduction = autoencoder.reduction();
   if (f.in_channels != autoencoder.latent_channels())
-    fail(Code::InvalidCheckpoint, "the transformer takes latents of %lld channels, the autoencoder has %lld: they are not of one model",
+    fail(Code::InvalidCheckpoint,
+         "the transformer takes latents of %lld channels, the autoencoder has %lld: they are not of one model",
          static_cast<long long>(f.in_channels), static_cast<long long>(autoencoder.latent_channels()));
   if (f.axes_dim.size() != 4)
-    fail(Code::InvalidCheckpoint, "restoring needs 4 RoPE axes (t, h, w, l), the checkpoint names %zu", f.axes_dim.size());
+    fail(Code::InvalidCheckpoint, "restoring needs 4 RoPE axes (t, h, w, l), the checkpoint names %zu",
+         f.axes_dim.size());
   if (r.pictures.empty()) fail(Code::InvalidArgument, "restore: there is no picture");
   if (r.size < reduction || r.size % reduction != 0)
-    fail(Code::InvalidArgument, "restore: size must be a multiple of %lld, not %lld", static_cast<long long>(reduction), static_cast<long long>(r.size));
+    fail(Code::InvalidArgument, "restore: size must be a multiple of %lld, not %lld", static_cast<long long>(reduction),
+         static_cast<long long>(r.size));
   if (r.steps < 1) fail(Code::InvalidArgument, "restore: steps must be at least 1, not %d", r.steps);
-  if (!r.out.has_shape({r.size, r.size, 3}) || r.out.dtype != DType::U8) fail(Code::Internal, "restore: the result's buffer has the wrong size");
+  if (!r.out.has_shape({r.size, r.size, 3}) || r.out.dtype != DType::U8)
+    fail(Code::Internal, "restore: the result's buffer has the wrong size");
 }
 
 }  // namespace
@@ -207,24 +220,30 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   stages.begin(ctx, "encode", static_cast<int>(n));
   const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), channels});
   for (int64_t i = 0; i < n; i++) {
-    model.autoencoder->encode(ctx, pictures.images.select(0, i), latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
+    model.autoencoder->encode(ctx, pictures.images.select(0, i),
+                              latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
     stages.step(ctx, static_cast<int>(i) + 1);
   }
   if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
 
   stages.begin(ctx, "condition");
   const Conditioning c = condition(ctx, model, r, latents, grid);
-  const Tensor noise = ctx.workspace.tensor(DType::F32, {channels, grid.tokens()}), z = ctx.workspace.tensor(DType::F32, {grid.tokens(), channels});
+  const Tensor noise = ctx.workspace.tensor(DType::F32, {channels, grid.tokens()}),
+               z = ctx.workspace.tensor(DType::F32, {grid.tokens(), channels});
   op::random_normal(ctx, {.seed = r.seed, .generator = r.generator, .out = noise});
   op::transpose(ctx, {.x = noise, .out = z});
 
   stages.begin(ctx, "sample", r.steps);
   sample(ctx, transformer, c,
-         {.sigmas = flow_schedule(r.steps, grid.tokens()), .guidance = r.guidance, .identity = deltas,
-          .on_step = [&](int step) {
-            if (!op::all_finite(ctx, z)) fail(Code::Numerical, "the latent is not finite after step %d of %d", step, r.steps);
-            stages.step(ctx, step);
-          }},
+         {.sigmas = flow_schedule(r.steps, grid.tokens()),
+          .guidance = r.guidance,
+          .identity = deltas,
+          .on_step =
+              [&](int step) {
+                if (!op::all_finite(ctx, z))
+                  fail(Code::Numerical, "the latent is not finite after step %d of %d", step, r.steps);
+                stages.step(ctx, step);
+              }},
          z);
 
   stages.begin(ctx, "decode");

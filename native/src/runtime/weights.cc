@@ -22,12 +22,15 @@ Weights::Weights(const CheckpointSpec& spec) {
 }
 
 Tensor Weights::place(const std::string& name, const CheckpointSpec::Entry& e) {
-  if (e.shape.size() > Tensor::kMaxRank) fail(Code::InvalidCheckpoint, "tensor %s has %zu axes", name.c_str(), e.shape.size());
+  if (e.shape.size() > Tensor::kMaxRank)
+    fail(Code::InvalidCheckpoint, "tensor %s has %zu axes", name.c_str(), e.shape.size());
   int64_t needed = dtype_bytes(e.dtype), held = 0;
   for (int64_t n : e.shape)
-    if (n < 0 || __builtin_mul_overflow(needed, n, &needed)) fail(Code::InvalidCheckpoint, "tensor %s has an impossible shape", name.c_str());
+    if (n < 0 || __builtin_mul_overflow(needed, n, &needed))
+      fail(Code::InvalidCheckpoint, "tensor %s has an impossible shape", name.c_str());
   for (const CheckpointSpec::Range& r : e.parts) {
-    if (r.file >= files_.size()) fail(Code::InvalidCheckpoint, "tensor %s names file %zu of %zu", name.c_str(), r.file, files_.size());
+    if (r.file >= files_.size())
+      fail(Code::InvalidCheckpoint, "tensor %s names file %zu of %zu", name.c_str(), r.file, files_.size());
     files_[r.file].at(r.offset, r.bytes);
     held += r.bytes;
   }
@@ -53,7 +56,8 @@ Tensor Weights::get(const std::string& name) const {
   if (found == tensors_.end()) fail(Code::InvalidCheckpoint, "tensor %s is missing from the checkpoint", name.c_str());
   const Tensor& t = found->second;
   if (t.rank < 1 || (t.dtype != DType::F32 && t.dtype != DType::BF16 && t.dtype != DType::F16))
-    fail(Code::InvalidCheckpoint, "tensor %s is %s, but weights must be F32, BF16 or F16: convert the file", name.c_str(), t.describe().c_str());
+    fail(Code::InvalidCheckpoint, "tensor %s is %s, but weights must be F32, BF16 or F16: convert the file",
+         name.c_str(), t.describe().c_str());
   return t;
 }
 
@@ -66,7 +70,9 @@ Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shap
     fits = fits && (n < 0 || t.shape[axis] == n);
     expected += (axis++ ? ", " : "") + (n < 0 ? std::string("*") : std::to_string(n));
   }
-  if (!fits) fail(Code::InvalidCheckpoint, "tensor %s must be [%s], not %s", name.c_str(), expected.c_str(), t.describe().c_str());
+  if (!fits)
+    fail(Code::InvalidCheckpoint, "tensor %s must be [%s], not %s", name.c_str(), expected.c_str(),
+         t.describe().c_str());
   return t;
 }
 
@@ -115,7 +121,8 @@ namespace {
 constexpr int64_t kMergeRows = 1024;
 
 /// rows [n, in] += factor * B[first..first+n] A for one LoRA.
-void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& lora, int64_t first, const Tensor& rows) {
+void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& lora, int64_t first,
+              const Tensor& rows) {
   const int64_t n = rows.shape[0], in = rows.shape[1];
   const Tensor a = weights.get(lora.a, {-1, in});
   const int64_t rank = a.shape[0];

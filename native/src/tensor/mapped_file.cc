@@ -65,7 +65,8 @@ void MappedFile::check_unchanged() const {
   struct stat status;
   if (fstat(fd_, &status) != 0) fail(Code::Io, "could not read %s: %s", path_.c_str(), strerror(errno));
   if (status.st_size != size_ || modified(status) != modified_)
-    fail(Code::InvalidCheckpoint, "%s was changed while it was in use (%lld bytes, now %lld): dispose the model and load it again",
+    fail(Code::InvalidCheckpoint,
+         "%s was changed while it was in use (%lld bytes, now %lld): dispose the model and load it again",
          path_.c_str(), static_cast<long long>(size_), static_cast<long long>(status.st_size));
 }
 

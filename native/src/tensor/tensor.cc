@@ -43,7 +43,8 @@ Tensor Tensor::of(void* data, DType dtype, const int64_t* shape, int rank) {
     t.shape[i] = shape[i];
     t.stride[i] = step;
     if (shape[i] < 0 || __builtin_mul_overflow(step, shape[i], &step) || step > kMaxElements)
-      fail(Code::OutOfMemory, "a tensor with an axis of %lld is larger than any memory", static_cast<long long>(shape[i]));
+      fail(Code::OutOfMemory, "a tensor with an axis of %lld is larger than any memory",
+           static_cast<long long>(shape[i]));
   }
   return t;
 }
