@@ -40,7 +40,16 @@ function ours(names, precision) {
 }
 
 function theirs(program, precision, repeat) {
-  const options = ['--precision', precision, '--threads', values.threads, '--repeat', String(repeat), '--patience', values.patience]
+  const options = [
+    '--precision',
+    precision,
+    '--threads',
+    values.threads,
+    '--repeat',
+    String(repeat),
+    '--patience',
+    values.patience,
+  ]
   const text = execFileSync(values.python, [join(BENCH, 'rivals', program), ...options], { env: environment })
   const lines = String(text)
     .trim()
@@ -55,8 +64,9 @@ const middle = (numbers) => [...numbers].sort((a, b) => a - b)[numbers.length >>
 function summary(turns) {
   const quiet = [...turns].sort((a, b) => a.others - b.others).slice(0, Math.ceil(turns.length / 2))
   const { name, precision, program } = turns[0]
-  const others = Math.max(...quiet.map((turn) => turn.others))
-  return { program, name, precision, median: middle(quiet.map((turn) => turn.median)), turns: quiet.length, others }
+  const of = (field) => middle(quiet.map((turn) => turn[field]))
+  const facts = { program, name, precision, threads: Number(values.threads), turns: quiet.length }
+  return { ...facts, median: of('median'), alone: of('alone'), others: Math.max(...quiet.map((turn) => turn.others)) }
 }
 
 const results = []
@@ -68,19 +78,24 @@ for (const name of values.case) {
       for (const turn of [...ours(names, precision), ...theirs(program, precision, repeat)]) {
         const key = `${turn.name} ${turn.program}`
         turns.set(key, [...(turns.get(key) ?? []), turn])
-        process.stderr.write(
-          `${key} ${precision}: ${turn.median.toFixed(3)} s, others ${(100 * turn.others).toFixed(0)} %\n`,
-        )
+        process.stderr.write(`${key} ${precision}: ${text(turn)}\n`)
       }
     }
     results.push(...[...turns.values()].map(summary))
   }
 }
 rmSync(scratch, { recursive: true, force: true })
-for (const { program, name, precision, median, others } of results) {
-  const ratio =
-    results.find((r) => r.program !== 'iconface' && r.name === name && r.precision === precision)?.median / median
-  const note = program === 'iconface' ? `, ${ratio.toFixed(2)} times as fast as PyTorch` : ''
-  console.log(`${name} ${precision} ${program}: ${median.toFixed(3)} s${note} (others ${(100 * others).toFixed(0)} %)`)
+for (const result of results) {
+  const rival = results.find(
+    (r) => r.program !== result.program && r.name === result.name && r.precision === result.precision,
+  )
+  const ratio = (field) => (rival[field] / result[field]).toFixed(2)
+  const note =
+    result.program === 'iconface' ? `; ${ratio('median')} times as fast as PyTorch, ${ratio('alone')} alone` : ''
+  console.log(`${result.name} ${result.precision} ${result.program}: ${text(result)}${note}`)
 }
 if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
+
+function text({ median, alone, others }) {
+  return `${median.toFixed(3)} s, alone ${alone.toFixed(3)} s, others ${(100 * others).toFixed(0)} %`
+}

@@ -31,9 +31,9 @@ def processor_times():
 
 
 class Timed(list):
-    """Seconds of every run, and the share of all processors that other processes used meanwhile."""
+    """Seconds of every run, their processor time per thread, and the share of all processors that others used."""
 
-    others = 0.0
+    others = alone = 0.0
     patience = 0.0
 
 
@@ -58,11 +58,12 @@ def measure(run, repeat):
         run()
         timed.append(time.perf_counter() - begun)
     mine = time.process_time() - mine
+    timed.alone = mine / repeat / torch.get_num_threads()
     busy, everything = (after - before for after, before in zip(processor_times(), (busy, everything)))
     timed.others = max(0.0, (busy - mine) / everything) if everything > 0 else 0.0
     return timed
 
 
-def report(case, precision, seconds, others):
+def report(case, precision, seconds, alone, others):
     line = {"program": f"PyTorch {torch.__version__}", "case": case, "precision": precision}
-    print(json.dumps({**line, "seconds": list(seconds), "others": others}), flush=True)
+    print(json.dumps({**line, "seconds": list(seconds), "alone": alone, "others": others}), flush=True)

@@ -50,7 +50,7 @@ def main():
         model, x = network().to(**place), torch.randn(1, 3, 112, 112).to(**place)
         runs.append(measure(lambda: model(x), arguments.repeat))
     faster = min(runs, key=lambda seconds: sorted(seconds)[len(seconds) // 2])
-    report("face_embedding", "f32", faster, faster.others)
+    report("face_embedding", "f32", faster, faster.alone, faster.others)
 
 
 if __name__ == "__main__":

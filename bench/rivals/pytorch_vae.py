@@ -83,7 +83,7 @@ def main():
             place = dict(dtype=dtype, memory_format=torch.channels_last)
             network, x = make().to(**place).eval(), torch.randn(shape).to(**place)
             seconds = measure(lambda: network(x), arguments.repeat)
-            report(case, name, seconds, seconds.others)
+            report(case, name, seconds, seconds.alone, seconds.others)
 
 
 if __name__ == "__main__":

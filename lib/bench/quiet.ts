@@ -44,29 +44,32 @@ const QUIET = 0.03
 const LONG = 3
 
 /**
- * Times `run(repeat)`, which gives the seconds of every repetition: a warm-up, then rounds until three were quiet or
- * `patience` seconds are over. The first repetition of a round touches new memory and does not count, unless it is a
- * long one.
+ * Times `run(repeat)`, which gives the times of every repetition, in rounds until three were quiet or `patience` seconds
+ * are over. The first repetition of a round touches new memory and does not count, unless it is a long one.
  */
 export async function quietest<T extends Times>(
   run: (repeat: number) => Promise<T>,
   { round, patience }: Timing,
 ): Promise<Timed<T>> {
-  const first = (await run(1)).seconds[0]!
-  const long = first > LONG
-  const repeat = long ? 1 : Math.min(50, Math.max(1, Math.ceil(round / first))) + 1
   const rounds: Timed<T>[] = []
+  const measure = async (repeat: number, skip: number) => {
+    const share = othersShare()
+    const result = await run(repeat)
+    const { seconds, processorSeconds } = result
+    const times = { seconds: seconds.slice(skip), processorSeconds: processorSeconds.slice(skip) }
+    rounds.push({ ...times, others: share(), result })
+    rounds.sort((a, b) => a.others - b.others)
+    return seconds[0]!
+  }
+  const first = await measure(1, 0)
+  const long = first > LONG
+  if (!long) rounds.pop() // a warm-up
+  const repeat = long ? 1 : Math.min(50, Math.max(1, Math.ceil(round / first))) + 1
   const begun = performance.now()
   const over = () => performance.now() - begun > 1000 * patience
   while (rounds.length < ROUNDS || (!over() && rounds[ROUNDS - 1]!.others > QUIET)) {
     while (!over() && (await watchOthers(250)) > QUIET);
-    const share = othersShare()
-    const result = await run(repeat)
-    const [seconds, processorSeconds] = [result.seconds, result.processorSeconds].map((times) =>
-      times.slice(long ? 0 : 1),
-    )
-    rounds.push({ seconds: seconds!, processorSeconds: processorSeconds!, others: share(), result })
-    rounds.sort((a, b) => a.others - b.others)
+    await measure(repeat, long ? 0 : 1)
   }
   const kept = rounds.slice(0, ROUNDS)
   return {
