@@ -22,7 +22,7 @@ const { NODE_OPTIONS: _, ICONFACE_BINARY: __, ...inherited } = process.env
 const env = { ...inherited, PREBUILDS_ONLY: '1', ICONFACE_MODEL: '' }
 const node = (...args: string[]) => exec(process.execPath, args, { cwd: consumer, env })
 
-/** Lays out what `npm publish` would see after `npm run prebuild`, packs it, and installs it elsewhere. */
+/** Lays out what `npm publish` would see after `npm run prebuilds`, packs it, and installs it elsewhere. */
 async function packAndInstall(): Promise<void> {
   const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
   for (const entry of [...files, 'package.json', 'README.md', 'LICENSE']) {
