@@ -2,7 +2,6 @@
  * A loaded model and what it does: restore, embed, estimate.
  */
 
-import { availableParallelism } from 'node:os'
 import { openCheckpoint } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
@@ -123,7 +122,7 @@ export class IConFace implements AsyncDisposable {
     const addon = loadAddon()
     checkDevice(checked.device, () => native(() => addon.info()))
     const checkpoint = openCheckpoint(folder)
-    const { threads = availableParallelism(), isa, precision, signal } = checked
+    const { threads, isa, precision, signal } = checked
     const session = native(
       () => new addon.Session({ threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
     )

@@ -73,11 +73,17 @@ int64_t resident_bytes() {
 }
 
 int usable_processors() {
+  int processors = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) processors = CPU_COUNT(&set);
+  // A container's share is a quota of time per period ("max 100000" or "150000 100000"), not a set of processors.
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  int64_t quota = 0, period = 0;
+  if (file >> quota >> period && quota > 0 && period > 0)
+    processors = static_cast<int>(std::min<int64_t>(processors, (quota + period - 1) / period));
 #endif
-  return std::max(1u, std::thread::hardware_concurrency());
+  return std::max(processors, 1);
 }
 
 std::vector<std::string> processor_features() {

@@ -15,7 +15,7 @@ MemoryInfo memory_info();
 /// Bytes of memory of its own that this process really occupies; 0 when unknown.
 int64_t resident_bytes();
 
-/// Processors this process may run on.
+/// Processors this process may run on, within the control group's quota.
 int usable_processors();
 /// Features that matter here, as /proc/cpuinfo spells them.
 std::vector<std::string> processor_features();
