@@ -57,6 +57,17 @@ t.test('a LoRA of zeros changes nothing, another one does', async (t) => {
   t.notOk(Buffer.from(await restoredPixels(published)).equals(pixels))
 })
 
+t.test('a LoRA is merged into weights of half precision too', async (t) => {
+  const folder = join(scratch, 'half')
+  cpSync(published, folder, { recursive: true }) // with the LoRA of the test before
+  const weights = readTensors(join(native, 'transformer.safetensors'))
+  // The bits of a small bf16 are those of some finite f16: enough to be loaded and multiplied.
+  const half = weights.map((x) => ({ ...x, dtype: 'F16' as const }))
+  await writeTensors(join(folder, 'transformer.safetensors'), half)
+  await using model = await IConFace.load(folder)
+  t.equal(model.info.variant, 'Full')
+})
+
 t.test('every part of a synthesized adapter is heard', async (t) => {
   const pixels = Buffer.from(await restoredPixels(native))
   for (const variant of [

@@ -124,7 +124,11 @@ for (const { isa, ops } of everyIsa()) {
           const limit = xType === 'bf16' && weightType !== 'bf16' ? 8e-3 : 5e-6
           const expected = reference(one, made)
           for (const outDtype of one.residual ? (['f32'] as const) : (['f32', 'bf16'] as const)) {
-            const { out } = await ops.run('linear', made.tensors as never, { ...made.params, outDtype })
+            const { out } = await ops.run(
+              'linear',
+              made.tensors as never,
+              one.residual ? made.params : { ...made.params, outDtype },
+            )
             const error = relativeError(toFloat32(out), expected)
             const what = `${JSON.stringify(one)} ${xType} x ${weightType} -> ${outDtype}: ${error.toExponential(1)}`
             t.ok(error < (outDtype === 'bf16' ? 8e-3 : limit), what)
@@ -177,6 +181,8 @@ t.test('refusals', async (t) => {
   await t.rejects(run({ x, weight: f32([4, 2], random(2, [8])) }), { code, message: /F32 \[1, 2, 3\].*F32 \[4, 2\]/ })
   await t.rejects(run({ x, weight: f32([3, 3], random(2, [9])) }, { activation: 'swiglu' }), { code, message: /even/ })
   await t.rejects(run({ x, weight }, { activation: 'gelu' }), { code, message: /gelu/ })
+  await t.rejects(run({ x, weight }, { activaton: 'silu' } as never), { code, message: /parameter 'activaton'/ })
+  await t.rejects(run({ x, weight, wieght: weight } as never), { code, message: /tensor 'wieght'/ })
   await t.rejects(run({ x, weight, bias: f32([3], [1, 2, 3]) }), { code, message: /bias must be F32 \[4\]/ })
   await t.rejects(run({ x, weight }, { accumulate: true }), { code, message: /out/ })
   await t.rejects(run({ x, weight, out: bf16([1, 2, 4], random(3, [8])) }, { accumulate: true }), {
