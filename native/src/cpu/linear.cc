@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kFewRows = 4;
 constexpr int64_t kChunkRows = 1024;       // rows of x packed at a time
-constexpr int64_t kBlockUnits = 3072;      // longest block of K, in units
+constexpr int64_t kBlockUnits = 1536;      // longest block of K, in units
 constexpr int64_t kSlabBytes = 512 << 10;  // packed weights of one unit of work: half of a 1 MB L2
 
 /// The columns of out that one panel makes, and the rows of W that go into its two vectors.
