@@ -3,7 +3,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { closeSync, openSync, rmSync } from 'node:fs'
 import { access, constants, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -144,7 +144,8 @@ export async function writeWhole(path: string, bytes: Uint8Array): Promise<void>
   if (unfinished.size === 0) process.once('exit', removeUnfinished)
   unfinished.add(temporary)
   try {
-    const file = await open(temporary, 'wx')
+    closeSync(openSync(temporary, 'wx')) // here and now: one still being created at exit would be left behind
+    const file = await open(temporary, 'r+')
     try {
       await file.writeFile(bytes)
       await file.sync()
