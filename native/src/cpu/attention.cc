@@ -28,7 +28,6 @@ constexpr int64_t kMostTiles = 16, kFewestTiles = 4, kMostKeys = 512, kFewestKey
 constexpr int64_t kPackPanels = 4;  // key panels of one packing unit
 constexpr float kLog2e = 1.44269504f;
 
-ICONFACE_INLINE int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 ICONFACE_INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) { return std::max(low, std::min(n, high)); }
 
 /// Sizes that follow from the shape alone.
@@ -49,14 +48,14 @@ struct Plan {
     heads = any->k.shape[1];
     d = any->k.shape[2];
     for (int i = 0; i < a.segments; i++)
-      if (a.segment[i].k.defined()) key_panels += divide_up(a.segment[i].k.shape[0], kTileCols);
-    channel_panels = divide_up(d, kTileCols);
+      if (a.segment[i].k.defined()) key_panels += ceil_div(a.segment[i].k.shape[0], kTileCols);
+    channel_panels = ceil_div(d, kTileCols);
     units_d = units_of<Product>(d);
     const int64_t key_bytes = 4 * (units_d + channel_panels * kTileCols / Product::kPerUnit);
     key_block = clamp(kKeyBlockBytes / key_bytes, kFewestKeys, kMostKeys) / kTileCols * kTileCols;
     most_tiles = clamp(kRowBlockBytes / (4 * (units_d + width()) * kTileRows), kFewestTiles, kMostTiles);
     group = clamp(kPackedBytes / (4 * (k_units() + v_units())), 1, heads);
-    group = divide_up(heads, divide_up(heads, group));
+    group = ceil_div(heads, ceil_div(heads, group));
     c = (a.scale > 0 ? a.scale : 1.0f / __builtin_sqrtf(static_cast<float>(d))) * kLog2e;
   }
   int64_t width() const { return channel_panels * kTileCols; }                  // of a row of out while it is summed
@@ -81,7 +80,7 @@ ICONFACE_INLINE const op::AttentionSegment& key_segment(const op::AttentionArgs&
   for (int i = 0;; i++) {
     const op::AttentionSegment& s = a.segment[i];
     if (!s.k.defined()) continue;
-    const int64_t panels = divide_up(s.k.shape[0], kTileCols);
+    const int64_t panels = ceil_div(s.k.shape[0], kTileCols);
     if (panel < panels) return s;
     panel -= panels;
   }
@@ -210,10 +209,10 @@ struct RowBlocks {
   RowBlocks(const op::AttentionArgs& a, int64_t heads, int64_t most_tiles, int64_t workers) {
     int64_t tiles = 0;
     for (int i = 0; i < a.segments; i++)
-      if (a.segment[i].q.defined()) tiles += divide_up(a.segment[i].q.shape[0], kTileRows);
+      if (a.segment[i].q.defined()) tiles += ceil_div(a.segment[i].q.shape[0], kTileRows);
     rows = kTileRows * clamp(tiles * heads / (4 * workers), 1, most_tiles);
     for (int i = 0; i < a.segments; i++)
-      if (a.segment[i].q.defined()) per_head += divide_up(a.segment[i].q.shape[0], rows);
+      if (a.segment[i].q.defined()) per_head += ceil_div(a.segment[i].q.shape[0], rows);
   }
 };
 
@@ -236,7 +235,7 @@ void run(Context& ctx, const op::AttentionArgs& a) {
                        units(workers * p_units)};
   if (ctx.planning()) return;
 
-  const int64_t pack_units = divide_up(plan.key_panels, kPackPanels);
+  const int64_t pack_units = ceil_div(plan.key_panels, kPackPanels);
   for (int64_t head0 = 0; head0 < plan.heads; head0 += plan.group) {
     const int64_t heads = std::min(plan.group, plan.heads - head0);
     parallel_for(ctx.pool, heads * pack_units, [&](int64_t unit_index, int) {
@@ -250,7 +249,7 @@ void run(Context& ctx, const op::AttentionArgs& a) {
       const op::AttentionSegment* segment = a.segment.data();
       for (;; segment++) {
         if (!segment->q.defined()) continue;
-        const int64_t here = divide_up(segment->q.shape[0], blocks.rows);
+        const int64_t here = ceil_div(segment->q.shape[0], blocks.rows);
         if (block < here) break;
         block -= here;
       }
