@@ -185,7 +185,7 @@ export class IConFace implements AsyncDisposable {
       }
       const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
       const read = performance.now() - began
-      const out = new Uint8Array(size * size * 3)
+      const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
       const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant: options.variant, out }
       const running = native(() =>
         this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>

@@ -58,7 +58,7 @@ export function tailText({ limits, memory, host, load, machine }: Report): strin
     const parts = Object.entries(stages).map(([name, ms]) => `${name} ${duration(ms)}`)
     lines.push(
       `restore, tiny model, ${size} px, ${steps} steps: ${duration(wall)} (${parts.join(', ')}); ` +
-        `outside the networks ${outside.toFixed(1)} ms`,
+        `outside the networks ${fixed(outside)} ms`,
       `event loop late by (p99) ${fixed(eventLoopP99.busy)} ms beside a job, ${fixed(eventLoopP99.idle)} ms idle; ` +
         `readFile median ${fixed(readFile.busyMedian)} ms, p99 ${fixed(readFile.busyP99)} ms beside a job, ` +
         `${fixed(readFile.idleMedian)} and ${fixed(readFile.idleP99)} ms idle`,

@@ -43,7 +43,7 @@ void pools() {
 /// Jobs on a pool of their own; every third is taken back, every fifth cancelled, and the queue is stopped midway.
 void queues(int round) {
   ThreadPool pool(3);
-  JobQueue queue;
+  JobQueue queue([] {});
   std::atomic<int> ran{0};
   std::vector<std::shared_ptr<Job>> jobs;
   int removed = 0;

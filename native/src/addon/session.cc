@@ -71,7 +71,7 @@ Session::Pending& Session::submit(Napi::Env env, std::function<Answer(Job&)> wor
   auto job = std::make_shared<Job>();
   Job* raw = job.get();
   std::weak_ptr<Job> weak = job;
-  job->work = [this, weak, raw, work = std::move(work)] {
+  job->work = [this, weak, raw, work = std::move(work)]() mutable {
     Answer answer;
     std::shared_ptr<Error> error;
     try {
@@ -84,7 +84,11 @@ Session::Pending& Session::submit(Napi::Env env, std::function<Answer(Job&)> wor
     } catch (const std::exception& e) {
       error = std::make_shared<Error>(Code::Internal, e.what());
     }
-    mailbox_.post([this, job = weak.lock(), answer, error](Napi::Env e) { settle(e, job, answer, error.get()); });
+    // Nothing of the job stays on this thread: whoever awaits the promise finds its memory given back.
+    work = nullptr;
+    mailbox_.post([this, job = weak.lock(), answer = std::move(answer), error = std::move(error)](Napi::Env e) {
+      settle(e, job, answer, error.get());
+    });
   };
   queue_.submit(job);
   if (pending_.empty()) {
@@ -128,14 +132,18 @@ void Session::with_memory(const Job& job, const std::function<void(Context&)>& b
   Workspace plan;
   Context planning{*backend_, *pool_, plan, &job.cancelled};
   body(planning);
-  const int64_t available = Pages::grantable();
-  if (plan.peak() > available)
-    fail(Code::OutOfMemory,
-         "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
-         static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20));
-  Workspace workspace(plan.peak());
+  if (!reserve_.has(plan.peak())) {
+    reserve_.drop();
+    const int64_t available = Pages::grantable();
+    if (plan.peak() > available)
+      fail(Code::OutOfMemory,
+           "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
+           static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20));
+  }
+  Workspace workspace(reserve_.take(plan.peak()));
   Context working{*backend_, *pool_, workspace, &job.cancelled};
   body(working);
+  reserve_.keep(workspace.release());
 }
 
 // ---- methods ----------------------------------------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
     return submit(info.Env(),
                   [this](Job& job) -> Answer {
                     if (!loaded_) {
-                      Workspace none(0);
+                      Workspace none{Pages()};
                       Context ctx{*backend_, *pool_, none, &job.cancelled};
                       model_ = std::make_unique<Model>(ctx, spec_, compute_);
                       loaded_ = true;
@@ -380,10 +388,10 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     r.size = whole_option(job, "size", 1, 1 << 14);
     r.guidance = number_option(job, "guidance");
     r.steps = whole_option(job, "steps", 1, 1000);
-    // Planning touches no pixel: any address will do.
-    const Tensor picture = Tensor::of(this, DType::U8, {r.size, r.size, 3});
+    // Planning touches no pixel: any address will do. Pictures of the result's own size would need no crops.
+    const Tensor picture = Tensor::of(this, DType::U8, {2 * r.size, 2 * r.size, 3});
     r.pictures.assign(static_cast<size_t>(1 + (references ? whole_option(job, "references", 0, 64) : 0)), picture);
-    r.out = picture;
+    r.out = Tensor::of(this, DType::U8, {r.size, r.size, 3});
     RestoreResult result;
     Workspace plan;
     Context ctx{*backend_, *pool_, plan};
@@ -412,6 +420,7 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
       loaded_ = false;
       model_.reset();
       pool_.reset();
+      reserve_.drop();
       return [this](Napi::Env e) -> Napi::Value {
         queue_.stop();  // nothing waits and nothing runs: the thread ends at once
         return e.Undefined();

@@ -59,7 +59,8 @@ class Session : public Napi::ObjectWrap<Session> {
   bool disposed_ = false, open_ = true;
   std::map<const Job*, Pending> pending_;
   Mailbox mailbox_;
-  JobQueue queue_;  // last: its thread uses everything above
+  Reserve reserve_;                              // the job thread's
+  JobQueue queue_{[this] { reserve_.drop(); }};  // last: its thread uses everything above
 };
 
 }  // namespace iconface::addon

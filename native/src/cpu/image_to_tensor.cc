@@ -4,7 +4,8 @@
 //   2 max(scale, 1) of it (cubic kernel, a = -0.5). Weights are normalised in double and rounded to 22 fractional bits;
 //   sums are 32-bit integers, rounded and clamped to 8 bits after the horizontal pass and again after the vertical one.
 //   This is the arithmetic of Pillow's Image.resize to the bit, so this file must be compiled without fused
-//   multiply-adds (-ffp-contract=off). An axis that keeps its length gets the weights 0, 1, 0: nothing changes.
+//   multiply-adds (-ffp-contract=off). An axis that keeps its length gets the weights 0, 1, 0: nothing changes, so a
+//   picture of the size wanted is only converted.
 // Work: only the rows and columns that survive the crop. Horizontally a unit is four picture rows; a vector holds
 // kLanes / channels whole pixels, multiplied by their weights (each repeated for every channel), and its pixels are
 // added up at the end. Vertically a unit is one result row; a vector runs along the row.
@@ -155,6 +156,25 @@ void resize_down(const Resize& r, int64_t i, uint8_t* to) {
   }
 }
 
+/// Four bytes a pixel become three, in place.
+void drop_fourth(uint8_t* bytes, int64_t pixels) {
+  for (int64_t x = 1; x < pixels; x++)
+    for (int c = 0; c < 3; c++) bytes[x * 3 + c] = bytes[x * 4 + c];
+}
+
+/// n values, of bytes that are the result's from element `at`.
+void put_values(const uint8_t* bytes, int64_t n, const Tensor& out, int64_t at) {
+  if (out.dtype == DType::U8) {
+    memcpy(out.as<uint8_t>() + at, bytes, n);
+    return;
+  }
+  const auto value = [](auto v) { return (v / 255.0f - 0.5f) / 0.5f; };
+  float* to = out.as<float>() + at;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(to + i, value(__builtin_convertvector(load_bytes(bytes + i), F)));
+  for (; i < n; i++) to[i] = value(static_cast<float>(bytes[i]));
+}
+
 template <int Channels>
 void run(Context& ctx, const op::ImageToTensorArgs& a) {
   const int64_t height = a.pixels.shape[0], width = a.pixels.shape[1], size = a.out.shape[0];
@@ -198,26 +218,32 @@ void run(Context& ctx, const op::ImageToTensorArgs& a) {
     resize_across<Channels>(r, from, to);
   });
 
-  float value[256];
-  for (int v = 0; v < 256; v++) value[v] = (static_cast<float>(v) / 255.0f - 0.5f) / 0.5f;
   parallel_for(ctx.pool, size, [&](int64_t i, int worker) {
     uint8_t* bytes = line_bytes + worker * r.row_bytes;
     resize_down(r, i, bytes);
-    for (int64_t x = 0; x < size; x++)
-      for (int c = 0; c < 3; c++) {
-        const int64_t at = (i * size + x) * 3 + c;
-        if (a.out.dtype == DType::F32)
-          a.out.as<float>()[at] = value[bytes[x * 4 + c]];
-        else
-          a.out.as<uint8_t>()[at] = bytes[x * 4 + c];
-      }
+    drop_fourth(bytes, size);
+    put_values(bytes, size * 3, a.out, i * size * 3);
+  });
+}
+
+/// A picture of the size wanted, without alpha: 512 px, 0.8 MB in, 3.1 MB out.
+void convert(Context& ctx, const op::ImageToTensorArgs& a) {
+  if (ctx.planning()) return;
+  constexpr int64_t kUnit = 16 << 10;
+  const int64_t n = a.pixels.elements();
+  const uint8_t* pixels = a.pixels.as<uint8_t>();
+  parallel_for(ctx.pool, (n + kUnit - 1) / kUnit, [&](int64_t unit, int) {
+    const int64_t begin = unit * kUnit;
+    put_values(pixels + begin, std::min(kUnit, n - begin), a.out, begin);
   });
 }
 
 }  // namespace
 
 void image_to_tensor(Context& ctx, const op::ImageToTensorArgs& a) {
-  a.pixels.last() == 3 ? run<3>(ctx, a) : run<4>(ctx, a);
+  const int64_t size = a.out.shape[0], channels = a.pixels.last();
+  if (channels == 3 && a.pixels.shape[0] == size && a.pixels.shape[1] == size) return convert(ctx, a);
+  channels == 3 ? run<3>(ctx, a) : run<4>(ctx, a);
 }
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -1,10 +1,16 @@
 #include "runtime/job_queue.h"
 
+#include <chrono>
 #include <system_error>
 
 #include "runtime/error.h"
+#include "runtime/machine.h"
 
 namespace iconface {
+
+namespace {
+constexpr std::chrono::seconds kIdle{1};
+}
 
 void JobQueue::submit(std::shared_ptr<Job> job) {
   std::lock_guard lock(mutex_);
@@ -42,12 +48,19 @@ void JobQueue::stop() {
 }
 
 void JobQueue::serve() {
+  yield_to_answering_threads();
   for (;;) {
     std::shared_ptr<Job> job;
     {
       std::unique_lock lock(mutex_);
       running_.reset();
-      wake_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+      const auto called = [this] { return stopping_ || !waiting_.empty(); };
+      if (!wake_.wait_for(lock, kIdle, called)) {
+        lock.unlock();
+        on_idle_();
+        lock.lock();
+        wake_.wait(lock, called);
+      }
       if (stopping_) return;
       job = running_ = std::move(waiting_.front());
       waiting_.pop_front();

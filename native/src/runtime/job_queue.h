@@ -17,7 +17,8 @@ struct Job {
 
 class JobQueue {
  public:
-  JobQueue() = default;
+  /// `on_idle` is called on the queue's thread when nothing came for a second; it must not throw.
+  explicit JobQueue(std::function<void()> on_idle) : on_idle_(std::move(on_idle)) {}
   ~JobQueue() { stop(); }
 
   /// Appends a job and starts the thread if it is the first. Throws OutOfMemory when the system refuses a thread.
@@ -30,6 +31,7 @@ class JobQueue {
  private:
   void serve();
 
+  const std::function<void()> on_idle_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> waiting_;

@@ -12,7 +12,8 @@
 namespace iconface {
 
 namespace {
-std::atomic<int64_t> g_total{0};
+std::atomic<int64_t> g_held{0};  // bytes of all Pages but those in reserves
+std::atomic<int64_t> g_kept{0};  // bytes in reserves
 std::atomic<int64_t> g_fail_in{0};
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kLargePage = 2 << 20;
@@ -20,43 +21,75 @@ constexpr int64_t kCheckedSize = 64 << 20;
 constexpr int64_t kLargest = int64_t{1} << 52;  // of a workspace: far from where its sums would overflow
 // A planning workspace hands out addresses from here: not null, never mapped.
 constexpr uintptr_t kPlanningBase = 4096;
+
+bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
+
+[[noreturn]] void refuse(int64_t bytes) {
+  fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",
+       static_cast<double>(bytes) / (1 << 20));
+}
 }  // namespace
 
 Pages::Pages(int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   // The system promises more than it has and kills who takes it at its word: large requests are checked.
-  const bool refuse =
-      (g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1) || (bytes >= kCheckedSize && bytes > grantable());
-  void* p = refuse ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED)
-    fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",
-         static_cast<double>(bytes) / (1 << 20));
+  if (made_to_fail() || (bytes >= kCheckedSize && bytes > grantable())) refuse(bytes);
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) refuse(bytes);
   if (bytes >= kLargePage) madvise(p, bytes, MADV_HUGEPAGE);
   data_ = static_cast<char*>(p);
-  g_total += bytes;
+  g_held += bytes;
 }
 
 Pages::Pages(Pages&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      kept_(std::exchange(other.kept_, false)) {}
 
 Pages& Pages::operator=(Pages&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(kept_, other.kept_);
   return *this;
 }
 
 Pages::~Pages() {
   if (data_ == nullptr) return;
   munmap(data_, bytes_);
-  g_total -= bytes_;
+  (kept_ ? g_kept : g_held) -= bytes_;
 }
 
-int64_t Pages::total() { return g_total; }
+/// Moves these bytes from one sum to the other.
+void Pages::count(bool kept) {
+  if (kept == kept_) return;
+  kept_ = kept;
+  g_kept += kept ? bytes_ : -bytes_;
+  g_held += kept ? -bytes_ : bytes_;
+}
+
+int64_t Pages::total() { return g_held; }
 int64_t Pages::grantable() {
-  const int64_t untouched = std::max<int64_t>(g_total - resident_bytes(), 0);
+  const int64_t untouched = std::max<int64_t>(g_held + g_kept - resident_bytes(), 0);
   return std::max<int64_t>(memory_info().available - untouched, 0);
 }
 void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
+
+Pages Reserve::take(int64_t bytes) {
+  if (!has(bytes)) drop();
+  if (kept_.bytes() == 0) return Pages(bytes);
+  if (made_to_fail()) refuse(bytes);
+  kept_.count(false);
+  return std::move(kept_);
+}
+
+void Reserve::keep(Pages pages) {
+  drop();
+  if (pages.bytes() > kMost) return;
+  pages.count(true);
+  kept_ = std::move(pages);
+}
+
+void Reserve::drop() { kept_ = Pages(); }
 
 void* Workspace::bytes(int64_t n) {
   const int64_t begin = used_;

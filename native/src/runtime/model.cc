@@ -11,7 +11,7 @@ void with_workspace(Context& ctx, Body&& body) {
   Workspace plan;
   Context planning{ctx.backend, ctx.pool, plan};
   body(planning);
-  Workspace memory(plan.peak());
+  Workspace memory{Pages(plan.peak())};
   Context working{ctx.backend, ctx.pool, memory, ctx.cancelled};
   body(working);
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <functional>
 
 #include "network/face_template.h"
 #include "op/all_finite.h"
@@ -79,21 +80,31 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
   return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
 }
 
-/// A restore's pictures as the networks see them.
-struct Pictures {
-  Tensor crops;   // [n, size, size, 3] U8
-  Tensor images;  // [n, size, size, 3] F32 in [-1, 1]
-};
-
-Pictures prepare(Context& ctx, const RestoreRequest& r) {
-  const int64_t n = static_cast<int64_t>(r.pictures.size());
-  const Pictures p{ctx.workspace.tensor(DType::U8, {n, r.size, r.size, 3}),
-                   ctx.workspace.tensor(DType::F32, {n, r.size, r.size, 3})};
-  for (int64_t i = 0; i < n; i++) {
-    op::image_to_tensor(ctx, {.pixels = r.pictures[i], .out = p.crops.select(0, i)});
-    op::image_to_tensor(ctx, {.pixels = p.crops.select(0, i), .out = p.images.select(0, i)});
+/// The pictures at the restore's size, [size, size, 3] U8; one that has it already is used where it lies.
+std::vector<Tensor> crop(Context& ctx, const RestoreRequest& r) {
+  std::vector<Tensor> crops;
+  for (const Tensor& picture : r.pictures) {
+    const bool fits = picture.has_shape({r.size, r.size, 3});
+    crops.push_back(fits ? picture : ctx.workspace.tensor(DType::U8, {r.size, r.size, 3}));
+    if (!fits) op::image_to_tensor(ctx, {.pixels = picture, .out = crops.back()});
   }
-  return p;
+  return crops;
+}
+
+/// Latent tokens of all pictures, one after the other.
+Tensor encode(Context& ctx, const Model& model, const std::vector<Tensor>& crops, TokenGrid grid,
+              const std::function<void(int)>& on_picture) {
+  const int64_t n = static_cast<int64_t>(crops.size());
+  const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), model.autoencoder->latent_channels()});
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor image = ctx.workspace.tensor(DType::F32, {crops[0].shape[0], crops[0].shape[1], 3});
+  for (int64_t i = 0; i < n; i++) {
+    op::image_to_tensor(ctx, {.pixels = crops[i], .out = image});
+    model.autoencoder->encode(ctx, image, latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
+    on_picture(static_cast<int>(i) + 1);
+  }
+  if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
+  return latents;
 }
 
 struct Anchor {
@@ -102,15 +113,15 @@ struct Anchor {
 };
 
 /// Eq. 3-4 with the fallbacks of spec 4: references, else the degraded picture, else off.
-Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const Pictures& p,
+Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const std::vector<Tensor>& crops,
                    RestoreResult* result) {
   Anchor anchor;
   if (!model.face) return anchor;
-  const int64_t n = p.crops.shape[0], size = AdaFace::kEmbedding;
+  const int64_t n = static_cast<int64_t>(crops.size()), size = AdaFace::kEmbedding;
   const Tensor embeddings = ctx.workspace.tensor(DType::F32, {n, size}),
                vector = ctx.workspace.tensor(DType::F32, {size});
   const Tensor norms = ctx.workspace.tensor(DType::F32, {n}), weights = ctx.workspace.tensor(DType::F32, {n});
-  for (int64_t i = 0; i < n; i++) embed_crop(ctx, model, p.crops.select(0, i), embeddings.select(0, i));
+  for (int64_t i = 0; i < n; i++) embed_crop(ctx, model, crops[i], embeddings.select(0, i));
   auto combine = [&](int64_t first, int64_t end, double temperature) {
     op::identity_anchor(ctx, {.embeddings = embeddings.slice(0, first, end),
                               .temperature = temperature,
@@ -202,7 +213,7 @@ void check_request(const Model& model, const RestoreRequest& r) {
 void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreResult* result) {
   check_request(model, r);
   const Flux2Transformer& transformer = model.need(model.transformer, "transformer");
-  const int64_t side = r.size / model.autoencoder->reduction(), n = static_cast<int64_t>(r.pictures.size());
+  const int64_t side = r.size / model.autoencoder->reduction();
   const TokenGrid grid{side, side};
   const int64_t channels = transformer.config().in_channels;
   if (!ctx.planning()) *result = {};
@@ -210,21 +221,15 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   Workspace::Frame frame(ctx.workspace);
 
   stages.begin(ctx, "prepare");
-  const Pictures pictures = prepare(ctx, r);
+  const std::vector<Tensor> crops = crop(ctx, r);
 
   stages.begin(ctx, "identity");
-  const Anchor anchor = find_anchor(ctx, model, r, pictures, result);
+  const Anchor anchor = find_anchor(ctx, model, r, crops, result);
   IdentityDeltas deltas;
   if (anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
 
-  stages.begin(ctx, "encode", static_cast<int>(n));
-  const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), channels});
-  for (int64_t i = 0; i < n; i++) {
-    model.autoencoder->encode(ctx, pictures.images.select(0, i),
-                              latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
-    stages.step(ctx, static_cast<int>(i) + 1);
-  }
-  if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
+  stages.begin(ctx, "encode", static_cast<int>(crops.size()));
+  const Tensor latents = encode(ctx, model, crops, grid, [&](int done) { stages.step(ctx, done); });
 
   stages.begin(ctx, "condition");
   const Conditioning c = condition(ctx, model, r, latents, grid);
