@@ -35,9 +35,10 @@ export function plateau(ellipse: Ellipse, shape: number): Kernel {
  * The ideal low-pass filter, which leaves ringing beside edges: `cutoff / (2 pi r) J1(cutoff r)`, cut off after three
  * rings.
  *
- * @param cutoff Radians per pixel, above 0 and up to pi.
+ * @param cutoff Radians per pixel, above 0. From pi on everything passes.
  */
 export function sinc(cutoff: number): Kernel {
+  if (cutoff >= Math.PI) return { size: 1, weights: Float64Array.of(1) }
   const radius = Math.ceil(10 / cutoff)
   return sampled(radius, (x, y) => {
     const r = Math.hypot(x, y)
