@@ -34,7 +34,7 @@ export function filter(image: RawPixels, kernel: Kernel): RawPixels {
     for (let y = 0; y < height; y++) correlate(sums, y * line, between, y * line, line, column, line)
   }
   // A clamped array rounds to the nearest and keeps to 0..255, which sharp sees as plain bytes.
-  return { data: new Uint8Array(Uint8ClampedArray.from(sums).buffer), width, height }
+  return { data: new Uint8Array(new Uint8ClampedArray(sums).buffer), width, height }
 }
 
 /** All weight on the centre, but for what cannot change an 8-bit value. */
