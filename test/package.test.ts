@@ -53,7 +53,15 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
 
   await t.test('holds what it needs and nothing else', async (t) => {
     const paths = packed.map(({ path }) => path)
-    const needed = ['dist/index.js', 'dist/index.d.ts', 'dist/ops.js', 'dist/networks.js', 'dist/cli/main.js', PREBUILD]
+    const needed = [
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/ops.js',
+      'dist/networks.js',
+      'dist/degrade/index.js',
+      'dist/cli/main.js',
+      PREBUILD,
+    ]
     for (const path of [...needed, 'binding.gyp', 'CMakeLists.txt', 'scripts/cmake-from-gyp.cjs', 'LICENSE']) {
       t.ok(paths.includes(path), path)
     }
@@ -100,7 +108,7 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
     t.equal((await node('--input-type=commonjs', '-e', required)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=module', '-e', imported)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=commonjs', '-e', worker)).stdout, 'cpu 3072\ncpu 3072\n')
-    for (const path of ['ops', 'networks']) await node('-e', `require('@iconface/native/${path}')`)
+    for (const path of ['ops', 'networks', 'degrade']) await node('-e', `require('@iconface/native/${path}')`)
     const { stdout } = await exec(cli, ['doctor', '--json'], { cwd: consumer, env })
     const { ok, addon } = JSON.parse(stdout) as { ok: boolean; addon: { path: string } }
     t.ok(ok)
@@ -112,11 +120,13 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
       import { IConFace, isIConFaceError, restore, type Restoration } from '@iconface/native'
       import * as ops from '@iconface/native/ops'
       import * as networks from '@iconface/native/networks'
+      import { degrade } from '@iconface/native/degrade'
       export async function main(): Promise<void> {
         await using model = await IConFace.load('tiny', { precision: 'bf16' })
         const face: Restoration = await model.restore('a.png', [new URL('file:///b.png')], { seed: 42n })
         const after: number | null = face.identity.after
-        console.log(after, ops, networks, isIConFaceError(after), await restore(face, []))
+        console.log(after, ops, networks, isIConFaceError(after))
+        console.log(await restore(await degrade(face, { strength: 4, seed: 1 }), []))
       }`
     const options = { strict: true, exactOptionalPropertyTypes: true, noEmit: true, module: 'node16', target: 'es2022' }
     const compilerOptions = {
