@@ -1,0 +1,40 @@
+/**
+ * Identity similarity, with whatever identity encoder the checkpoint has (AdaFace in the paper: its Ref-AdaFace and
+ * GT-AdaFace).
+ */
+
+import { isIConFaceError } from '../errors'
+import type { IConFace } from '../iconface'
+import type { RgbImage } from './pixels'
+
+/** How similar a face is to others, as cosines of identity embeddings, -1 to 1. */
+export interface IdentitySimilarity {
+  /** To the truth. */
+  truth: number
+  /** To the first reference; `null` where the case has none. */
+  reference: number | null
+}
+
+/**
+ * The unit embedding `[512]` of a face.
+ *
+ * @returns `null` when the checkpoint has no identity encoder.
+ */
+export async function embedding(
+  model: IConFace,
+  { data, width, height }: RgbImage,
+  signal?: AbortSignal,
+): Promise<Float32Array | null> {
+  try {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    return (await model.embed({ data: bytes, width, height, channels: 3 }, { signal })).embedding
+  } catch (error) {
+    if (isIConFaceError(error) && error.code === 'ERR_ICONFACE_UNSUPPORTED') return null
+    throw error
+  }
+}
+
+/** Cosine of two unit vectors. */
+export function cosine(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0)
+}
