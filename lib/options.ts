@@ -149,7 +149,7 @@ export function checkVariant(variant: Variant = {}): NativeVariant {
 }
 
 /** An `AbortSignal` of this or another realm: judged by what it can do. */
-function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
+export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
   if (signal === undefined) return
   const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
   if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {

@@ -1,0 +1,95 @@
+/**
+ * Blind degradations of any picture, seeded: what training and evaluation of face restoration take as their input.
+ *
+ * @example
+ * import { degrade, trainingStrength } from '@iconface/native/degrade'
+ *
+ * const { data, width, height, operations } = await degrade('face.png', { strength: trainingStrength(7), seed: 7 })
+ *
+ * @packageDocumentation
+ */
+
+import { invalid } from '../errors'
+import { capturePictures, type ImageInput } from '../image'
+import type { Pixels } from '../native'
+import { checkSignal, known, oneOf } from '../options'
+import { abortError } from '../queue'
+import { bsrgan } from './bsrgan'
+import { Chain, type Operation } from './chain'
+import type { RawPixels } from './pixels'
+import { Random } from './random'
+import { realEsrgan } from './real-esrgan'
+import { checkSeed, MAX_STRENGTH, rangesFor } from './strength'
+
+export type { ImageInput } from '../image'
+export type { Operation } from './chain'
+export type { RawPixels } from './pixels'
+export { type Severity, strengthFor, trainingStrength } from './strength'
+
+const PIPELINES = { 'real-esrgan': realEsrgan, bsrgan } as const
+export type Pipeline = keyof typeof PIPELINES
+
+export interface DegradeOptions {
+  /** How much, a real number from 0, which changes nothing, to 16, which leaves a face barely recognisable. */
+  strength: number
+  /** Which kind, a whole number from 0 to 2^53 - 1. */
+  seed: number
+  /** The order of operations. Default `auto`: the seed's choice, half and half. */
+  pipeline?: Pipeline | 'auto'
+  /** Stops the work between two operations. */
+  signal?: AbortSignal
+}
+
+/** A degraded picture, as large as what it was made from; also a picture for `restore`. */
+export interface Degraded extends RawPixels {
+  channels: 3
+  pipeline: Pipeline
+  /** What was done, in order, with its numbers: lengths in pixels of the picture as it then was, angles in radians. */
+  operations: Operation[]
+}
+
+/** 4096 x 4096: faces are smaller, and more would take minutes. */
+const MAX_PIXELS = 2 ** 24
+
+/**
+ * Degrades a picture. The same picture and options give the same bytes (with the same version of sharp). A seed makes
+ * the same choices at every strength and only their amount grows; blurs and shrinking are relative to the shorter side.
+ *
+ * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels.
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
+ *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
+ */
+export async function degrade(input: ImageInput, options: DegradeOptions): Promise<Degraded> {
+  const { strength, seed, pipeline: wanted = 'auto', signal } = checkDegradeOptions(options)
+  const [picture] = capturePictures([{ name: 'input', image: input }], MAX_PIXELS)
+  if (signal?.aborted) throw abortError(signal)
+  const random = new Random(seed)
+  const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
+  const pipeline = wanted === 'auto' ? chosen : wanted
+  const chain = new Chain(rgb(await picture!.read()), random, signal)
+  if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
+  if (signal?.aborted) throw abortError(signal)
+  return { ...chain.image, channels: 3, pipeline, operations: chain.operations }
+}
+
+/** Refuses options that {@link degrade} does not take. */
+export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
+  known('options', options, ['strength', 'seed', 'pipeline', 'signal'])
+  const { strength, seed, pipeline, signal } = options
+  if (!(Number.isFinite(strength) && strength >= 0 && strength <= MAX_STRENGTH)) {
+    throw invalid('strength', `a number from 0 to ${MAX_STRENGTH}`, strength)
+  }
+  checkSeed(seed)
+  if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
+  checkSignal(signal)
+  return options
+}
+
+/** Pixels of our own, without alpha. */
+function rgb({ data, width, height, channels }: Pixels): RawPixels {
+  const own = new Uint8Array(width * height * 3)
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    for (let c = 0; c < 3; c++) own[3 * pixel + c] = data[channels * pixel + c]!
+  }
+  return { data: own, width, height }
+}
