@@ -28,7 +28,7 @@ export const command: Command = {
 
 Draws faces of people that no training has seen, degrades each moderately and severely, restores them without
 references, with one and with three, and writes one picture: a row for every degraded face, with the references, the
-results and the truth. Prints the measures.
+results and the truth; the numbers are identity similarities to the truth. Prints all measures.
 
       --out FOLDER     where ${NAME} goes, made if need be (default: .)
       --faces N        how many people, 1 to 20 (default: 3)
@@ -105,7 +105,7 @@ async function row(result: CaseResult, pictures: ResultPictures): Promise<Column
 
 /** To the truth. */
 function similarity({ identity }: Measures): string {
-  return identity ? identity.truth.toFixed(2) : ''
+  return identity ? `identity ${identity.truth.toFixed(2)}` : ''
 }
 
 function png({ data, width, height }: RgbImage): Promise<Buffer> {

@@ -11,7 +11,7 @@ import { psnr } from './psnr'
 import { ssim } from './ssim'
 
 export interface Measures {
-  /** Decibel over RGB; `Infinity` for a perfect picture. */
+  /** Decibel over RGB; `Infinity` for a perfect picture, which JSON shows as `null`. */
   psnr: number
   /** Of luma. */
   ssim: number
@@ -35,7 +35,7 @@ export const METRICS = {
   psnr: { label: 'PSNR, dB', digits: 2, better: 'higher', read: ({ psnr }) => psnr },
   ssim: { label: 'SSIM', digits: 4, better: 'higher', read: ({ ssim }) => ssim },
   identityReference: {
-    label: 'identity, reference 1',
+    label: 'identity, ref 1',
     digits: 3,
     better: 'higher',
     read: ({ identity }) => identity?.reference ?? null,

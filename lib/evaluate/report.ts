@@ -21,8 +21,7 @@ export function measured({ summary }: Evaluation): MetricName[] {
 
 export function headLine({ model, settings }: Evaluation): string {
   const { size, steps, guidance, seed, precision } = settings
-  const weights = model.synthesized ? ', random weights' : ''
-  return `${model.name} (${model.variant}${weights}), ${size} px, ${steps} steps, guidance ${guidance}, seed ${seed}, ${precision}`
+  return `${model.name}, ${model.variant}, ${size} px, ${steps} steps, guidance ${guidance}, seed ${seed}, ${precision}`
 }
 
 /** What a reader has to know about the numbers. */
@@ -48,7 +47,8 @@ export function pictureName(picture: SummaryRow['picture']): string {
 export function estimateText(value: Estimate | null, digits: number, signed = false): string {
   if (value === null) return '-'
   const { mean, interval } = value
-  const text = `${signed && mean >= 0 ? '+' : ''}${mean.toFixed(digits)}`
+  const rounded = mean.toFixed(digits).replace(/^-(0\.0*)$/, '$1') // no -0.00
+  const text = signed && !rounded.startsWith('-') ? `+${rounded}` : rounded
   return interval === null ? text : `${text} ± ${((interval[1] - interval[0]) / 2).toFixed(digits)}`
 }
 
