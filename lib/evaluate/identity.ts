@@ -3,7 +3,6 @@
  * GT-AdaFace).
  */
 
-import { isIConFaceError } from '../errors'
 import type { IConFace } from '../iconface'
 import type { RgbImage } from './pixels'
 
@@ -25,13 +24,8 @@ export async function embedding(
   { data, width, height }: RgbImage,
   signal?: AbortSignal,
 ): Promise<Float32Array | null> {
-  try {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    return (await model.embed({ data: bytes, width, height, channels: 3 }, { signal })).embedding
-  } catch (error) {
-    if (isIConFaceError(error) && error.code === 'ERR_ICONFACE_UNSUPPORTED') return null
-    throw error
-  }
+  if (!model.info.identityEncoder) return null
+  return (await model.embed({ data, width, height, channels: 3 }, { signal })).embedding
 }
 
 /** Cosine of two unit vectors. */
