@@ -52,7 +52,7 @@ void t.test('sizes', async (t) => {
     await renderPortrait(portraitIdentity(1), portraitState(1)),
   ]
   for (const [i, [x, y]] of small.landmarks.entries()) {
-    t.ok(Math.hypot(2 * x - large.landmarks[i]![0], 2 * y - large.landmarks[i]![1]) < 1e-9, PORTRAIT_LANDMARKS[i])
+    t.ok(Math.hypot(2 * x - large.landmarks[i]![0], 2 * y - large.landmarks[i]![1]) < 1e-9, PORTRAIT_LANDMARKS[i]!)
   }
 })
 

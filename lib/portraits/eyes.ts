@@ -3,6 +3,7 @@
 import { blend, type Colour, css, hsl, ramp, scale } from './colour'
 import { hairColour } from './hair'
 import type { PortraitIdentity } from './identity'
+import type { Light } from './light'
 import { clamp, mix, type Point2, radians } from './maths'
 import { Random } from './random'
 import { joined, pair, type Sketch } from './sketch'
@@ -49,14 +50,15 @@ export function eyeShape(sketch: Sketch, p: PortraitIdentity, state: PortraitSta
   return { upper: at.map((t) => line(t, -up)), lower: at.map((t) => line(t, down)), centre: [side * eyeX, eyeY] }
 }
 
-export function drawEye(sketch: Sketch, p: PortraitIdentity, state: PortraitState, side: 1 | -1): void {
+export function drawEye(sketch: Sketch, p: PortraitIdentity, state: PortraitState, light: Light, side: 1 | -1): void {
   const shape = eyeShape(sketch, p, state, side)
   const id = side < 0 ? 'l' : 'r'
   const outline = joined(sketch.through(shape.upper), sketch.through([...shape.lower].reverse()))
   sketch.define(`<clipPath id="eye-${id}"><path d="${outline}"/></clipPath>`)
   drawShadow(sketch, p, state, shape)
   if (state.eyeOpen > 0.12) {
-    const dim = 0.78 + 0.22 * clamp(state.lightStrength)
+    const facing = sketch.camera.direction([side * 0.35, -0.1, 0.93])
+    const dim = clamp(0.2 + 0.85 * light.diffuse(facing, 0.2)[1], 0.3, 1)
     sketch.add(`<path d="${outline}" fill="${css(scale([226, 218, 213], dim))}"/><g clip-path="url(#eye-${id})">`)
     drawBall(sketch, p, state, shape, id)
     sketch.add('</g>')

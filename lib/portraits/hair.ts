@@ -206,7 +206,7 @@ export class Hair {
   shadow([x, y, z]: Point3): number {
     if (!this.#cut) return 1
     const below = y - this.#lowerEdge(Math.atan2(x, z * 0.8))
-    const strength = this.#cut.bare !== undefined ? 0.12 : this.#cut.density ? 0.15 : 0.34
+    const strength = this.#cut.bare !== undefined ? 0.12 : this.#cut.density ? 0.12 : this.#cut.fringe ? 0.34 : 0.2
     return 1 - strength * (1 - smoothstep(-4, this.#cut.fringe ? 34 : 24, below))
   }
 
@@ -276,7 +276,10 @@ export class Hair {
 
   /** Darker inside: near the neck, and under the outer layers. */
   #depth([, y, z]: Point3, t: number): number {
-    return (1 - 0.3 * smoothstep(60, 200, y) * (1 - smoothstep(-60, 40, z))) * (1 - 0.22 * smoothstep(0.8, 1, t))
+    return (
+      (1 - 0.3 * smoothstep(60, 200, y) * (1 - smoothstep(-60, 40, z))) *
+      (1 - (this.#cut?.fringe ? 0.22 : 0.06) * smoothstep(0.8, 1, t))
+    )
   }
 
   /** The shell's point: the skull's oval, grown by the hair's thickness, and hanging straight below the ears. */

@@ -58,7 +58,7 @@ export class Head {
         [-20, 141 + 4 * p.foreheadWidth + 4 * p.headWidth],
         [40, 136 + 8 * p.cheekWidth + 3 * p.headWidth],
         [100, 115 + 5 * p.sex + 8 * p.jawWidth + 7 * p.cheekFullness],
-        [150, 91 + 8 * p.sex + 12 * p.jawWidth + 7 * p.cheekFullness],
+        [150, 91 + 8 * p.sex + 9 * p.jawWidth + 5 * p.cheekFullness],
         [chinY - 14, 50 + 9 * p.sex + 11 * p.chinWidth + 4 * p.jawWidth],
       ]),
       -300,

@@ -127,7 +127,7 @@ export function drawIdentity(seed: number): PortraitIdentity {
   const masculine = random.chance(0.5)
   const sex = masculine ? random.uniform(0.68, 1) : random.uniform(0, 0.32)
   const age = random.uniform() ** 1.35
-  const skinTone = random.uniform() ** 1.35
+  const skinTone = random.uniform() ** 1.6
   const hair = drawHair(random, masculine, age, skinTone)
   const shape = {
     ...{ headWidth: bell(), headHeight: bell(), foreheadWidth: bell(), cheekWidth: bell(), cheekFullness: bell() },

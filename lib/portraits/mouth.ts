@@ -30,7 +30,7 @@ export function mouthShape(sketch: Sketch, p: PortraitIdentity, state: PortraitS
   const line = (height: (a: number) => number, lift: number): Point2[] =>
     at.map((t) => {
       const a = Math.abs(t)
-      return [t * w, mix(mouthY + lift, corner - 1.5, a ** 1.8) + height(a)]
+      return [t * w, mix(mouthY + lift, corner, a ** 1.8) + height(a)]
     })
   const full = (a: number) => (1 - a ** 2.2) ** 0.9
   const bow = (a: number) =>

@@ -61,7 +61,7 @@ function drawFeatures(sketch: Sketch, identity: PortraitIdentity, state: Portrai
   drawNostrils(sketch, identity)
   drawMouth(sketch, identity, state, light)
   for (const side of [-1, 1] as const) {
-    drawEye(sketch, identity, state, side)
+    drawEye(sketch, identity, state, light, side)
     drawBrow(sketch, identity, state, side)
   }
   drawGlasses(sketch, identity, state)

@@ -132,7 +132,7 @@ class FacePaint {
     return (
       0.6 +
       1.5 * bump(x, y - noseTipY + 3, 13, 13) +
-      0.7 * bump(x, y - 20, 9, 45) +
+      0.35 * bump(x, y - 20, 9, 45) +
       0.5 * bump(x, y + 95, 60, 34) +
       0.5 * bump(ax - 84, y - 42, 28, 18) +
       0.4 * bump(ax - eyeX, y + 26, 30, 8) -
@@ -208,7 +208,7 @@ export function neck(head: Head, camera: Camera, skin: Skin, identity: PortraitI
     const y = mix(90, 400, t)
     const flare = smoothstep(225, 400, y)
     const x = Math.sin(theta) * (radius + 210 * flare ** 1.6)
-    const cord = 4 * bump(Math.abs(Math.sin(theta)) - 0.3 - 0.25 * (1 - t), 0, 0.12, 1)
+    const cord = 2 * bump(Math.abs(Math.sin(theta)) - 0.3 - 0.25 * (1 - t), 0, 0.2, 1)
     return [x, y + 22 * flare * Math.cos(theta), -22 + Math.cos(theta) * (radius * 0.95 + 30 * flare) + cord]
   }
   return new Mesh(camera, columns, rows, place, camera.body).shade(({ position, normal }) => {
