@@ -52,7 +52,7 @@ void t.test('sizes', async (t) => {
     await renderPortrait(portraitIdentity(1), portraitState(1)),
   ]
   for (const [i, [x, y]] of small.landmarks.entries()) {
-    t.ok(Math.hypot(2 * x - large.landmarks[i]![0], 2 * y - large.landmarks[i]![1]) < 1e-9, PORTRAIT_LANDMARKS[i])
+    t.ok(Math.hypot(2 * x - large.landmarks[i]![0], 2 * y - large.landmarks[i]![1]) < 1e-9, PORTRAIT_LANDMARKS[i]!)
   }
 })
 
@@ -107,7 +107,6 @@ void t.test('landmarks are where the parts are drawn', async (t) => {
         const changed = Math.abs(pixel(plain, [x, y])[1] - pixel(painted, [x, y])[1]) > 12
         if (changed && (x < left[0] - 4 || x > right[0] + 4)) t.fail(`lipstick at ${x}, ${y} beside the mouth`)
       }
-    t.ok(Math.abs(pixel(plain, point(plain, 'lipBottom'))[0] - pixel(painted, point(plain, 'lipBottom'))[0]) >= 0)
   }
 })
 

@@ -9,31 +9,29 @@ import { BACKGROUND_STYLES, type PortraitState } from './state'
 /** Side of the grid on which backgrounds are computed; they are soft, so it is stretched over the picture. */
 const GRID = 33
 
-/** Fills the layer (side x side pixels). */
-export function paintBackground(layer: Layer, side: number, state: PortraitState): void {
+/** Fills the layer, whose side is `size * samples`; all samples of a pixel are alike. */
+export function paintBackground(layer: Layer, size: number, samples: number, state: PortraitState): void {
   const colourAt = painter(state)
   const grid = Array.from({ length: GRID * GRID }, (_, i) =>
     colourAt((i % GRID) / (GRID - 1), Math.floor(i / GRID) / (GRID - 1)),
   )
-  const step = (GRID - 1) / side
-  for (let y = 0; y < side; y++) {
+  const step = (GRID - 1) / size
+  const row = new Uint8ClampedArray(size * samples * 4).fill(255)
+  for (let y = 0; y < size; y++) {
     const v = (y + 0.5) * step
-    const row = Math.floor(v)
-    const fv = v - row
-    for (let x = 0; x < side; x++) {
+    const j = Math.floor(v)
+    for (let x = 0; x < size; x++) {
       const u = (x + 0.5) * step
-      const column = Math.floor(u)
-      const fu = u - column
-      const a = grid[row * GRID + column]!
-      const b = grid[row * GRID + column + 1]!
-      const c = grid[(row + 1) * GRID + column]!
-      const d = grid[(row + 1) * GRID + column + 1]!
-      const at = (y * side + x) * 4
-      for (let k = 0; k < 3; k++)
-        layer[at + k] = (a[k]! * (1 - fu) + b[k]! * fu) * (1 - fv) + (c[k]! * (1 - fu) + d[k]! * fu) * fv
-      layer[at + 3] = 255
+      const i = j * GRID + Math.floor(u)
+      const colour = between(grid[i]!, grid[i + 1]!, grid[i + GRID]!, grid[i + GRID + 1]!, u % 1, v - j)
+      for (let sample = 0; sample < samples; sample++) row.set(colour, (x * samples + sample) * 4)
     }
+    for (let sample = 0; sample < samples; sample++) layer.set(row, (y * samples + sample) * row.length)
   }
+}
+
+function between(a: Colour, b: Colour, c: Colour, d: Colour, u: number, v: number): Colour {
+  return blend(blend(a, b, u), blend(c, d, u), v)
 }
 
 type Painter = (x: number, y: number) => Colour
@@ -67,7 +65,7 @@ function lights(random: Random, state: PortraitState, base: Colour): Painter {
     ...{
       x: random.uniform(),
       y: random.uniform(),
-      radius: random.uniform(0.04, 0.13),
+      radius: random.uniform(0.06, 0.15),
       light: random.uniform(0.2, 0.7),
     },
     colour: hsl(state.backgroundHue + random.uniform(-0.12, 0.12), 0.7, 0.72),
@@ -75,7 +73,7 @@ function lights(random: Random, state: PortraitState, base: Colour): Painter {
   return (x, y) => {
     let colour = scale(dark, 1.15 - 0.4 * y)
     for (const spot of spots) {
-      const disc = 1 - smoothstep(0.75, 1.15, Math.hypot(x - spot.x, y - spot.y) / spot.radius)
+      const disc = 1 - smoothstep(0.55, 1.2, Math.hypot(x - spot.x, y - spot.y) / spot.radius)
       colour = blend(colour, spot.colour, disc * spot.light)
     }
     return colour

@@ -9,8 +9,8 @@ import type { Light } from './light'
 import { bump, clamp, mix, type Point3, smoothstep } from './maths'
 import { Mesh } from './mesh'
 
-const COLUMNS = 61
-const ROWS = 40
+const COLUMNS = 51
+const ROWS = 32
 
 /** How much hair grows at (x, y) of the face, 0 to 1, for a style. */
 function growth(style: (typeof BEARD_STYLES)[number], head: Head, x: number, y: number): number {
@@ -18,9 +18,9 @@ function growth(style: (typeof BEARD_STYLES)[number], head: Head, x: number, y: 
   const ax = Math.abs(x)
   const lip = bump(x, y - mouthY - 8, mouthHalfWidth * 0.86, 13)
   const moustache =
-    smoothstep(noseTipY + 17, noseTipY + 27, y) *
+    smoothstep(noseTipY + 16 + 0.25 * ax, noseTipY + 27 + 0.3 * ax, y) *
     (1 - smoothstep(mouthY - 8, mouthY - 1, y - 0.14 * Math.max(0, ax - 18))) *
-    (1 - smoothstep(mouthHalfWidth - 2, mouthHalfWidth + 8, ax))
+    (1 - smoothstep(mouthHalfWidth - 16, mouthHalfWidth + 2, ax))
   const chin = bump(x, y - chinY + 8, 36, 36)
   const around = bump(ax - mouthHalfWidth - 5, y - mouthY - 14, 12, 34)
   // The cheek line falls from the ear to the mouth's corner.
@@ -51,6 +51,11 @@ export class Beard {
     this.#style = BEARD_STYLES[identity.beardStyle]!
   }
 
+  /** See `Strands`: stubble is a veil. */
+  get softness(): number {
+    return this.#style === 'stubble' ? 1.5 : 0.6
+  }
+
   mesh(camera: Camera, light: Light): Mesh | undefined {
     if (this.#style === 'none') return undefined
     const { chinY, noseTipY, mouthY, jawDrop } = this.#head.features
@@ -74,7 +79,7 @@ export class Beard {
       const [x] = this.#head.at(mix(-1.5, 1.5, column / (COLUMNS - 1)), y)
       const grown = growth(this.#style, this.#head, x, y)
       const fan = x * (1.9 - 0.004 * (y - mouthY)) + (y < mouthY ? Math.abs(x) * 0.3 : 0)
-      const density = grown * mix(stubble ? 0.34 : 0.75, stubble ? 0.66 : 1.3, this.#p.beardDensity)
+      const density = grown * mix(stubble ? 0.3 : 0.8, stubble ? 0.62 : 1.3, this.#p.beardDensity)
       return stubble
         ? [px * 3.1 + 1024, (py - jawDrop) * 3.1 + 1024, density]
         : [fan * 1.5 + 1024, py * 0.28 + 1024, density]

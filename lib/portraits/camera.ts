@@ -136,5 +136,5 @@ export function fivePoints(head: Head): Point3[] {
 
 /** Height of the mouth's corners: a smile lifts them. */
 export function mouthCornerY(head: Head): number {
-  return head.features.mouthY - head.smileLift
+  return head.features.mouthY - 3 - head.smileLift
 }

@@ -29,9 +29,9 @@ export function clothing(camera: Camera, light: Light, identity: PortraitIdentit
     const front = Math.max(0, Math.cos(theta)) ** (1 + collar.point)
     const out = smoothstep(0, 1, t) * 0.6 + 0.4 * t
     const spread = collar.rise * bump(t, 0, 0.25, 1) * 5
-    const x = Math.sin(theta) * mix(radius + 12 - spread, 245 + 40 * identity.sex, out ** (1 + 0.6 * collar.rise))
+    const x = Math.sin(theta) * mix(radius + 3 - spread, 245 + 40 * identity.sex, out ** (1 + 0.6 * collar.rise))
     const y = collar.height + collar.drop * front * (1 - t) + 150 * t ** 1.3 + 20 * (1 - Math.abs(Math.sin(theta))) * t
-    const z = -18 + Math.cos(theta) * mix(radius + 14 - spread, 150, out)
+    const z = -18 + Math.cos(theta) * mix(radius + 8 - spread, 150, out)
     return [x, y, z]
   }
   const base = hsl(state.clothingHue, state.clothingSaturation, state.clothingLightness)

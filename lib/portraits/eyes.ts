@@ -3,6 +3,7 @@
 import { blend, type Colour, css, hsl, ramp, scale } from './colour'
 import { hairColour } from './hair'
 import type { PortraitIdentity } from './identity'
+import type { Light } from './light'
 import { clamp, mix, type Point2, radians } from './maths'
 import { Random } from './random'
 import { joined, pair, type Sketch } from './sketch'
@@ -10,10 +11,10 @@ import { skinColour } from './skin'
 import type { PortraitState } from './state'
 
 const IRIS: readonly Colour[] = [
-  [46, 27, 18],
-  [92, 54, 28],
-  [138, 88, 40],
-  [126, 122, 66],
+  [40, 24, 17],
+  [72, 43, 26],
+  [108, 72, 40],
+  [112, 108, 64],
   [82, 130, 92],
   [74, 134, 168],
   [70, 122, 190],
@@ -36,12 +37,12 @@ export interface EyeShape {
 export function eyeShape(sketch: Sketch, p: PortraitIdentity, state: PortraitState, side: 1 | -1): EyeShape {
   const { eyeX, eyeY, eyeHalfWidth: w } = sketch.head.features
   const smile = Math.max(0, state.smile)
-  const up = (12.5 + 2 * p.eyeSize - 2.5 * p.eyeHood) * state.eyeOpen * (1 - 0.1 * smile)
-  const down = (8 + p.eyeSize) * mix(0.55, 1, clamp(state.eyeOpen)) * (1 - 0.35 * smile)
+  const up = (14.6 - p.sex + 2 * p.eyeSize - 2.5 * p.eyeHood) * state.eyeOpen * (1 - 0.1 * smile)
+  const down = (8.6 + p.eyeSize) * mix(0.55, 1, clamp(state.eyeOpen)) * (1 - 0.35 * smile)
   const rise = 2 + 4 * p.eyeTilt
   // t runs from the inner corner (-1) to the outer one (1).
   const line = (t: number, bow: number): Point2 => {
-    const arch = (1 - t * t) ** 0.8
+    const arch = (1 - t * t) ** 0.68
     const skew = 1 - 0.18 * t * Math.sign(-bow)
     return [side * (eyeX + t * w), eyeY + 2 - (t + 0.4) * rise * 0.6 + bow * arch * skew]
   }
@@ -49,15 +50,16 @@ export function eyeShape(sketch: Sketch, p: PortraitIdentity, state: PortraitSta
   return { upper: at.map((t) => line(t, -up)), lower: at.map((t) => line(t, down)), centre: [side * eyeX, eyeY] }
 }
 
-export function drawEye(sketch: Sketch, p: PortraitIdentity, state: PortraitState, side: 1 | -1): void {
+export function drawEye(sketch: Sketch, p: PortraitIdentity, state: PortraitState, light: Light, side: 1 | -1): void {
   const shape = eyeShape(sketch, p, state, side)
   const id = side < 0 ? 'l' : 'r'
   const outline = joined(sketch.through(shape.upper), sketch.through([...shape.lower].reverse()))
   sketch.define(`<clipPath id="eye-${id}"><path d="${outline}"/></clipPath>`)
   drawShadow(sketch, p, state, shape)
   if (state.eyeOpen > 0.12) {
-    const dim = 0.78 + 0.22 * clamp(state.lightStrength)
-    sketch.add(`<path d="${outline}" fill="${css(scale([236, 230, 226], dim))}"/><g clip-path="url(#eye-${id})">`)
+    const facing = sketch.camera.direction([side * 0.35, -0.1, 0.93])
+    const dim = clamp(0.2 + 0.85 * light.diffuse(facing, 0.2)[1], 0.3, 1)
+    sketch.add(`<path d="${outline}" fill="${css(scale([226, 218, 213], dim))}"/><g clip-path="url(#eye-${id})">`)
     drawBall(sketch, p, state, shape, id)
     sketch.add('</g>')
   }
@@ -70,23 +72,23 @@ function drawShadow(sketch: Sketch, p: PortraitIdentity, state: PortraitState, s
   const path = joined(sketch.through(shape.upper), sketch.through(above.reverse()))
   const skin = skinColour(p)
   const shade = blend(skin, [70, 30, 30], 0.55)
-  sketch.add(`<path d="${path}" fill="${css(shade)}" opacity="${0.16 + 0.1 * p.skinTone}"/>`)
+  sketch.add(`<path d="${path}" fill="${css(shade)}" fill-opacity="${0.16 + 0.1 * p.skinTone}"/>`)
   if (state.eyeshadow > 0) {
     const colour = hsl(mix(0.7, 1.12, state.eyeshadowHue), 0.35, mix(0.5, 0.3, p.skinTone))
-    sketch.add(`<path d="${path}" fill="${css(colour)}" opacity="${(0.6 * state.eyeshadow).toFixed(3)}"/>`)
+    sketch.add(`<path d="${path}" fill="${css(colour)}" fill-opacity="${(0.6 * state.eyeshadow).toFixed(3)}"/>`)
   }
 }
 
 function drawBall(sketch: Sketch, p: PortraitIdentity, state: PortraitState, shape: EyeShape, id: string): void {
   const { camera } = sketch
   const iris = irisColour(p)
-  const radius = 14.2 * camera.scale
-  const [x, y] = sketch.at(shape.centre[0] + 8.5 * state.gazeX, shape.centre[1] - 1 + 4.5 * state.gazeY)
+  const radius = 13.6 * camera.scale
+  const [x, y] = sketch.at(shape.centre[0] + 8.5 * state.gazeX, shape.centre[1] - 2 + 4.5 * state.gazeY)
   const squeeze = Math.cos(radians(state.yaw * 0.8 + state.gazeX * 18))
   const turn = `translate(${pair([x, y])}) rotate(${(state.tilt * 0.35).toFixed(2)}) scale(${(squeeze * radius).toFixed(3)} ${radius.toFixed(3)})`
   const stop = (offset: number, colour: Colour) => `<stop offset="${offset}" stop-color="${css(colour)}"/>`
   sketch.define(
-    `<radialGradient id="iris-${id}" cx="0.5" cy="0.56" r="0.52">${stop(0.3, blend(iris, [214, 160, 90], 0.28))}` +
+    `<radialGradient id="iris-${id}" cx="0.5" cy="0.56" r="0.52">${stop(0.3, blend(iris, [190, 140, 84], 0.16))}` +
       `${stop(0.55, scale(iris, 1.18))}${stop(0.8, iris)}${stop(1, scale(iris, 0.38))}</radialGradient>`,
   )
   const random = new Random(p.freckleSeed, 'iris')
@@ -100,18 +102,18 @@ function drawBall(sketch: Sketch, p: PortraitIdentity, state: PortraitState, sha
   const glint: Point2 = [clamp(state.lightAzimuth / 90, -1, 1) * 0.34, -0.3 - 0.12 * clamp(state.lightElevation / 60)]
   sketch.add(
     `<g transform="${turn}"><circle r="1" fill="url(#iris-${id})"/>` +
-      `<path d="${fibres}" stroke="${css(scale(iris, 1.6))}" stroke-width="0.05" opacity="0.4"/>` +
+      `<path d="${fibres}" stroke="${css(scale(iris, 1.6))}" stroke-width="0.05" stroke-opacity="0.4"/>` +
       `<circle r="${pupil.toFixed(3)}" fill="#0a0708"/>` +
-      `<ellipse cx="${glint[0].toFixed(2)}" cy="${glint[1].toFixed(2)}" rx="0.21" ry="0.19" fill="#fff" opacity="0.92"/>` +
-      `<ellipse cx="${(-glint[0]).toFixed(2)}" cy="0.45" rx="0.3" ry="0.16" fill="#fff" opacity="0.13"/></g>`,
+      `<ellipse cx="${glint[0].toFixed(2)}" cy="${glint[1].toFixed(2)}" rx="0.21" ry="0.19" fill="#fff" fill-opacity="0.92"/>` +
+      `<ellipse cx="${(-glint[0]).toFixed(2)}" cy="0.45" rx="0.3" ry="0.16" fill="#fff" fill-opacity="0.13"/></g>`,
   )
   // The upper lid's shadow on the ball, and the corner's pink.
   const line = sketch.through(shape.upper)
   const [cx, cy] = sketch.at(...shape.upper[0]!)
   sketch.add(
-    `<path d="${line}" fill="none" stroke="#2c1414" stroke-width="${(11 * camera.scale).toFixed(2)}" opacity="0.2"/>` +
-      `<path d="${line}" fill="none" stroke="#2c1414" stroke-width="${(6 * camera.scale).toFixed(2)}" opacity="0.28"/>` +
-      `<circle cx="${cx.toFixed(2)}" cy="${cy.toFixed(2)}" r="${(6.5 * camera.scale).toFixed(2)}" fill="#c47a70" opacity="0.7"/>`,
+    `<path d="${line}" fill="none" stroke="#2c1414" stroke-width="${(11 * camera.scale).toFixed(2)}" stroke-opacity="0.2"/>` +
+      `<path d="${line}" fill="none" stroke="#2c1414" stroke-width="${(6 * camera.scale).toFixed(2)}" stroke-opacity="0.28"/>` +
+      `<circle cx="${cx.toFixed(2)}" cy="${cy.toFixed(2)}" r="${(6.5 * camera.scale).toFixed(2)}" fill="#c47a70" fill-opacity="0.7"/>`,
   )
 }
 
@@ -121,7 +123,7 @@ function drawLids(sketch: Sketch, p: PortraitIdentity, state: PortraitState, sha
   const stroke = (path: string, colour: Colour, width: number, opacity: number) =>
     sketch.add(
       `<path d="${path}" fill="none" stroke="${css(colour)}" stroke-width="${(width * scaleOf).toFixed(2)}" ` +
-        `stroke-linecap="round" opacity="${opacity.toFixed(3)}"/>`,
+        `stroke-linecap="round" stroke-opacity="${opacity.toFixed(3)}"/>`,
     )
   const dark = blend(skin, [50, 18, 16], 0.72)
   const lash: Colour = blend([24, 16, 15], hairColour(p), 0.18)
@@ -168,7 +170,7 @@ export function drawBrow(sketch: Sketch, p: PortraitIdentity, state: PortraitSta
   const bottom = ts.map((t): Point2 => [side * line(t)[0], line(t)[1] + half(t) * 0.7])
   const hair = blend(hairColour(p), [40, 28, 24], 0.45 + 0.2 * p.hairTone - 0.25 * p.hairGrey)
   const body = joined(sketch.through(top), sketch.through(bottom.reverse()))
-  sketch.add(`<path d="${body}" fill="${css(hair)}" opacity="0.42"/>`)
+  sketch.add(`<path d="${body}" fill="${css(hair)}" fill-opacity="0.34"/>`)
   const random = new Random(p.freckleSeed, 'brow')
   let hairs = ''
   for (let i = 0; i < 46; i++) {
@@ -182,7 +184,9 @@ export function drawBrow(sketch: Sketch, p: PortraitIdentity, state: PortraitSta
     hairs += `M${pair(sketch.at(...start))}L${pair(sketch.at(...tip))}`
   }
   const width = (1.5 * sketch.camera.scale).toFixed(2)
-  sketch.add(`<path d="${hairs}" stroke="${css(hair)}" stroke-width="${width}" stroke-linecap="round" opacity="0.72"/>`)
+  sketch.add(
+    `<path d="${hairs}" stroke="${css(hair)}" stroke-width="${width}" stroke-linecap="round" stroke-opacity="0.72"/>`,
+  )
 }
 
 /** The middle line of a brow, t from 0 (inner) to 1 (outer), for the right side of the image. */

@@ -37,7 +37,7 @@ export function drawGlasses(sketch: Sketch, p: PortraitIdentity, state: Portrait
     })
   const line = (path: string, width: number, tint: Colour, opacity = 1, dx = 0, dy = 0) =>
     sketch.add(
-      `<path d="${path}" fill="none" stroke="${css(tint)}" stroke-width="${(width * s).toFixed(2)}" stroke-linecap="round" opacity="${opacity}"` +
+      `<path d="${path}" fill="none" stroke="${css(tint)}" stroke-width="${(width * s).toFixed(2)}" stroke-linecap="round" stroke-opacity="${opacity}"` +
         `${dx || dy ? ` transform="translate(${dx} ${dy})"` : ''}/>`,
     )
   const glare = clamp(0.1 + 0.06 * Math.abs(state.lightAzimuth / 45))

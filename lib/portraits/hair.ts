@@ -4,11 +4,11 @@
  */
 
 import type { Camera } from './camera'
-import { blend, type Colour, ramp, scale } from './colour'
+import { blend, type Colour, ramp } from './colour'
 import type { Head } from './head'
 import { HAIR_STYLES, type PortraitIdentity } from './identity'
 import type { Light } from './light'
-import { clamp, curve, mix, type Point3, smoothstep } from './maths'
+import { clamp, curve, mix, type Point3, smoothstep, tabulated } from './maths'
 import { Mesh } from './mesh'
 import { noise } from './random'
 
@@ -29,10 +29,13 @@ export function hairColour(identity: PortraitIdentity): Colour {
   return blend(red, [196, 194, 192], identity.hairGrey * 0.92)
 }
 
+/** Keys of (degrees from the front, y). */
+type Edge = readonly (readonly [number, number])[]
+
 /** Lower edge of the shell by azimuth in degrees, and the shape between. */
 interface Cut {
-  /** Height of the shell's lower edge: keys of (degrees from the front, y). */
-  edge: readonly (readonly [number, number])[]
+  /** Height of the shell's lower edge. */
+  edge: Edge
   /** How far the hair stands off the skull, at the top and at the sides. */
   top: number
   sides: number
@@ -53,18 +56,19 @@ interface Cut {
 }
 
 function cutOf(p: PortraitIdentity): Cut | undefined {
-  const line = -128 - 14 * p.hairline
-  const temple = line + 26 - 22 * Math.max(0, p.hairline)
+  const line = -122 - 14 * p.hairline
+  const temple = line + 20 - 20 * Math.max(0, p.hairline)
   const volume = p.hairVolume
-  const short = [
+  const length = 215 + 90 * p.hairLength
+  const short: Edge = [
     ...([
       [0, line],
-      [24, line + 3],
-      [42, temple],
-      [55, -74],
-      [64, -52],
-      [72, 14],
-      [80, 22],
+      [22, line + 4],
+      [36, temple],
+      [50, -76],
+      [62, -54],
+      [71, 12],
+      [80, 20],
       [87, -22],
     ] as const),
     ...([
@@ -74,20 +78,18 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
       [180, 116],
     ] as const),
   ]
-  const length = 215 + 90 * p.hairLength
-  const long = (inner: number, from: number) => [
+  const long: Edge = [
     ...([
       [0, line],
-      [26, line + 4],
-      [40, line + 24],
-      [52, -62],
-      [60, inner],
-      [70, length],
+      [24, line + 4],
+      [38, line + 22],
+      [51, -66],
+      [59, 60],
+      [69, length],
       [180, length + 20],
     ] as const),
-    ...([] as [number, number][]).slice(from),
   ]
-  const fringe = (rest: readonly (readonly [number, number])[]) => [
+  const fringe = (rest: Edge): Edge => [
     ...([
       [0, -46 + 8 * p.hairLength],
       [30, -42 + 8 * p.hairLength],
@@ -100,7 +102,7 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
     case 'bald':
       return undefined
     case 'buzz':
-      return { edge: short, top: 3, sides: 2, curl: 0.9, density: 0.7 }
+      return { edge: short, top: 3, sides: 2, curl: 0.9, density: 0.95 }
     case 'short':
       return { edge: short, top: 16 + 5 * volume, sides: 7 + 2 * volume, curl: curl * 0.6 }
     case 'side part':
@@ -135,7 +137,7 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
       }
     case 'long':
       return {
-        ...{ edge: long(70, 0), top: 20 + 7 * volume, sides: 22 + 9 * volume, flare: 0.22 },
+        ...{ edge: long, top: 20 + 7 * volume, sides: 22 + 9 * volume, flare: 0.22 },
         ...{ parted: true, curl: curl * 0.8 },
       }
     case 'long with fringe':
@@ -176,12 +178,12 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
   }
 }
 
-function afro(edge: readonly (readonly [number, number])[]): (readonly [number, number])[] {
+function afro(edge: Edge): Edge {
   return edge.map(([angle, y]) => [angle, angle > 68 ? Math.max(y, 40) : y] as const)
 }
 
-const COLUMNS = 97
-const ROWS = 36
+const COLUMNS = 81
+const ROWS = 31
 
 export class Hair {
   readonly colour: Colour
@@ -196,7 +198,7 @@ export class Hair {
     this.#head = head
     this.colour = hairColour(identity)
     this.#cut = cutOf(identity)
-    this.#edge = this.#cut ? curve(this.#cut.edge) : () => -1000
+    this.#edge = this.#cut ? tabulated(curve(this.#cut.edge), 0, 180) : () => -1000
     this.#partX = 50 * identity.hairPart
   }
 
@@ -204,7 +206,7 @@ export class Hair {
   shadow([x, y, z]: Point3): number {
     if (!this.#cut) return 1
     const below = y - this.#lowerEdge(Math.atan2(x, z * 0.8))
-    const strength = this.#cut.bare !== undefined ? 0.12 : this.#cut.density ? 0.15 : 0.34
+    const strength = this.#cut.bare !== undefined ? 0.12 : this.#cut.density ? 0.12 : this.#cut.fringe ? 0.34 : 0.2
     return 1 - strength * (1 - smoothstep(-4, this.#cut.fringe ? 34 : 24, below))
   }
 
@@ -213,6 +215,11 @@ export class Hair {
     // A side parting lifts one side of the front and lowers the other.
     const sweep = this.#cut?.parted && this.#cut.fringe ? 16 * this.#p.hairPart * Math.sin(theta) : 0
     return this.#edge(degrees) + sweep
+  }
+
+  /** See `Strands`: cropped hair is a veil over the skin. */
+  get softness(): number {
+    return this.#cut?.density ? 1.1 : 0.5
   }
 
   meshes(camera: Camera, light: Light): Mesh[] {
@@ -230,8 +237,8 @@ export class Hair {
       const t = along(row)
       const edge = this.#lowerEdge(theta)
       const crown = this.#head.features.crownY
-      const y = mix(crown, edge, 1 - (1 - t) ** 1.0)
-      return this.#standOff(cut, theta, y, t, edge)
+      const y = mix(crown, edge, t)
+      return this.#standOff(cut, theta, y, edge)
     }
     const mesh = new Mesh(camera, COLUMNS, ROWS, place)
     const curl = cut.curl
@@ -244,7 +251,7 @@ export class Hair {
       const across = u(column, position) * mix(2.6, 1.5, clamp(curl)) + wave + seed
       const fade = cut.density ?? 1.3
       const bare = cut.bare === undefined ? 1 : this.#bareness(position, cut.bare)
-      const end = 1 - smoothstep(cut.fringe || (cut.flare ?? 0) > 0.1 ? 0.93 : 0.86, 1, t)
+      const end = 1 - smoothstep(cut.fringe || (cut.flare ?? 0) > 0.1 ? 0.9 : 0.78, 1, t)
       return [across + 1024, position[1] * mix(0.035, 0.9, clamp(curl) ** 2) + 1024, Math.min(fade, end * 1.7) * bare]
     })
     const shades = this.#shades()
@@ -269,11 +276,14 @@ export class Hair {
 
   /** Darker inside: near the neck, and under the outer layers. */
   #depth([, y, z]: Point3, t: number): number {
-    return (1 - 0.3 * smoothstep(60, 200, y) * (1 - smoothstep(-60, 40, z))) * (1 - 0.22 * smoothstep(0.8, 1, t))
+    return (
+      (1 - 0.3 * smoothstep(60, 200, y) * (1 - smoothstep(-60, 40, z))) *
+      (1 - (this.#cut?.fringe ? 0.22 : 0.06) * smoothstep(0.8, 1, t))
+    )
   }
 
   /** The shell's point: the skull's oval, grown by the hair's thickness, and hanging straight below the ears. */
-  #standOff(cut: Cut, theta: number, y: number, t: number, edge: number): Point3 {
+  #standOff(cut: Cut, theta: number, y: number, edge: number): Point3 {
     const head = this.#head
     const { crownY } = head.features
     const cosine = Math.cos(theta)
@@ -283,18 +293,19 @@ export class Hair {
     const high = smoothstep(20, -120, y)
     const grow = (mix(cut.sides, cut.top, high) + (cut.quiff ?? 0) * frontness * smoothstep(-80, -170, y)) * bumpy
     // Hair that grows from the hairline leaves the skin gradually; a fringe or curtain hangs in front of it.
-    const rooted = cut.fringe ? 1 : mix(1, smoothstep(0, cut.top > 50 ? 60 : 34, edge - y), y < 40 ? 1 : 0)
+    const rooted = cut.fringe
+      ? 1
+      : mix(1, smoothstep(0, cut.curl >= 1 ? 64 : 34, edge - y), y < 40 || cut.curl >= 1 ? 1 : 0)
     const thickness = 2.5 + grow * mix(0.25, 1, rooted)
     const level = Math.min(y, 30)
     const hang = Math.max(0, y - 30)
     const lateral = 1 + ((cut.flare ?? 0) * hang) / 190
     const wave = hang > 0 ? 7 * cut.curl * Math.sin(y * 0.055 + theta * 3) * smoothstep(0, 60, hang) : 0
     const width = (head.width(level) + thickness) * lateral + wave
-    const centre = 0
     const x = width * Math.sin(theta)
     const up = smoothstep(-60, crownY, y) * thickness * 0.95
-    if (cosine <= 0) return [x, y - up, centre - (head.back(level) + thickness) * (-cosine) ** 0.8]
-    return [x, y - up, centre + (head.front(level) - centre + thickness) * cosine ** 0.8 + t * 0]
+    if (cosine <= 0) return [x, y - up, -(head.back(level) + thickness) * (-cosine) ** 0.8]
+    return [x, y - up, (head.front(level) + thickness) * cosine ** 0.8]
   }
 
   /** The coordinate across strands, in pixels: constant along each strand. */
@@ -303,7 +314,7 @@ export class Hair {
     if (!cut.parted) return degrees
     const side = x < this.#partX * smoothstep(40, -120, y) ? -1 : 1
     const around = 95 - (Math.atan2(z, -(y - 20)) * 180) / Math.PI
-    return side * mix(around, Math.abs(degrees), smoothstep(-110, 10, y)) + 180
+    return side * mix(around, Math.abs(degrees), 0.3 + 0.7 * smoothstep(-110, 10, y)) + 180
   }
 
   #shades(): Shades {
@@ -381,5 +392,5 @@ export function strandLight(
   const shine =
     gloss * (0.5 * light.sheen(tangent, 40) + 0.22 * light.sheen(tangent, 9)) * smoothstep(0, 0.6, facing[2])
   const lit: Colour = [0, 1, 2].map((k) => shades.base[k]! * diffuse[k]! * rim * depth) as Colour
-  return scale(blend(lit, shades.shine, clamp(shine * depth * 0.8)), 1)
+  return blend(lit, shades.shine, clamp(shine * depth * 0.8))
 }

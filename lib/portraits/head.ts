@@ -5,7 +5,7 @@
  */
 
 import type { PortraitIdentity } from './identity'
-import { bump, clamp, curve, mix, type Point3, smoothstep } from './maths'
+import { bump, clamp, curve, mix, type Point3, smoothstep, tabulated } from './maths'
 import type { PortraitState } from './state'
 
 /** Where the parts of this face are. */
@@ -39,42 +39,54 @@ export class Head {
     this.#state = state
     const p = identity
     const mouthY = 131 + 5 * p.mouthHeight
-    const chinY = 203 + 3 * p.sex + 11 * p.chinLength
+    const chinY = 198 + 8 * p.sex + 11 * p.chinLength
     this.features = {
       eyeX: 63 + 4 * p.eyeSpacing,
       eyeY: 2 * p.eyeHeight,
-      eyeHalfWidth: 31 + 3.2 * p.eyeSize,
+      eyeHalfWidth: 31 + 2.5 * p.eyeSize - p.sex,
       noseTipY: 74 + 6 * p.noseLength,
       noseHalfWidth: 31 + 6 * p.noseWidth,
       mouthY,
-      mouthHalfWidth: 53 + 5 * p.mouthWidth + (state.smile > 0 ? 10 : 3) * state.smile,
+      mouthHalfWidth: 51 + 5 * p.mouthWidth + 2 * p.sex + (state.smile > 0 ? 10 : 3) * state.smile,
       chinY,
       crownY: -222 - 12 * p.headHeight,
       jawDrop: 30 * state.mouthOpen,
     }
-    this.#width = curve([
-      [-90, 143 + 7 * p.foreheadWidth + 5 * p.headWidth],
-      [-20, 141 + 4 * p.foreheadWidth + 4 * p.headWidth],
-      [40, 136 + 8 * p.cheekWidth + 3 * p.headWidth],
-      [100, 118 + 8 * p.jawWidth + 7 * p.cheekFullness],
-      [150, 96 + 12 * p.jawWidth + 7 * p.cheekFullness],
-      [chinY - 14, 56 + 11 * p.chinWidth + 4 * p.jawWidth],
-    ])
-    this.#front = curve([
-      [-180, 168],
-      [-90, 180],
-      [-34, 184 + 5 * p.sex],
-      [0, 176],
-      [50, 177],
-      [110, 182],
-      [chinY - 30, 178 + 4 * p.chinLength],
-    ])
-    this.#centre = curve([
-      [60, 0],
-      [105, 12],
-      [150, 48],
-      [chinY, 100],
-    ])
+    this.#width = tabulated(
+      curve([
+        [-90, 143 + 7 * p.foreheadWidth + 5 * p.headWidth],
+        [-20, 141 + 4 * p.foreheadWidth + 4 * p.headWidth],
+        [40, 136 + 8 * p.cheekWidth + 3 * p.headWidth],
+        [100, 115 + 5 * p.sex + 8 * p.jawWidth + 7 * p.cheekFullness],
+        [150, 91 + 8 * p.sex + 9 * p.jawWidth + 5 * p.cheekFullness],
+        [chinY - 14, 50 + 9 * p.sex + 11 * p.chinWidth + 4 * p.jawWidth],
+      ]),
+      -300,
+      320,
+    )
+    this.#front = tabulated(
+      curve([
+        [-180, 168],
+        [-90, 180],
+        [-34, 184 + 5 * p.sex],
+        [0, 176],
+        [50, 177],
+        [110, 182],
+        [chinY - 30, 178 + 4 * p.chinLength],
+      ]),
+      -300,
+      320,
+    )
+    this.#centre = tabulated(
+      curve([
+        [60, 0],
+        [105, 12],
+        [150, 48],
+        [chinY, 100],
+      ]),
+      -300,
+      320,
+    )
   }
 
   /** How far the oval has closed towards the crown or the chin: 1 in between, 0 at the ends. */
@@ -144,9 +156,9 @@ export class Head {
     const { eyeX, eyeY } = this.features
     const raise = 5 * this.#state.browRaise
     return (
-      (5 + 8 * p.sex) * bump(ax - 42, y + 33 + raise, 44, 15) +
-      -(15 + 4 * p.eyeDepth) * bump(ax - eyeX + 4, y - eyeY + 4, 36, 19) +
-      -8 * bump(ax - 30, y - eyeY - 2, 14, 18) +
+      (3 + 7 * p.sex) * bump(ax - 42, y + 33 + raise, 44, 15) +
+      -(12 + 2 * p.sex + 4 * p.eyeDepth) * bump(ax - eyeX + 4, y - eyeY + 4, 36, 19) +
+      -6 * bump(ax - 30, y - eyeY - 2, 13, 16) +
       11 * bump(ax - eyeX, y - eyeY - 1, 25, 15) +
       -3 * p.age * bump(ax - eyeX + 6, y - eyeY - 24, 26, 6)
     )
@@ -158,12 +170,14 @@ export class Head {
     const along = (y + 34) / (tip + 34)
     if (along < 0 || y > tip + 40) return 0
     const s = clamp(along)
-    const rise = mix(7 + 5 * p.noseBridge, 43 + 5 * p.noseTip, s ** 1.25) + 5 * p.noseHump * bump(s - 0.45, 0, 0.25, 1)
-    const width = mix(15, 21 + 3 * p.noseWidth, s)
-    const underside = 1 - smoothstep(tip + 2 - 4 * p.noseTip, tip + 22, y)
-    const ridge = rise * smoothstep(0, 0.25, along) * Math.exp(-((ax / width) ** 2)) * underside
-    const ball = 6 * bump(x, y - tip + 1, 17, 15)
-    const wing = 19 * bump(ax - (noseHalfWidth - 8), y - tip - 2, 11, 13)
+    const rise = mix(5 + 5 * p.noseBridge, 38 + 5 * p.noseTip, s ** 1.35) + 5 * p.noseHump * bump(s - 0.45, 0, 0.25, 1)
+    const width = mix(13 + 3 * bump(s, 0, 0.3, 1), 18 + 3 * p.noseWidth, s)
+    // The middle of the underside hangs lower than its sides.
+    const low = tip + 9 * bump(x, 0, 13, 1)
+    const underside = 1 - smoothstep(low - 9 - 4 * p.noseTip, low + 17, y)
+    const ridge = rise * smoothstep(0, 0.45, along) * Math.exp(-((ax / width) ** 2)) * underside
+    const ball = 10 * bump(x, y - tip, 15, 14)
+    const wing = 17 * bump(ax - (noseHalfWidth - 9), y - tip - 3, 11, 14)
     return ridge + ball + wing
   }
 
@@ -173,16 +187,16 @@ export class Head {
     const smile = Math.max(0, this.#state.smile)
     const fold = clamp((y - 74) / (mouthY - 70))
     const foldX = mix(34, mouthHalfWidth + 12, fold)
-    const folds = y > 66 && y < mouthY + 14 ? (1.5 + 4.5 * p.wrinkles + 4.5 * smile) * bump(ax - foldX, 0, 7, 1) : 0
+    const folds = y > 66 && y < mouthY + 14 ? (0.6 + 4.5 * p.wrinkles + 4 * smile) * bump(ax - foldX, 0, 7, 1) : 0
     return (
-      (7 + 3 * p.cheekWidth) * bump(ax - 90, y - 48, 36, 27) +
+      (8 + 3 * p.cheekWidth) * bump(ax - 90, y - 48, 36, 27) +
       (8 * smile + 4 * p.cheekFullness) * bump(ax - 76, y - 68, 28, 24) +
-      -(6 - 6 * p.cheekFullness + 3 * p.age) * bump(ax - 86, y - 112, 24, 34) +
+      -(3 - 4 * p.cheekFullness + 3 * p.age) * bump(ax - 86, y - 112, 24, 34) +
       8 * bump(x, y - mouthY, 54, 36) +
       -3 * bump(x, y - mouthY + 26, 6, 11) +
       (4 + 2 * p.upperLip) * bump(x, y - mouthY + 9, 36, 7) +
       (6 + 2 * p.lowerLip) * bump(x, y - mouthY - 11, 32, 9) +
-      -8 * bump(x, y - mouthY - 29, 36, 10) +
+      -6 * bump(x, y - mouthY - 31, 32, 10) +
       (8 + 3 * p.chinLength) * bump(x, y - chinY + 24, 30 + 6 * p.chinWidth, 19) +
       -5 * p.chinCleft * bump(x, y - chinY + 20, 4, 13) -
       folds

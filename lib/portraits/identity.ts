@@ -127,7 +127,7 @@ export function drawIdentity(seed: number): PortraitIdentity {
   const masculine = random.chance(0.5)
   const sex = masculine ? random.uniform(0.68, 1) : random.uniform(0, 0.32)
   const age = random.uniform() ** 1.35
-  const skinTone = random.uniform()
+  const skinTone = random.uniform() ** 1.6
   const hair = drawHair(random, masculine, age, skinTone)
   const shape = {
     ...{ headWidth: bell(), headHeight: bell(), foreheadWidth: bell(), cheekWidth: bell(), cheekFullness: bell() },
@@ -141,7 +141,7 @@ export function drawIdentity(seed: number): PortraitIdentity {
   const eyes = {
     ...{ eyeSpacing: bell(), eyeSize: bell(), eyeHeight: bell(), eyeTilt: bell() },
     ...{ eyeHood: random.chance(0.3) ? random.uniform(0.6, 1) : random.uniform(0, 0.5), eyeDepth: bell() },
-    irisTone: clamp(skinTone < 0.45 ? random.uniform(0.08, 1) : random.uniform(0, 0.34)),
+    irisTone: clamp(skinTone < 0.45 ? random.uniform(0.08, 1) : random.uniform(0, 0.24)),
     ...{ irisShade: bell(), lashes: clamp(random.uniform(0, 0.5) + 0.5 * (1 - sex)) },
   }
   const brows = {
@@ -165,7 +165,7 @@ export function drawIdentity(seed: number): PortraitIdentity {
     ...{ earSize: bell(), earAngle: random.uniform() },
     freckles: skinTone < 0.5 && random.chance(0.3) ? random.uniform(0.3, 1) : 0,
     freckleSeed: random.index(2 ** 32),
-    wrinkles: clamp(age * 1.1 - 0.2 + 0.15 * random.bell()),
+    wrinkles: clamp(age * 1.15 - 0.3 + 0.15 * random.bell()),
     glassesStyle: spectacles,
     ...{ glassesHue: random.uniform(), glassesTone: random.uniform() ** 1.5, glassesSize: bell() },
     moles: drawMoles(random),

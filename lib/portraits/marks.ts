@@ -16,8 +16,8 @@ export function drawNostrils(sketch: Sketch, p: PortraitIdentity): void {
     const [x, y] = sketch.at(side * (noseHalfWidth * 0.46), noseTipY + 13 - 3 * p.noseTip)
     const [rx, ry] = [(6.2 + 1.6 * p.noseWidth) * s, 3.1 * s]
     sketch.add(
-      `<ellipse cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" rx="${(rx * 1.35).toFixed(2)}" ry="${(ry * 1.6).toFixed(2)}" fill="${dark}" opacity="0.22"/>` +
-        `<ellipse cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" rx="${rx.toFixed(2)}" ry="${ry.toFixed(2)}" fill="${dark}" opacity="0.72" transform="rotate(${side * -14} ${pair([x, y])})"/>`,
+      `<ellipse cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" rx="${(rx * 1.35).toFixed(2)}" ry="${(ry * 1.6).toFixed(2)}" fill="${dark}" fill-opacity="0.22"/>` +
+        `<ellipse cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" rx="${rx.toFixed(2)}" ry="${ry.toFixed(2)}" fill="${dark}" fill-opacity="0.72" transform="rotate(${side * -14} ${pair([x, y])})"/>`,
     )
     const wing: Point2[] = [
       [side * (noseHalfWidth - 1), noseTipY - 14],
@@ -25,9 +25,7 @@ export function drawNostrils(sketch: Sketch, p: PortraitIdentity): void {
       [side * (noseHalfWidth + 1), noseTipY + 9],
       [side * (noseHalfWidth - 7), noseTipY + 14],
     ]
-    sketch.add(
-      `<path d="${sketch.through(wing)}" fill="none" stroke="${dark}" stroke-width="${(2 * s).toFixed(2)}" stroke-linecap="round" opacity="0.28"/>`,
-    )
+    sketch.softLine(sketch.through(wing), dark, 2.4, 0.36)
   }
 }
 
@@ -45,7 +43,7 @@ export function drawMarks(sketch: Sketch, p: PortraitIdentity): void {
       const [px, py] = sketch.at(x, y)
       dots += `M${(px - r).toFixed(2)} ${py.toFixed(2)}a${r.toFixed(2)} ${r.toFixed(2)} 0 1 0 ${(2 * r).toFixed(2)} 0a${r.toFixed(2)} ${r.toFixed(2)} 0 1 0 ${(-2 * r).toFixed(2)} 0`
     }
-    sketch.add(`<path d="${dots}" fill="${colour}" opacity="${(0.28 + 0.3 * p.freckles).toFixed(2)}"/>`)
+    sketch.add(`<path d="${dots}" fill="${colour}" fill-opacity="${(0.28 + 0.3 * p.freckles).toFixed(2)}"/>`)
   }
   for (const mole of p.moles) {
     const [x, y] = sketch.at(mole.x, mole.y, 1)
@@ -53,7 +51,7 @@ export function drawMarks(sketch: Sketch, p: PortraitIdentity): void {
     const colour = css(scale(blend(skin, [70, 36, 24], mole.tone * 0.85), 0.85))
     sketch.add(
       `<circle cx="${x.toFixed(2)}" cy="${y.toFixed(2)}" r="${r.toFixed(2)}" fill="${colour}"/>` +
-        `<circle cx="${(x - r * 0.3).toFixed(2)}" cy="${(y - r * 0.3).toFixed(2)}" r="${(r * 0.35).toFixed(2)}" fill="#fff" opacity="0.22"/>`,
+        `<circle cx="${(x - r * 0.3).toFixed(2)}" cy="${(y - r * 0.3).toFixed(2)}" r="${(r * 0.35).toFixed(2)}" fill="#fff" fill-opacity="0.22"/>`,
     )
   }
 }
@@ -61,14 +59,11 @@ export function drawMarks(sketch: Sketch, p: PortraitIdentity): void {
 /** Lines of the forehead, around the eyes and from nose to mouth. */
 export function drawWrinkles(sketch: Sketch, p: PortraitIdentity, state: PortraitState): void {
   const { eyeX, eyeY, eyeHalfWidth, noseHalfWidth, mouthY, mouthHalfWidth, noseTipY } = sketch.head.features
-  const s = sketch.camera.scale
   const dark = css(scale(skinColour(p), 0.42))
   const smile = Math.max(0, state.smile)
-  const stroke = (points: Point2[], width: number, opacity: number) =>
-    opacity > 0.02 &&
-    sketch.add(
-      `<path d="${sketch.through(points)}" fill="none" stroke="${dark}" stroke-width="${(width * s).toFixed(2)}" stroke-linecap="round" opacity="${opacity.toFixed(3)}"/>`,
-    )
+  const stroke = (points: Point2[], width: number, opacity: number) => {
+    if (opacity > 0.02) sketch.softLine(sketch.through(points), dark, width * 1.2, opacity)
+  }
   const raised = Math.max(0, state.browRaise)
   for (const [i, y] of [-66, -82, -97].entries()) {
     const sag = (x: number) => y - 4 * raised + 3 * Math.cos((x / 70) * Math.PI) * (i % 2 ? 1 : -0.6)

@@ -18,6 +18,17 @@ export function bump(dx: number, dy: number, sx: number, sy: number): number {
   return r > 9 ? 0 : Math.exp(-r)
 }
 
+/** A function of whole steps from `from` to `to`, read from a table with linear interpolation. */
+export function tabulated(f: (x: number) => number, from: number, to: number): (x: number) => number {
+  const n = Math.ceil(to - from) + 1
+  const table = Float64Array.from({ length: n + 1 }, (_, i) => f(from + i))
+  return (x) => {
+    const at = clamp(x - from, 0, n - 1)
+    const i = Math.floor(at)
+    return table[i]! + (table[i + 1]! - table[i]!) * (at - i)
+  }
+}
+
 /** A smooth curve through (x, y) keys in rising order of x (monotone slopes, so it never overshoots). */
 export function curve(keys: readonly (readonly [number, number])[]): (x: number) => number {
   const n = keys.length

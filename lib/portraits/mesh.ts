@@ -89,7 +89,15 @@ export class Mesh {
   }
 }
 
-/** Red, green, blue and coverage per pixel. */
+/** How a surface of strands is drawn: where the density is low, single strands remain. */
+export interface Strands {
+  /** How strongly the texture varies the colour. */
+  contrast: number
+  /** How gradually strands appear with growing density. */
+  softness: number
+}
+
+/** Red, green, blue and coverage per pixel; the colours are already multiplied by the coverage. */
 export type Layer = Uint8ClampedArray
 
 /** The pixels being drawn to, `side` x `side`, and their depths; `scale` pixels per template pixel. */
@@ -111,24 +119,22 @@ export class Raster {
   /**
    * Draws a mesh where it is nearer than what is there.
    *
-   * @param contrast how strongly the strand texture varies the colour; absent for smooth surfaces. Pixels where the
-   *        texture is sparser than the density asks are left out, which makes edges end in strands.
+   * @param strands absent for smooth surfaces
    */
-  draw(layer: Layer, mesh: Mesh, contrast?: number): void {
+  draw(layer: Layer, mesh: Mesh, strands?: Strands): void {
     const { columns, rows } = mesh
     for (let row = 0; row + 1 < rows; row++) {
       for (let column = 0; column + 1 < columns; column++) {
         const i = row * columns + column
-        this.#triangle(layer, mesh.vertices, i, i + 1, i + columns, contrast)
-        this.#triangle(layer, mesh.vertices, i + 1, i + columns + 1, i + columns, contrast)
+        this.#triangle(layer, mesh.vertices, i, i + 1, i + columns, strands)
+        this.#triangle(layer, mesh.vertices, i + 1, i + columns + 1, i + columns, strands)
       }
     }
   }
 
-  #triangle(layer: Layer, v: Float32Array, ia: number, ib: number, ic: number, contrast: number | undefined): void {
+  #triangle(layer: Layer, v: Float32Array, ia: number, ib: number, ic: number, strands?: Strands): void {
     const { side, scale, depth } = this
     const [a, b, c] = [ia * STRIDE, ib * STRIDE, ic * STRIDE]
-    const strands = contrast !== undefined
     if (strands && v[a + 8]! <= 0 && v[b + 8]! <= 0 && v[c + 8]! <= 0) return
     const ax = v[a]! * scale
     const ay = v[a + 1]! * scale
@@ -144,6 +150,11 @@ export class Raster {
     const top = Math.max(0, Math.ceil(ay + Math.min(0, by, cy) - 0.5))
     const bottom = Math.min(side - 1, Math.floor(ay + Math.max(0, by, cy) - 0.5))
     const texture = noiseTexture()
+    const ua = v[a + 6]!
+    // A triangle across a parting belongs to one side of it.
+    const parting = Math.abs(v[b + 6]! - ua) > 70 || Math.abs(v[c + 6]! - ua) > 70
+    const ub = parting ? ua : v[b + 6]!
+    const uc = parting ? ua : v[c + 6]!
     for (let y = top; y <= bottom; y++) {
       const dy = y + 0.5 - ay
       for (let x = left; x <= right; x++) {
@@ -156,18 +167,24 @@ export class Raster {
         const z = s * v[a + 2]! + t * v[b + 2]! + u * v[c + 2]!
         if (z <= depth[pixel]!) continue
         let bright = 1
+        let cover = 1
         if (strands) {
-          const q = s * v[a + 6]! + t * v[b + 6]! + u * v[c + 6]!
+          const q = s * ua + t * ub + u * uc
           const w = s * v[a + 7]! + t * v[b + 7]! + u * v[c + 7]!
           const value = texture[((w & 255) << 8) | (q & 255)]!
-          if (s * v[a + 8]! + t * v[b + 8]! + u * v[c + 8]! < 0.5 + 0.5 * value) continue
-          bright = 1 + contrast * value
+          const density = s * v[a + 8]! + t * v[b + 8]! + u * v[c + 8]!
+          cover = Math.min(1, 0.5 + (density - 0.5 - 0.5 * value) / strands.softness)
+          if (cover <= 0.02) continue
+          bright = 1 + strands.contrast * value
         }
-        depth[pixel] = z
-        layer[pixel * 4] = bright * (s * v[a + 3]! + t * v[b + 3]! + u * v[c + 3]!)
-        layer[pixel * 4 + 1] = bright * (s * v[a + 4]! + t * v[b + 4]! + u * v[c + 4]!)
-        layer[pixel * 4 + 2] = bright * (s * v[a + 5]! + t * v[b + 5]! + u * v[c + 5]!)
-        layer[pixel * 4 + 3] = 255
+        if (cover > 0.5) depth[pixel] = z
+        const keep = 1 - cover
+        const at = pixel * 4
+        const gain = cover * bright
+        layer[at] = keep * layer[at]! + gain * (s * v[a + 3]! + t * v[b + 3]! + u * v[c + 3]!)
+        layer[at + 1] = keep * layer[at + 1]! + gain * (s * v[a + 4]! + t * v[b + 4]! + u * v[c + 4]!)
+        layer[at + 2] = keep * layer[at + 2]! + gain * (s * v[a + 5]! + t * v[b + 5]! + u * v[c + 5]!)
+        layer[at + 3] = keep * layer[at + 3]! + cover * 255
       }
     }
   }

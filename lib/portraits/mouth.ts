@@ -21,8 +21,8 @@ export function mouthShape(sketch: Sketch, p: PortraitIdentity, state: PortraitS
   const { mouthY, mouthHalfWidth: w } = sketch.head.features
   const corner = mouthCornerY(sketch.head)
   const smile = Math.max(0, state.smile)
-  const up = (10 + 4 * p.upperLip) * (1 - 0.2 * smile)
-  const down = (13 + 4.5 * p.lowerLip) * (1 - 0.15 * smile)
+  const up = (12.5 - 1.5 * p.sex + 4 * p.upperLip) * (1 - 0.2 * smile)
+  const down = (16.5 - 2 * p.sex + 4.5 * p.lowerLip) * (1 - 0.15 * smile)
   // A broad smile shows teeth with the jaw closed.
   const part = 6 * Math.max(0, smile - 0.45) + 2.5 * state.mouthOpen
   const open = part + 2
@@ -85,17 +85,17 @@ export function drawMouth(sketch: Sketch, p: PortraitIdentity, state: PortraitSt
     [1, blend(lit([0, 0.6, 0.8], 0.95), skinColour(p), 0.1)],
   ])
   sketch.add(
-    `<path d="${lower}" fill="url(#lip-l)" opacity="0.93"/><path d="${upper}" fill="url(#lip-u)" opacity="0.93"/>`,
+    `<path d="${lower}" fill="url(#lip-l)" fill-opacity="0.93"/><path d="${upper}" fill="url(#lip-u)" fill-opacity="0.93"/>`,
   )
   drawGloss(sketch, lowerInner, lowerOuter, state, p)
   const line = spline(upperInner)
   const closed = state.mouthOpen < 0.05
   sketch.add(
-    `<path d="${line}" fill="none" stroke="${css(scale(colour, 0.32))}" stroke-width="${((closed ? 2.4 : 1.4) * s).toFixed(2)}" stroke-linecap="round" opacity="${closed ? 0.75 : 0.5}"/>`,
+    `<path d="${line}" fill="none" stroke="${css(scale(colour, 0.32))}" stroke-width="${((closed ? 2.4 : 1.4) * s).toFixed(2)}" stroke-linecap="round" stroke-opacity="${closed ? 0.75 : 0.5}"/>`,
   )
   for (const end of [upperInner[0]!, upperInner[8]!])
     sketch.add(
-      `<circle cx="${end[0].toFixed(2)}" cy="${end[1].toFixed(2)}" r="${(2.6 * s).toFixed(2)}" fill="${css(scale(skinColour(p), 0.4))}" opacity="0.4"/>`,
+      `<circle cx="${end[0].toFixed(2)}" cy="${end[1].toFixed(2)}" r="${(2.2 * s).toFixed(2)}" fill="${css(scale(skinColour(p), 0.4))}" fill-opacity="0.25"/>`,
     )
 }
 
@@ -123,8 +123,8 @@ function drawInside(sketch: Sketch, upper: Point2[], lower: Point2[], state: Por
     `<path d="${outline}" fill="#3a1214"/><g clip-path="url(#mouth)">` +
       `<ellipse cx="${tx.toFixed(2)}" cy="${ty.toFixed(2)}" rx="${(30 * s).toFixed(2)}" ry="${(Math.min(13, gap * 0.45) * s).toFixed(2)}" fill="#a8484a"/>` +
       `<path d="${row}" fill="${css(tooth)}"/>` +
-      `<path d="${gaps}" stroke="#8a7264" stroke-width="${(0.9 * s).toFixed(2)}" opacity="0.4"/>` +
-      `<path d="${spline(upper)}" fill="none" stroke="#3a1214" stroke-width="${(6 * s).toFixed(2)}" opacity="${(0.3 + 0.1 * state.mouthOpen).toFixed(2)}"/></g>`,
+      `<path d="${gaps}" stroke="#8a7264" stroke-width="${(0.9 * s).toFixed(2)}" stroke-opacity="0.4"/>` +
+      `<path d="${spline(upper)}" fill="none" stroke="#3a1214" stroke-width="${(6 * s).toFixed(2)}" stroke-opacity="${(0.3 + 0.1 * state.mouthOpen).toFixed(2)}"/></g>`,
   )
 }
 
@@ -145,7 +145,7 @@ function drawGloss(sketch: Sketch, inner: Point2[], outer: Point2[], state: Port
 function lipColour(p: PortraitIdentity, state: PortraitState): Colour {
   const skin = skinColour(p)
   const rose: Colour = [mix(206, 96, p.skinTone), mix(112, 50, p.skinTone), mix(108, 52, p.skinTone)]
-  const natural = blend(skin, rose, 0.62 + 0.25 * p.lipColour - 0.12 * p.sex)
+  const natural = blend(skin, rose, 0.78 + 0.2 * p.lipColour - 0.22 * p.sex)
   const paint = hsl(mix(0.92, 1.03, state.lipstickHue), 0.66, mix(0.46, 0.33, p.skinTone))
   return blend(natural, paint, state.lipstick * 0.85)
 }

@@ -61,7 +61,7 @@ function drawFeatures(sketch: Sketch, identity: PortraitIdentity, state: Portrai
   drawNostrils(sketch, identity)
   drawMouth(sketch, identity, state, light)
   for (const side of [-1, 1] as const) {
-    drawEye(sketch, identity, state, side)
+    drawEye(sketch, identity, state, light, side)
     drawBrow(sketch, identity, state, side)
   }
   drawGlasses(sketch, identity, state)
@@ -77,7 +77,7 @@ function drawBody(
   hair: Hair,
 ): Layer {
   const layer = raster.layer()
-  paintBackground(layer, raster.side, state)
+  paintBackground(layer, raster.side / SAMPLES, SAMPLES, state)
   const skin = new Skin(identity, light)
   const face = headMesh(head, camera)
   shadeFace(face, skin, head, identity, state, (position) => hair.shadow(position))
@@ -90,9 +90,9 @@ function drawBody(
 
 function drawHair(raster: Raster, hair: Hair, beard: Beard, camera: Camera, light: Light): Layer {
   const layer = raster.layer()
-  for (const mesh of hair.meshes(camera, light)) raster.draw(layer, mesh, 0.3)
+  for (const mesh of hair.meshes(camera, light)) raster.draw(layer, mesh, { contrast: 0.3, softness: hair.softness })
   const mesh = beard.mesh(camera, light)
-  if (mesh) raster.draw(layer, mesh, 0.3)
+  if (mesh) raster.draw(layer, mesh, { contrast: 0.3, softness: beard.softness })
   return layer
 }
 

@@ -38,6 +38,19 @@ export class Sketch {
     return spline(points.map(([x, y]) => this.at(x, y, lift)))
   }
 
+  /** A soft line: three strokes, the broader the fainter. */
+  softLine(path: string, colour: string, width: number, opacity: number): void {
+    for (const [broad, faint] of [
+      [2.6, 0.3],
+      [1.5, 0.35],
+      [0.7, 0.35],
+    ] as const)
+      this.add(
+        `<path d="${path}" fill="none" stroke="${colour}" stroke-width="${(width * broad * this.camera.scale).toFixed(2)}" ` +
+          `stroke-linecap="round" stroke-opacity="${(opacity * faint).toFixed(3)}"/>`,
+      )
+  }
+
   svg(size: number): string {
     return (
       `<svg xmlns="http://www.w3.org/2000/svg" width="${size}" height="${size}" viewBox="0 0 512 512">` +

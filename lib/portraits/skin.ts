@@ -27,8 +27,8 @@ export function skinColour(identity: PortraitIdentity): Colour {
   return multiply(ramp(SKIN, identity.skinTone), blend([255, 255, 255], tint, Math.abs(identity.skinUndertone) * 0.7))
 }
 
-const COLUMNS = 67
-const ROWS = 74
+const COLUMNS = 59
+const ROWS = 66
 
 /** Vertices are denser at the middle of the face, where the nose is. */
 function azimuth(column: number): number {
@@ -118,8 +118,8 @@ class FacePaint {
       0.25 * bump(x, y - chinY + 22, 34, 22)
     const blush = this.#state.blush * 0.55 * bump(ax - 90, y - 50, 34, 24)
     const red: Colour = [base[0] * 0.97, base[1] * 0.72, base[2] * 0.7]
-    const under = (0.18 + 0.3 * p.age) * bump(ax - eyeX + 5, y - eyeY - 20, 30, 11)
-    const lid = 0.28 * bump(ax - eyeX, y - eyeY + 8, 34, 12)
+    const under = (0.06 + 0.34 * p.age) * bump(ax - eyeX + 5, y - eyeY - 20, 30, 11)
+    const lid = 0.2 * bump(ax - eyeX, y - eyeY + 8, 34, 12)
     const tired: Colour = [base[0] * 0.78, base[1] * 0.66, base[2] * 0.68]
     const blotch = 1 + 0.02 * noise(x * 0.6 + p.hairSeed, y * 0.6) + 0.015 * noise(x * 2, y * 2)
     const fair = blend(base, red, front * clamp(flush * (0.25 + 0.6 * p.skinRedness) * (1 - 0.5 * p.skinTone) + blush))
@@ -132,7 +132,7 @@ class FacePaint {
     return (
       0.6 +
       1.5 * bump(x, y - noseTipY + 3, 13, 13) +
-      0.7 * bump(x, y - 20, 9, 45) +
+      0.35 * bump(x, y - 20, 9, 45) +
       0.5 * bump(x, y + 95, 60, 34) +
       0.5 * bump(ax - 84, y - 42, 28, 18) +
       0.4 * bump(ax - eyeX, y + 26, 30, 8) -
@@ -150,17 +150,17 @@ class FacePaint {
     const lower = y - jawDrop
     const smile = Math.max(0, this.#state.smile)
     const foldX = mix(noseHalfWidth + 3, mouthHalfWidth + 10, clamp((y - 76) / (mouthY - 72)))
-    const fold = y > 70 && y < mouthY + 12 ? (0.07 + 0.2 * ageing + 0.16 * smile) * bump(ax - foldX, 0, 6, 1) : 0
+    const fold = y > 70 && y < mouthY + 12 ? (0.03 + 0.2 * ageing + 0.13 * smile) * bump(ax - foldX, 0, 6, 1) : 0
     const beside = this.#shadow * side < 0 ? Math.abs(this.#shadow) : 0
     const dark =
-      0.3 * bump(ax - 34, y - eyeY + 5, 15, 18) +
+      0.17 * bump(ax - 31, y - eyeY - 1, 11, 15) +
       0.16 * bump(ax - eyeX, y - eyeY + 12, 34, 9) +
-      0.42 * bump(x, y - noseTipY - 17, noseHalfWidth, 7) +
-      0.16 * bump(x, y - noseTipY - 27, 24, 12) +
+      0.24 * bump(x, y - noseTipY - 17, noseHalfWidth, 8) +
+      0.1 * bump(x, y - noseTipY - 27, 24, 12) +
       0.2 * bump(ax - noseHalfWidth - 3, y - noseTipY - 2, 5, 14) +
       beside * 0.38 * bump(ax - 27, y - 44, 15, 44) +
       0.16 * bump(x, lower - mouthY - 28, 34, 8) +
-      0.14 * bump(ax - mouthHalfWidth - 5, y - mouthY, 9, 9) +
+      0.08 * bump(ax - mouthHalfWidth - 4, y - mouthY, 8, 8) +
       0.05 * bump(x, y - mouthY + 24, 5, 12) +
       fold +
       0.3 * smoothstep(chinY - 20, chinY + 6, lower)
@@ -208,7 +208,7 @@ export function neck(head: Head, camera: Camera, skin: Skin, identity: PortraitI
     const y = mix(90, 400, t)
     const flare = smoothstep(225, 400, y)
     const x = Math.sin(theta) * (radius + 210 * flare ** 1.6)
-    const cord = 4 * bump(Math.abs(Math.sin(theta)) - 0.3 - 0.25 * (1 - t), 0, 0.12, 1)
+    const cord = 2 * bump(Math.abs(Math.sin(theta)) - 0.3 - 0.25 * (1 - t), 0, 0.2, 1)
     return [x, y + 22 * flare * Math.cos(theta), -22 + Math.cos(theta) * (radius * 0.95 + 30 * flare) + cord]
   }
   return new Mesh(camera, columns, rows, place, camera.body).shade(({ position, normal }) => {
@@ -219,5 +219,5 @@ export function neck(head: Head, camera: Camera, skin: Skin, identity: PortraitI
 }
 
 export function neckRadius(identity: PortraitIdentity): number {
-  return 80 + 22 * identity.sex + 4 * identity.headWidth + 5 * identity.cheekFullness
+  return 68 + 27 * identity.sex + 4 * identity.headWidth + 5 * identity.cheekFullness
 }
