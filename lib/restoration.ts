@@ -89,22 +89,26 @@ export class Restoration {
    * response.type('image/webp').send(await result.toBuffer('webp', { quality: 90 }))
    */
   async toBuffer(format: OutputFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
-    oneOf('format', format, Object.keys(ENCODERS))
-    known('options', options, ['quality'])
-    const { quality = 95 } = options
-    integer('quality', quality, 1, 100)
-    const encoder = ENCODERS[format]
-    const image = this.toSharp()
-    if (encoder === 'png') return image.png().toBuffer()
-    if (encoder === 'tiff') return image.tiff({ compression: 'lzw' }).toBuffer()
-    if (encoder === 'webp') return image.webp({ quality }).toBuffer()
-    return image[encoder]({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
+    return encode(this.toSharp(), format, options)
   }
 
   /** A sharp pipeline over a copy of the pixels, for everything else. */
   toSharp(): sharp.Sharp {
     return sharp(Buffer.from(this.data), { raw: { width: this.width, height: this.height, channels: 3 } })
   }
+}
+
+/** `image` in a file format. */
+export async function encode(image: sharp.Sharp, format: OutputFormat, options: EncodeOptions = {}): Promise<Buffer> {
+  oneOf('format', format, Object.keys(ENCODERS))
+  known('options', options, ['quality'])
+  const { quality = 95 } = options
+  integer('quality', quality, 1, 100)
+  const encoder = ENCODERS[format]
+  if (encoder === 'png') return image.png().toBuffer()
+  if (encoder === 'tiff') return image.tiff({ compression: 'lzw' }).toBuffer()
+  if (encoder === 'webp') return image.webp({ quality }).toBuffer()
+  return image[encoder]({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
 }
 
 /** The format that the extension of `file` names. */

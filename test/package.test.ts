@@ -53,7 +53,16 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
 
   await t.test('holds what it needs and nothing else', async (t) => {
     const paths = packed.map(({ path }) => path)
-    const needed = ['dist/index.js', 'dist/index.d.ts', 'dist/ops.js', 'dist/networks.js', 'dist/cli/main.js', PREBUILD]
+    const needed = [
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/ops.js',
+      'dist/networks.js',
+      'dist/degrade/index.js',
+      'dist/evaluate/index.js',
+      'dist/cli/main.js',
+      PREBUILD,
+    ]
     for (const path of [...needed, 'binding.gyp', 'CMakeLists.txt', 'scripts/cmake-from-gyp.cjs', 'LICENSE']) {
       t.ok(paths.includes(path), path)
     }
@@ -113,11 +122,13 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
       import { IConFace, isIConFaceError, restore, type Restoration } from '@iconface/native'
       import * as ops from '@iconface/native/ops'
       import * as networks from '@iconface/native/networks'
+      import { degrade } from '@iconface/native/degrade'
       export async function main(): Promise<void> {
         await using model = await IConFace.load('tiny', { precision: 'bf16' })
         const face: Restoration = await model.restore('a.png', [new URL('file:///b.png')], { seed: 42n })
         const after: number | null = face.identity.after
-        console.log(after, ops, networks, isIConFaceError(after), await restore(face, []))
+        console.log(after, ops, networks, isIConFaceError(after))
+        console.log(await restore(await degrade(face, { strength: 4, seed: 1 }), []))
       }`
     const options = { strict: true, exactOptionalPropertyTypes: true, noEmit: true, module: 'node16', target: 'es2022' }
     const compilerOptions = {

@@ -47,7 +47,7 @@ export function kernelOf({ kernel, sigma, ratio, angle, shape }: Blur): Kernel {
     case 'plateau':
       return plateau(ellipse, shape)
     case 'sinc':
-      return sinc(Math.min(Math.PI, HALF / sigma))
+      return sinc(HALF / sigma)
   }
 }
 

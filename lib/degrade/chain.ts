@@ -49,6 +49,16 @@ export class Chain {
     const shape = random.chance(0.5) && kernel === 'generalized' ? peaked : flat
     const sigma = (width * Math.min(this.image.width, this.image.height)) / REFERENCE_SIDE
     const what: Blur = { kernel, sigma, ratio, angle, shape }
+    await this.#blur(what)
+  }
+
+  /** A sinc filter by a width in pixels of the picture as it is. */
+  async rings(range: Range): Promise<void> {
+    const sigma = this.#random.uniform(...range)
+    await this.#blur({ kernel: 'sinc', sigma, ratio: 1, angle: 0, shape: 1 })
+  }
+
+  async #blur(what: Blur): Promise<void> {
     await this.#apply({ name: 'blur', ...described(what) }, (image) => blur(image, what))
   }
 
@@ -88,15 +98,15 @@ export class Chain {
   }
 
   async #resize(width: number, height: number, filter: ResizeFilter): Promise<void> {
-    if (width === this.image.width && height === this.image.height) return
     const operation = { name: 'resize', filter, width, height }
     await this.#apply(operation, (image) => resize(image, width, height, filter))
   }
 
   async #apply(operation: Operation, work: (image: RawPixels) => RawPixels | Promise<RawPixels>): Promise<void> {
     if (this.#signal?.aborted) throw abortError(this.#signal)
-    this.image = await work(this.image)
-    this.operations.push(operation)
+    const before = this.image
+    this.image = await work(before)
+    if (this.image !== before) this.operations.push(operation) // what changed nothing was not done
   }
 }
 

@@ -14,8 +14,8 @@ export interface Separable {
   row: Float64Array
 }
 
-/** What is left of a kernel may weigh this much in all: a quarter of one 8-bit level at most. */
-const TOLERANCE = 1e-3
+/** What is left of a kernel may weigh this much in all: half of one 8-bit level at the very most. */
+const TOLERANCE = 2e-3
 
 /** `image` convolved with `kernel`. Beyond the border it goes on mirrored, the border pixel not repeated. */
 export function filter(image: RawPixels, kernel: Kernel): RawPixels {
@@ -24,8 +24,8 @@ export function filter(image: RawPixels, kernel: Kernel): RawPixels {
   if (isIdentity(kernel)) return image
   const line = 3 * width
   const padded = pad(image, radius)
-  const between = new Float32Array((height + 2 * radius) * line)
-  const sums = new Float32Array(height * line)
+  const between = new Float64Array((height + 2 * radius) * line)
+  const sums = new Float64Array(height * line)
   for (const { column, row } of separate(kernel)) {
     between.fill(0)
     for (let y = 0; y < height + 2 * radius; y++) {
@@ -34,7 +34,7 @@ export function filter(image: RawPixels, kernel: Kernel): RawPixels {
     for (let y = 0; y < height; y++) correlate(sums, y * line, between, y * line, line, column, line)
   }
   // A clamped array rounds to the nearest and keeps to 0..255, which sharp sees as plain bytes.
-  return { data: new Uint8Array(Uint8ClampedArray.from(sums).buffer), width, height }
+  return { data: new Uint8Array(new Uint8ClampedArray(sums).buffer), width, height }
 }
 
 /** All weight on the centre, but for what cannot change an 8-bit value. */
@@ -45,9 +45,9 @@ function isIdentity({ size, weights }: Kernel): boolean {
 
 /** `out[i] += sum over k of weights[k] * from[i + k * step]`, for `length` values from the given places. */
 function correlate(
-  out: Float32Array,
+  out: Float64Array,
   outAt: number,
-  from: Float32Array,
+  from: Float64Array,
   fromAt: number,
   step: number,
   weights: Float64Array,
@@ -73,9 +73,9 @@ function correlate(
 }
 
 /** The picture with `radius` mirrored pixels on every side. */
-function pad({ data, width, height }: RawPixels, radius: number): Float32Array {
+function pad({ data, width, height }: RawPixels, radius: number): Float64Array {
   const wide = width + 2 * radius
-  const padded = new Float32Array((height + 2 * radius) * wide * 3)
+  const padded = new Float64Array((height + 2 * radius) * wide * 3)
   const columns = Int32Array.from({ length: wide }, (_, x) => 3 * mirrored(x - radius, width))
   let at = 0
   for (let y = -radius; y < height + radius; y++) {

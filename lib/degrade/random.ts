@@ -110,7 +110,7 @@ export class Random {
 
 /** ln k!: Stirling's series for `k >= 10`, the plain sum below. */
 function logFactorial(k: number): number {
-  if (k >= 10) return (k + 0.5) * Math.log(k) - k + LOG_SQRT_2_PI + 1 / (12 * k) - 1 / (360 * k ** 3)
+  if (k >= 10) return (k + 0.5) * Math.log(k) - k + LOG_SQRT_2_PI + 1 / (12 * k) - 1 / (360 * k * k * k)
   let sum = 0
   for (let i = 2; i <= k; i++) sum += Math.log(i)
   return sum

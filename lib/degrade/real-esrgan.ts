@@ -22,9 +22,9 @@ export async function realEsrgan(chain: Chain, ranges: Ranges, random: Random): 
   await chain.noise(ranges.secondNoise, noiseKind(random))
   // The sinc filter leaves its rings before or after the last compression, half and half.
   const ringsFirst = random.chance(0.5)
-  if (ringsFirst) await chain.blur(ranges.secondBlur, 1)
+  if (ringsFirst) await chain.rings(ranges.rings)
   await chain.compress(ranges.quality, codec(random))
-  if (!ringsFirst) await chain.blur(ranges.secondBlur, 1)
+  if (!ringsFirst) await chain.rings(ranges.rings)
 
   await chain.restoreSize()
 }

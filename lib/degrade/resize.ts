@@ -24,9 +24,11 @@ export type ResizeFilter = (typeof RESIZE_FILTERS)[number]
 export function resize(image: RawPixels, width: number, height: number, filter: ResizeFilter): RawPixels {
   if (width === image.width && height === image.height) return image
   const line = 3 * width
-  const narrow = new Float32Array(image.height * line)
-  for (const [x, { first, weights }] of taps(image.width, width, filter).entries()) {
-    for (let y = 0; y < image.height; y++) {
+  const narrow = new Float64Array(image.height * line)
+  const columns = taps(image.width, width, filter)
+  for (let y = 0; y < image.height; y++) {
+    for (let x = 0; x < width; x++) {
+      const { first, weights } = columns[x]!
       for (let c = 0; c < 3; c++) {
         let sum = 0
         let at = (y * image.width + first) * 3 + c
@@ -36,7 +38,7 @@ export function resize(image: RawPixels, width: number, height: number, filter: 
     }
   }
   const resized = new Uint8ClampedArray(height * line) // rounds and clamps
-  const sums = new Float32Array(line)
+  const sums = new Float64Array(line)
   for (const [y, { first, weights }] of taps(image.height, height, filter).entries()) {
     sums.fill(0)
     for (let k = 0; k < weights.length; k++) {

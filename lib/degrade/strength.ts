@@ -26,6 +26,8 @@ export interface Ranges {
   blur: Range
   /** Of later blurs. */
   secondBlur: Range
+  /** Width of the sinc filter at the end, in pixels of the small picture. */
+  rings: Range
   /** How many times smaller the picture gets on its way, from 512 pixels. */
   shrink: Range
   /** Standard deviation of noise in 8-bit levels. */
@@ -42,10 +44,11 @@ export function rangesFor(strength: number): Ranges {
   return {
     blur: [1.5 * u, 6 * u],
     secondBlur: [0.5 * u, 4 * u],
-    shrink: [1 + 8 * u ** 1.5, 1 + 19 * u ** 1.4],
+    rings: [0, u],
+    shrink: [1 + 8 * u ** 1.5, 1 + 15 * u ** 1.4],
     noise: [2 * u, 22 * u],
     secondNoise: [1 * u, 14 * u],
-    quality: [100 - 80 * u ** 0.8, 100 - 45 * u ** 0.8],
+    quality: [100 - 75 * u ** 0.8, 100 - 40 * u ** 0.8],
   }
 }
 

@@ -1,0 +1,82 @@
+/**
+ * `iconface degrade`: one picture, damaged the way restoration is trained and tested on.
+ */
+
+import { checkDegradeOptions, degrade, type DegradeOptions, type Operation } from '../degrade'
+import { toSharp } from '../degrade/pixels'
+import { IConFaceError, invalid } from '../errors'
+import { checkPictureFile } from '../image'
+import { checkWritable, encode, outputFormat, writeWhole } from '../restoration'
+import { type Command, numeric, parse } from './command'
+import { table } from './terminal'
+
+export const command: Command = {
+  summary: 'damage a photo: blur, noise, small size, compression',
+  usage: `Usage: iconface degrade <photo> -o <file> --strength <s> [options]
+
+  -o, --output FILE    where to write the result: .png, .jpg, .webp, .tiff or .avif (.png keeps every pixel)
+      --strength S     how much, 0 (nothing) to 16; mild 0 to 3, moderate 4 to 8, severe 9 to 16
+      --seed N         which kind of damage (default: 0)
+      --pipeline P     real-esrgan, bsrgan or auto (default: auto, the seed's choice)
+      --json           print what was done as JSON
+  -q, --quiet          print nothing but errors
+
+Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
+`,
+  async run(args, stop) {
+    const { values, positionals } = parse(args, {
+      output: { type: 'string', short: 'o' },
+      strength: { type: 'string' },
+      seed: { type: 'string', default: '0' },
+      pipeline: { type: 'string', default: 'auto' },
+      json: { type: 'boolean', default: false },
+      quiet: { type: 'boolean', short: 'q', default: false },
+    } as const)
+    const [input, ...extra] = positionals
+    if (input === undefined || extra.length > 0) throw invalid('the arguments', 'one photo to degrade', positionals)
+    if (values.output === undefined) throw missing('-o', 'the file to write')
+    if (values.strength === undefined) throw missing('--strength', 'a number from 0 to 16')
+    const options: DegradeOptions = {
+      strength: numeric('strength', values.strength)!,
+      seed: numeric('seed', values.seed)!,
+      pipeline: values.pipeline as DegradeOptions['pipeline'],
+      signal: stop,
+    }
+    checkDegradeOptions(options)
+    const format = outputFormat(values.output)
+    await checkPictureFile('input', input)
+    await checkWritable(values.output)
+
+    const result = await degrade(input, options)
+    await writeWhole(values.output, await encode(toSharp(result), format))
+
+    const { width, height, pipeline, operations } = result
+    const { strength, seed } = options
+    const report = { output: values.output, width, height, strength, seed, pipeline, operations }
+    if (values.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+    else if (!values.quiet) process.stdout.write(summary(report))
+  },
+}
+
+function missing(option: string, what: string): IConFaceError {
+  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
+}
+
+interface Report {
+  output: string
+  width: number
+  height: number
+  strength: number
+  seed: number
+  pipeline: string
+  operations: Operation[]
+}
+
+function summary({ output, width, height, strength, seed, pipeline, operations }: Report): string {
+  const numbers = ({ name: _, ...parameters }: Operation) =>
+    Object.entries(parameters).map(([parameter, value]) => `${parameter} ${value}`)
+  return table([
+    ['written', `${output} (${width} x ${height}, ${pipeline}, strength ${strength}, seed ${seed})`],
+    ...operations.map((operation) => [operation.name, numbers(operation).join(', ')] as const),
+  ])
+}
