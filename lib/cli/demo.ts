@@ -32,7 +32,7 @@ results and the truth; the numbers are identity similarities to the truth. Print
 
       --out FOLDER     where ${NAME} goes, made if need be (default: .)
       --faces N        how many people, 1 to 20 (default: 3)
-      --seed N         others (default: 0)
+      --seed N         other states, degradations and noise of the same people (default: 0)
 ${MODEL_USAGE}  -q, --quiet          print nothing but errors
 `,
   run,

@@ -34,7 +34,8 @@ const ITERATIONS = 20
 /**
  * How far the structures at `landmarks` of `truth` lie from there in `image`.
  *
- * A displacement cannot come out larger than `0.2 sqrt(2)` of the inter-ocular distance, to which the search is limited.
+ * On drawn faces whose true displacement is known it agrees within 0.01 for shifts, tilts and expressions; light from
+ * another side is taken for displacement, up to 0.1. A displacement cannot come out larger than `0.2 sqrt(2)` of the inter-ocular distance, to which the search is limited.
  *
  * @param landmarks   Places in `truth`.
  * @param interocular Distance of the two eyes' centres in `truth`, in pixels, at least 8.

@@ -11,12 +11,14 @@ import {
   EvaluationPage,
   landmarkError,
   pairedCases,
+  type Point,
   psnr,
   reportText,
   type ResultPictures,
   ssim,
   syntheticCases,
 } from '../../dist/evaluate/index.js'
+import { portraitIdentity, portraitState, renderPortrait } from '../../dist/portraits/index.js'
 import { IConFace, type RawImage } from '../../dist/index.js'
 import { picture, QUICK, scratch, tinyModel } from '../fixtures/tiny'
 
@@ -75,6 +77,20 @@ t.test('drawn faces', async (t) => {
   ]) {
     // prettier-ignore
     t.throws(() => syntheticCases(wrong as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' }, JSON.stringify(wrong))
+  }
+})
+
+t.test('the landmark error is how far a drawn face really moved', async (t) => {
+  const [person, state] = [portraitIdentity(1_000_001), portraitState(1, 0.6)]
+  const before = await renderPortrait(person, state, 128)
+  const distance = (a: Point, b: Point) => Math.hypot(a[0] - b[0], a[1] - b[1])
+  const interocular = distance(before.landmarks[0]!, before.landmarks[1]!)
+  for (const change of [{ cropX: state.cropX - 8 }, { tilt: state.tilt + 4 }, { smile: state.smile - 0.6 }]) {
+    const after = await renderPortrait(person, { ...state, ...change }, 128)
+    const moved = before.landmarks.map((point, i) => distance(point, after.landmarks[i]!) / interocular)
+    const wanted = moved.reduce((a, b) => a + b) / moved.length
+    const found = landmarkError(after, before, before.landmarks, interocular).mean!
+    t.ok(wanted > 0.012 && Math.abs(found - wanted) < 0.01, `${Object.keys(change)}: ${found} measured, ${wanted} made`)
   }
 })
 
