@@ -121,7 +121,7 @@ function checkEvaluateOptions(cases: readonly EvaluationCase[], options: Evaluat
   known('options', options, OPTIONS)
   const { references, seed = 0, steps, guidance, signal, onProgress, onCase } = options
   const counts = checkCounts(references ?? DEFAULT_REFERENCES)
-  integer('seed', seed, 0, 2 ** 32 - 1)
+  integer('seed', seed, 0, 2 ** 31 - 1)
   checkRestoreOptions({ steps, guidance, signal })
   for (const [name, value] of Object.entries({ onProgress, onCase })) {
     if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)

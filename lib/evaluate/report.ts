@@ -21,7 +21,7 @@ export function measured({ summary }: Evaluation): MetricName[] {
 
 export function headLine({ model, settings }: Evaluation): string {
   const { size, steps, guidance, seed, precision } = settings
-  return `${model.name}, ${model.variant}, ${size} px, ${steps} steps, guidance ${guidance}, seed ${seed}, ${precision}`
+  return `${model.name}, ${model.variant}, ${size} px, ${steps} ${steps === 1 ? 'step' : 'steps'}, guidance ${guidance}, seed ${seed}, ${precision}`
 }
 
 /** What a reader has to know about the numbers. */

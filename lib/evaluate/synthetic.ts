@@ -5,17 +5,17 @@
 
 import { degrade, type Severity, strengthFor } from '../degrade/index'
 import { invalid } from '../errors'
-import { integer, known, oneOf } from '../options'
+import { boolean, integer, known, oneOf } from '../options'
 import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits/index'
 import type { CasePictures, EvaluationCase } from './case'
 
 /** Identities from this seed on are for evaluation alone; training draws below it. */
 export const HELD_OUT = 1_000_000
-/** Most faces: with them, and the seeds below 2^32, every draw has a seed of its own below 2^53. */
+/** Most faces: with them, and the seeds below 2^31, every draw has a seed of its own below 2^53. */
 const MOST = 100_000
-/** Draws of one face: the truth's state, up to 8 references' states, the degradation. */
-const DRAWS = 16
-const DEGRADATION = 15
+/** Draws of one face: the truth's state, two sets of up to 8 references' states, the degradation. */
+const DRAWS = 32
+const DEGRADATION = 31
 
 const SEVERITIES: readonly Severity[] = ['mild', 'moderate', 'severe']
 
@@ -26,8 +26,13 @@ export interface SyntheticOptions {
   severities?: readonly Severity[]
   /** References of every face, 0 to 8, in other states than the truth. Default 3. */
   references?: number
-  /** Other states and degradations of the same people, 0 to 2^32 - 1. Default 0. */
+  /** Other states and degradations of the same people, 0 to 2^31 - 1. Default 0. */
   seed?: number
+  /**
+   * References in yet other states, while truth and input stay as they are: what then changes in a result comes from the
+   * references' pose, expression and light. Default `false`.
+   */
+  otherReferences?: boolean
 }
 
 /**
@@ -41,34 +46,36 @@ export interface SyntheticOptions {
  * const { summary } = await evaluate(model, syntheticCases({ count: 20, severities: ['severe'] }))
  */
 export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
-  known('options', options, ['count', 'severities', 'references', 'seed'])
-  const { count, severities = ['moderate', 'severe'], references = 3, seed = 0 } = options
+  known('options', options, ['count', 'severities', 'references', 'seed', 'otherReferences'])
+  const { count, severities = ['moderate', 'severe'], references = 3, seed = 0, otherReferences = false } = options
   integer('count', count, 1, MOST)
   integer('references', references, 0, 8)
-  integer('seed', seed, 0, 2 ** 32 - 1)
+  integer('seed', seed, 0, 2 ** 31 - 1)
+  boolean('otherReferences', otherReferences)
   if (!Array.isArray(severities) || severities.length === 0 || new Set(severities).size !== severities.length) {
     throw invalid('severities', 'a list of different severities', severities)
   }
   for (const severity of severities) oneOf('severities', severity, SEVERITIES)
-  return Array.from({ length: count }, (_, i) =>
-    faceCases(i, severities as readonly Severity[], references, seed),
-  ).flat()
+  const slots = Array.from({ length: references }, (_, k) => 1 + k + (otherReferences ? 8 : 0))
+  const people = Array.from({ length: count }, (_, i) => faceCases(i, severities as readonly Severity[], slots, seed))
+  return people.flat()
 }
 
-function faceCases(i: number, severities: readonly Severity[], references: number, seed: number): EvaluationCase[] {
+/** @param slots The draws of the references' states. */
+function faceCases(i: number, severities: readonly Severity[], slots: number[], seed: number): EvaluationCase[] {
   const draw = (slot: number) => (seed * MOST + i) * DRAWS + slot
   const identity = portraitIdentity(HELD_OUT + i)
   const portrait = (slot: number, size: number) => renderPortrait(identity, portraitState(draw(slot)), size)
   return severities.map((severity) => ({
     name: `person ${HELD_OUT + i}`,
     severity,
-    references,
+    references: slots.length,
     async load(size): Promise<CasePictures> {
       const truth = raw(await portrait(0, size))
       const strength = strengthFor(severity, draw(DEGRADATION))
       const input = await degrade(truth, { strength, seed: draw(DEGRADATION) })
       const photos = []
-      for (let k = 1; k <= references; k++) photos.push(raw(await portrait(k, size)))
+      for (const slot of slots) photos.push(raw(await portrait(slot, size)))
       const points = truth.landmarks
       return { input: raw(input), truth, references: photos, landmarks: { points, interocular: eyeDistance(points) } }
     },

@@ -59,6 +59,13 @@ t.test('drawn faces', async (t) => {
   const other = await syntheticCases({ ...options, seed: 1 })[0]!.load(64)
   t.not(digest(other.truth), digest(severe!.truth))
   t.ok(psnr(pixels[2]!, pixels[0]!) > psnr(pixels[1]!, pixels[0]!), 'severe is worse than moderate')
+  const swapped = await syntheticCases({ ...options, otherReferences: true })[1]!.load(64)
+  t.equal(digest(swapped.input), digest(severe!.input))
+  t.equal(
+    new Set([...swapped.references, ...severe!.references].map(digest)).size,
+    4,
+    'the same person in other states',
+  )
 
   const { truth, landmarks } = await cases[0]!.load(128)
   const { points, interocular } = landmarks!
@@ -73,6 +80,7 @@ t.test('drawn faces', async (t) => {
     { count: 1, severities: ['bad'] },
     { count: 1, severities: [] },
     { count: 1, references: 9 },
+    { count: 1, otherReferences: 1 },
     { count: 1, faces: 2 },
   ]) {
     // prettier-ignore
