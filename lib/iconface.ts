@@ -34,6 +34,8 @@ export interface ModelInfo {
   synthesized: boolean
   /** Which parts of the paper's model it has, by the row of its Table 3: `Full`, `1-Route`, `Struct`, `ID`, `Concat`. */
   variant: string
+  /** It has an identity encoder: `embed` works and similarities are known. */
+  identityEncoder: boolean
   /** Instruction set the model computes with. */
   isa: string
   threads: number
@@ -136,6 +138,7 @@ export class IConFace implements AsyncDisposable {
         folder,
         synthesized: checkpoint.synthesized,
         variant: checkpoint.variant,
+        identityEncoder: Object.keys(checkpoint.tensors).some((name) => name.startsWith('face.')),
         isa: facts.isa,
         threads: facts.threads,
         bytes: facts.bytes,
@@ -219,6 +222,9 @@ export class IConFace implements AsyncDisposable {
     known('options', options, ['signal'])
     const { signal } = checkRestoreOptions(options)
     if (signal?.aborted) throw abortError(signal)
+    if (!this.info.identityEncoder) {
+      throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${this.info.folder} holds no identity encoder`)
+    }
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
     return this.#queue.run(async (stop) => {
       const pixels = await picture!.read()

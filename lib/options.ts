@@ -163,7 +163,7 @@ export function integer(name: string, value: unknown, min: number, max: number):
   }
 }
 
-function boolean(name: string, value: unknown): asserts value is boolean {
+export function boolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
 }
 

@@ -22,7 +22,8 @@ const models = new Map<string, Promise<IConFace>>()
  * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
  * @param references Photos of the same person, best first; none is fine.
  * @param options    Those of `IConFace.load` and of `IConFace.restore`, and `model`, a folder. Without it the folder
- *                   named by the environment variable `ICONFACE_MODEL` is used.
+ *                   named by the environment variable `ICONFACE_MODEL` is used, else the package's own small model,
+ *                   `models/tiny`.
  * @throws {IConFaceError} as `IConFace.load` and `IConFace.restore`; `ERR_ICONFACE_FILE_NOT_FOUND` without any model.
  * @example
  * const face = await restore('blurred.jpg', ['me-2019.jpg', 'me-2021.jpg'], { model: 'models/iconface-4b' })
@@ -65,8 +66,8 @@ export function findModel(): string {
   if (existsSync(join(own, 'iconface.json'))) return own
   throw new IConFaceError(
     'ERR_ICONFACE_FILE_NOT_FOUND',
-    'no model: name a checkpoint folder in the option model (--model) or in ICONFACE_MODEL. ' +
-      'To try the package without a checkpoint, "npx iconface synthesize --out tiny" writes one with random weights',
+    `no model: ${own}, which comes with the package, is not there; name a checkpoint folder in the option model ` +
+      '(--model) or in ICONFACE_MODEL. "npx iconface synthesize --out DIR" writes one with random weights',
   )
 }
 

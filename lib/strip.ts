@@ -1,5 +1,5 @@
 /**
- * Pictures side by side, each under its label: what was degraded, what helped, what came out.
+ * Pictures side by side, each under its label: what was degraded, what helped, what came out. Rows of them, too.
  */
 
 import sharp from 'sharp'
@@ -22,19 +22,26 @@ const BACKGROUND = { r: 255, g: 255, b: 255 }
  * A PNG with one square column per picture, `side` pixels wide, shown as the model sees it: short side fitted, centre
  * cropped.
  */
-export async function strip(columns: readonly Column[], side: number): Promise<Buffer> {
+export function strip(columns: readonly Column[], side: number): Promise<Buffer> {
+  return strips([columns], side)
+}
+
+/** Several strips, one below the other. */
+export async function strips(rows: readonly (readonly Column[])[], side: number): Promise<Buffer> {
   const header = Math.max(24, Math.round(side * 0.11))
-  const width = columns.length * (side + GAP) + GAP
-  const pictures = await Promise.all(columns.map((column) => square(column, side)))
-  const overlays = pictures.flatMap((input, i) => {
-    const left = GAP + i * (side + GAP)
-    return [
-      { input: caption(columns[i]!, side, header), left, top: 0 },
-      { input, left, top: header },
-    ]
-  })
-  return sharp({ create: { width, height: header + side + GAP, channels: 3, background: BACKGROUND } })
-    .composite(overlays)
+  const width = Math.max(...rows.map((columns) => columns.length)) * (side + GAP) + GAP
+  const height = rows.length * (header + side + GAP)
+  const overlays = rows.flatMap((columns, row) =>
+    columns.map(async (column, i) => {
+      const [left, top] = [GAP + i * (side + GAP), row * (header + side + GAP)]
+      return [
+        { input: caption(column, side, header), left, top },
+        { input: await square(column, side), left, top: top + header },
+      ]
+    }),
+  )
+  return sharp({ create: { width, height, channels: 3, background: BACKGROUND } })
+    .composite((await Promise.all(overlays)).flat())
     .png()
     .toBuffer()
 }

@@ -337,13 +337,6 @@ t.test('restore in one call', async (t) => {
     await restoring
   })
 
-  await t.test('says what to do when there is no model', async (t) => {
-    await t.rejects(restore(face), {
-      code: 'ERR_ICONFACE_FILE_NOT_FOUND',
-      message: /ICONFACE_MODEL.*iconface synthesize/,
-    })
-  })
-
   await t.test('can be aborted while the model loads for others', async (t) => {
     let finishLoading!: () => void
     fake.loading = new Promise((resolve) => (finishLoading = resolve))

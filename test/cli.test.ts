@@ -113,7 +113,6 @@ t.test('errors: one line with the code, and the exit code', async (t) => {
     fails(t, ['doctor', 'x'], 2, /options only/),
     fails(t, ['restore', 'none.jpg', ...output], 1, /FILE_NOT_FOUND: input: none\.jpg does not exist/),
     fails(t, ['restore', photo, '--ref', folder, ...output], 1, /INVALID_IMAGE: cannot use reference 1/),
-    fails(t, ['restore', photo, '-o', 'none.png'], 1, /no model: name a checkpoint folder/),
   ])
   t.notOk(readdirSync(scratch).some((name) => name.includes('none.png')))
 })

@@ -59,6 +59,7 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
       'dist/ops.js',
       'dist/networks.js',
       'dist/degrade/index.js',
+      'dist/evaluate/index.js',
       'dist/cli/main.js',
       PREBUILD,
     ]
@@ -66,13 +67,13 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
       t.ok(paths.includes(path), path)
     }
     const kinds =
-      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
+      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|models\/tiny\/.*\.(json|safetensors|md|txt|sha256)|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
     t.same(
       paths.filter((path) => !kinds.test(path)),
       [],
     )
     const bytes = packed.reduce((sum, { size }) => sum + size, 0)
-    t.ok(bytes < 24e6, `${bytes} bytes unpacked`)
+    t.ok(bytes < 48e6, `${bytes} bytes unpacked`)
   })
 
   await t.test('passes publint and attw', async () => {
@@ -108,7 +109,8 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
     t.equal((await node('--input-type=commonjs', '-e', required)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=module', '-e', imported)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=commonjs', '-e', worker)).stdout, 'cpu 3072\ncpu 3072\n')
-    for (const path of ['ops', 'networks', 'degrade']) await node('-e', `require('@iconface/native/${path}')`)
+    for (const path of ['ops', 'networks', 'portraits', 'degrade', 'evaluate'])
+      await node('-e', `require('@iconface/native/${path}')`)
     const { stdout } = await exec(cli, ['doctor', '--json'], { cwd: consumer, env })
     const { ok, addon } = JSON.parse(stdout) as { ok: boolean; addon: { path: string } }
     t.ok(ok)

@@ -5,15 +5,17 @@
 import { type Description, describePath, type PartDescription } from '../checkpoint/describe'
 import { formatProblems } from '../checkpoint/contract'
 import { invalid } from '../errors'
+import { findModel } from '../restore'
 import { type Command, parse } from './command'
 import { byteSize, table } from './terminal'
 
 export const command: Command = {
   summary: 'say what a model folder or weight file holds, and what is wrong with it',
-  usage: `Usage: iconface inspect <path> [--all] [--json]
+  usage: `Usage: iconface inspect [<path>] [--all] [--json]
 
 <path> is a folder with iconface.json, a LoRA folder, or a safetensors file: a FLUX.2 transformer or autoencoder
-(Black Forest Labs' or diffusers' names), AdaFace, an IConFace adapter, a LoRA, prompt embeddings.
+(Black Forest Labs' or diffusers' names), AdaFace, an IConFace adapter, a LoRA, prompt embeddings. Without <path> it is
+the model that restore uses: ICONFACE_MODEL, else the package's own small one.
 Only headers are read, never weights.
 
   --all    list every problem, not only the first 20
@@ -24,8 +26,8 @@ The exit code is 1 when there are problems.
   async run(args) {
     const options = { json: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } } as const
     const { values, positionals } = parse(args, options)
-    if (positionals.length !== 1) throw invalid('the arguments', 'one path', positionals)
-    const description = describePath(positionals[0]!)
+    if (positionals.length > 1) throw invalid('the arguments', 'at most one path', positionals)
+    const description = describePath(positionals[0] ?? findModel())
     const limit = values.all ? Infinity : undefined
     process.stdout.write(values.json ? `${JSON.stringify(description, null, 2)}\n` : describeText(description, limit))
     if (description.problems.length > 0) process.exitCode = 1

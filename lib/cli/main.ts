@@ -15,6 +15,8 @@ const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   degrade: () => import('./degrade.js'),
   inspect: () => import('./inspect.js'),
   synthesize: () => import('./synthesize.js'),
+  demo: () => import('./demo.js'),
+  evaluate: () => import('./evaluate.js'),
   doctor: () => import('./doctor.js'),
   bench: () => import('./bench.js'),
 }

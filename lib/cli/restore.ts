@@ -4,27 +4,24 @@
 
 import { extname, resolve } from 'node:path'
 import { IConFaceError, invalid } from '../errors'
-import { IConFace, type ModelInfo } from '../iconface'
+import type { IConFace, ModelInfo } from '../iconface'
 import { checkPictureFile } from '../image'
-import { checkRestoreOptions, type LoadOptions, oneOf, type RestoreOptions } from '../options'
+import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
 import { checkWritable, outputFormat, type Restoration, writeWhole } from '../restoration'
-import { findModel } from '../restore'
 import { strip } from '../strip'
 import { type Command, numeric, parse } from './command'
+import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
 import { duration, progressDisplay, table } from './terminal'
 
 const OPTIONS = {
   ref: { type: 'string', short: 'r', multiple: true, default: [] as string[] },
   output: { type: 'string', short: 'o' },
-  model: { type: 'string', short: 'm' },
+  ...MODEL_OPTIONS,
   steps: { type: 'string' },
   guidance: { type: 'string' },
   seed: { type: 'string' },
   size: { type: 'string' },
   rng: { type: 'string' },
-  device: { type: 'string' },
-  precision: { type: 'string' },
-  threads: { type: 'string' },
   strip: { type: 'string' },
   json: { type: 'boolean', default: false },
   quiet: { type: 'boolean', short: 'q', default: false },
@@ -36,15 +33,11 @@ export const command: Command = {
 
   -r, --ref FILE       a photo of the same person; repeat for more
   -o, --output FILE    where to write the result: .png, .jpg, .webp, .tiff or .avif
-  -m, --model FOLDER   checkpoint folder (default: ICONFACE_MODEL)
-      --steps N        sampling steps (default: the checkpoint's)
+${MODEL_USAGE}      --steps N        sampling steps (default: the checkpoint's)
       --guidance X     guidance scale (default: the checkpoint's)
       --seed N         seed of the noise (default: 42)
       --size N         side of the result in pixels, a multiple of 16 (default: the checkpoint's)
       --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
-      --device NAME    auto, cpu, cuda or cuda:<n>
-      --precision P    auto, f32 or bf16
-      --threads N      threads to compute with
       --strip FILE     also write degraded, references and result side by side
       --json           print the report as JSON
   -q, --quiet          print nothing but errors
@@ -66,20 +59,12 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     size: numeric('size', values.size),
     rng: values.rng as RestoreOptions['rng'],
   }
-  const loadOptions = {
-    device: values.device,
-    precision: values.precision as LoadOptions['precision'],
-    threads: numeric('threads', values.threads),
-  }
-
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
-  await using model = await IConFace.load(values.model ?? findModel(), { ...loadOptions, signal: stop })
-  const warnings = model.info.synthesized
-    ? [`${model.info.folder} has random weights: it restores nothing, whatever the result looks like`]
-    : []
-  if (!values.quiet) for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning}\n`)
+  const { model: loaded, warnings } = await openModel(values, stop)
+  await using model = loaded
+  if (!values.quiet) warn(warnings)
 
   const display = values.quiet ? null : progressDisplay(process.stderr)
   let result: Restoration

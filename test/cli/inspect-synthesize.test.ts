@@ -79,7 +79,7 @@ t.test('inspect of what is not there or no weights', async (t) => {
     status: 1,
     stderr: /ERR_ICONFACE_INVALID_CHECKPOINT: .*no valid safetensors file/,
   })
-  t.match(iconface('inspect'), { status: 2, stderr: /one path/ })
+  t.match(iconface('inspect', tiny, tiny), { status: 2, stderr: /one path/ })
 })
 
 t.test('inspect of reference tensors and LoRAs', needsGolden, async (t) => {

@@ -1,0 +1,115 @@
+/**
+ * `iconface demo`: what the model does, on a few drawn faces it has never seen.
+ */
+
+import { mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { fileError, invalid } from '../errors'
+import { type CaseResult, evaluate, type Evaluation, type ResultPictures } from '../evaluate/evaluate'
+import type { Measures } from '../evaluate/measure'
+import type { RgbImage } from '../evaluate/pixels'
+import { pictureName, reportText } from '../evaluate/report'
+import { syntheticCases } from '../evaluate/synthetic'
+import { integer } from '../options'
+import { checkWritable, writeWhole } from '../restoration'
+import { type Column, strips } from '../strip'
+import { type Command, numeric, parse } from './command'
+import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
+import { duration, progressDisplay } from './terminal'
+
+const NAME = 'demo.png'
+const SEVERITIES = ['moderate', 'severe'] as const
+const REFERENCES = [0, 1, 3]
+
+export const command: Command = {
+  summary: 'degrade and restore a few drawn faces, and show them side by side',
+  usage: `Usage: iconface demo [options]
+
+Draws faces of people that no training has seen, degrades each moderately and severely, restores them without
+references, with one and with three, and writes one picture: a row for every degraded face, with the references, the
+results and the truth; the numbers are identity similarities to the truth. Prints all measures.
+
+      --out FOLDER     where ${NAME} goes, made if need be (default: .)
+      --faces N        how many people, 1 to 20 (default: 3)
+      --seed N         other states, degradations and noise of the same people (default: 0)
+${MODEL_USAGE}  -q, --quiet          print nothing but errors
+`,
+  run,
+}
+
+async function run(args: string[], stop: AbortSignal): Promise<void> {
+  const { values, positionals } = parse(args, {
+    out: { type: 'string', default: '.' },
+    faces: { type: 'string' },
+    seed: { type: 'string' },
+    ...MODEL_OPTIONS,
+    quiet: { type: 'boolean', short: 'q', default: false },
+  } as const)
+  if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
+  const count = numeric('faces', values.faces) ?? 3
+  integer('--faces', count, 1, 20)
+  const seed = numeric('seed', values.seed) ?? 0
+  const cases = syntheticCases({ count, seed, severities: SEVERITIES, references: Math.max(...REFERENCES) })
+  await checkFolder(values.out)
+
+  const { model: loaded, warnings } = await openModel(values, stop)
+  await using model = loaded
+  if (!values.quiet) warn(warnings)
+  const began = performance.now()
+  const rows: Column[][] = []
+  const display = values.quiet ? null : progressDisplay(process.stderr)
+  let evaluation: Evaluation
+  try {
+    evaluation = await evaluate(model, cases, {
+      ...{ references: REFERENCES, seed, signal: stop },
+      onProgress: display?.show,
+      onCase: async (result, pictures) => void rows.push(await row(result, pictures)),
+    })
+  } finally {
+    display?.end()
+  }
+
+  const time = performance.now() - began
+  const file = join(values.out, NAME)
+  await mkdir(values.out, { recursive: true }).catch((cause: unknown) => {
+    throw fileError('make', values.out, cause)
+  })
+  await checkWritable(file)
+  await writeWhole(file, await strips(rows, Math.max(160, evaluation.settings.size)))
+  if (values.quiet) return
+  const spent = `${duration(time)}, ${duration(time / count)} a person`
+  process.stdout.write(`${reportText(evaluation)}\nwritten  ${file} (${spent})\n`)
+}
+
+/** Refuses a folder that cannot be, before the work. */
+async function checkFolder(folder: string): Promise<void> {
+  const found = await stat(folder).catch(() => null)
+  if (found && !found.isDirectory()) throw invalid('--out', 'a folder, not a file,', folder)
+  if (found) await checkWritable(join(folder, NAME))
+}
+
+/** Degraded, references, results, truth. */
+async function row(result: CaseResult, pictures: ResultPictures): Promise<Column[]> {
+  const columns: [string, string, RgbImage][] = [
+    [result.severity, similarity(result.degraded), pictures.input],
+    ...pictures.references.map((image, i): [string, string, RgbImage] => [`reference ${i + 1}`, '', image]),
+    ...pictures.restored.map((image, i): [string, string, RgbImage] => {
+      const restored = result.restored[i]!
+      return [pictureName(restored.references), similarity(restored), image]
+    }),
+    ['truth', '', pictures.truth],
+  ]
+  return Promise.all(columns.map(async ([label, note, image]) => ({ label, note, image: await png(image) })))
+}
+
+/** To the truth. */
+function similarity({ identity }: Measures): string {
+  return identity ? `identity ${identity.truth.toFixed(2)}` : ''
+}
+
+function png({ data, width, height }: RgbImage): Promise<Buffer> {
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer()
+}

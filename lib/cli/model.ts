@@ -1,0 +1,42 @@
+/**
+ * The options by which commands choose and load a model, and what is said about it.
+ */
+
+import { IConFace } from '../iconface'
+import type { LoadOptions } from '../options'
+import { findModel } from '../restore'
+import { numeric } from './command'
+
+/** For `parse`. */
+export const MODEL_OPTIONS = {
+  model: { type: 'string', short: 'm' },
+  device: { type: 'string' },
+  precision: { type: 'string' },
+  threads: { type: 'string' },
+} as const
+
+/** For the commands' help. */
+export const MODEL_USAGE = `  -m, --model FOLDER   checkpoint folder (default: ICONFACE_MODEL, else the package's own small model)
+      --device NAME    auto, cpu, cuda or cuda:<n>
+      --precision P    auto, f32 or bf16
+      --threads N      threads to compute with
+`
+
+type Values = { [Name in keyof typeof MODEL_OPTIONS]?: string }
+
+/** Loads the model that the options name, or the default; `warnings` are what a user should know about it. */
+export async function openModel(values: Values, signal: AbortSignal): Promise<{ model: IConFace; warnings: string[] }> {
+  const { device, threads } = values
+  const precision = values.precision as LoadOptions['precision']
+  const options = { device, precision, threads: numeric('threads', threads), signal }
+  const model = await IConFace.load(values.model ?? findModel(), options)
+  const warnings = model.info.synthesized
+    ? [`${model.info.folder} has random weights: it restores nothing, whatever the result looks like`]
+    : []
+  return { model, warnings }
+}
+
+/** Writes warnings to standard error. */
+export function warn(warnings: readonly string[]): void {
+  for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning}\n`)
+}

@@ -1,0 +1,28 @@
+/**
+ * What an evaluation runs over: degraded faces whose truth is known.
+ */
+
+import type { ImageInput } from '../image'
+import type { Point } from './landmarks'
+
+/** The pictures of one case. */
+export interface CasePictures {
+  /** The degraded face. */
+  input: ImageInput
+  truth: ImageInput
+  /** Photos of the same person, best first. */
+  references: readonly ImageInput[]
+  /** Where the truth's landmarks are, in its pixels; `null` where nobody knows. The truth then has the size asked for. */
+  landmarks: { points: readonly Point[]; interocular: number } | null
+}
+
+export interface EvaluationCase {
+  /** Unique together with `severity`. */
+  name: string
+  /** How badly the input is degraded: cases are summarised by it. */
+  severity: string
+  /** How many references there are. */
+  references: number
+  /** @param size Side of the model's pictures in pixels. Pictures of another size are fitted to it. */
+  load(size: number): Promise<CasePictures>
+}

@@ -1,0 +1,164 @@
+/**
+ * Runs a model over cases whose truth is known and measures what comes out.
+ */
+
+import { IConFaceError, invalid } from '../errors'
+import type { IConFace, ModelInfo } from '../iconface'
+import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
+import { abortError } from '../queue'
+import type { Restoration } from '../restoration'
+import type { EvaluationCase } from './case'
+import { type Measures, measuring } from './measure'
+import { readRgb, type RgbImage } from './pixels'
+import { type SeveritySummary, summarise } from './summary'
+
+export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'signal'> {
+  /** Numbers of references to restore with. Default 0, 1 and 3. A case with fewer references skips the larger ones. */
+  references?: readonly number[]
+  /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
+  seed?: number
+  /** Called before every restore. What it throws ends the evaluation. */
+  onProgress?: (progress: Progress) => void
+  /** Called when a case is done, with its pictures. What it throws ends the evaluation. */
+  onCase?: (result: CaseResult, pictures: ResultPictures) => void | Promise<void>
+}
+
+/** What was measured on one case. */
+export interface CaseResult {
+  name: string
+  severity: string
+  /** The input itself, fitted to the model's size. */
+  degraded: Measures
+  restored: (Measures & { references: number; milliseconds: number })[]
+}
+
+/** The pictures of a case, all of the model's size. */
+export interface ResultPictures {
+  input: RgbImage
+  /** As many as the largest number asked for needs. */
+  references: RgbImage[]
+  /** In the order of `CaseResult.restored`. */
+  restored: Restoration[]
+  truth: RgbImage
+}
+
+export interface Evaluation {
+  model: Pick<ModelInfo, 'name' | 'folder' | 'synthesized' | 'variant'>
+  settings: { references: number[]; steps: number; guidance: number; seed: number; size: number; precision: string }
+  /** By severity, over all cases. */
+  summary: SeveritySummary[]
+  cases: CaseResult[]
+}
+
+const DEFAULT_REFERENCES = [0, 1, 3]
+
+/**
+ * Restores every case with every number of references and measures the results.
+ *
+ * @throws {IConFaceError} as `IConFace.restore`; the message names the case. `ERR_ICONFACE_ABORTED` when `signal` fires.
+ * @example
+ * const { summary } = await evaluate(model, await pairedCases('photos'), { references: [0, 2] })
+ * console.log(summary[0].rows[1].values.psnr) // { n: 40, mean: 24.1, interval: [23.6, 24.6] }
+ */
+export async function evaluate(
+  model: IConFace,
+  cases: readonly EvaluationCase[],
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const { counts, seed, ...checked } = checkEvaluateOptions(cases, options)
+  const { defaults } = model.info
+  const { steps = defaults.steps, guidance = defaults.guidance, signal } = checked
+  const size = defaults.size
+  const total = cases.reduce((sum, one) => sum + usable(counts, one).length, 0)
+  if (total === 0) throw invalid('references', 'a number of references that some case has', counts)
+  const began = performance.now()
+  let done = 0
+  const report = () => {
+    const elapsedMs = performance.now() - began
+    const etaMs = done === 0 ? null : (elapsedMs / done) * (total - done)
+    checked.onProgress?.({ stage: 'evaluate', step: done, steps: total, elapsedMs, etaMs })
+  }
+
+  const results: CaseResult[] = []
+  for (const [i, one] of cases.entries()) {
+    if (signal?.aborted) throw abortError(signal)
+    const run = async () => {
+      const pictures = await readCase(one, size, Math.max(0, ...usable(counts, one)))
+      const measure = await measuring(model, pictures.truth, pictures.first, pictures.landmarks, signal)
+      const result: CaseResult = { ...labels(one), degraded: await measure(pictures.input), restored: [] }
+      const restored: Restoration[] = []
+      for (const references of usable(counts, one)) {
+        report()
+        const chosen = pictures.raw.references.slice(0, references)
+        const restoration = await model.restore(pictures.raw.input, chosen, { steps, guidance, seed: seed + i, signal })
+        const milliseconds = restoration.timings.total!
+        result.restored.push({ references, milliseconds, ...(await measure(restoration)) })
+        restored.push(restoration)
+        done++
+      }
+      results.push(result)
+      const { input, truth, references } = pictures
+      await checked.onCase?.(result, { input, truth, references, restored })
+    }
+    await run().catch((error: unknown) => {
+      throw named(error, one)
+    })
+  }
+  report()
+  const { name, folder, synthesized, variant } = model.info
+  return {
+    model: { name, folder, synthesized, variant },
+    settings: { references: counts, steps, guidance, seed, size, precision: model.precision },
+    summary: summarise(results, counts),
+    cases: results,
+  }
+}
+
+const OPTIONS = ['references', 'seed', 'steps', 'guidance', 'signal', 'onProgress', 'onCase'] as const
+
+function checkEvaluateOptions(cases: readonly EvaluationCase[], options: EvaluateOptions) {
+  if (!Array.isArray(cases) || cases.length === 0) throw invalid('cases', 'at least one case', cases)
+  known('options', options, OPTIONS)
+  const { references, seed = 0, steps, guidance, signal, onProgress, onCase } = options
+  const counts = checkCounts(references ?? DEFAULT_REFERENCES)
+  integer('seed', seed, 0, 2 ** 31 - 1)
+  checkRestoreOptions({ steps, guidance, signal })
+  for (const [name, value] of Object.entries({ onProgress, onCase })) {
+    if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
+  }
+  return { counts, seed, steps, guidance, signal, onProgress, onCase }
+}
+
+/** Numbers of references, smallest first. */
+export function checkCounts(counts: unknown): number[] {
+  const right = Array.isArray(counts) && counts.length > 0 && new Set(counts).size === counts.length
+  if (!right) throw invalid('references', 'a list of different numbers', counts)
+  for (const count of counts as unknown[]) integer('references', count, 0, 8)
+  return [...(counts as number[])].sort((a, b) => a - b)
+}
+
+/** The numbers of references that a case has enough of. */
+function usable(counts: readonly number[], { references }: EvaluationCase): number[] {
+  return counts.filter((count) => count <= references)
+}
+
+async function readCase(one: EvaluationCase, size: number, most: number) {
+  const raw = await one.load(size)
+  const read = (image: (typeof raw.references)[number], name: string) => readRgb(image, name, size)
+  const references: RgbImage[] = []
+  for (const [i, image] of raw.references.slice(0, Math.max(1, most)).entries()) {
+    references.push(await read(image, `reference ${i + 1}`))
+  }
+  const [input, truth] = [await read(raw.input, 'input'), await read(raw.truth, 'truth')]
+  return { raw, input, truth, first: references[0], references: references.slice(0, most), landmarks: raw.landmarks }
+}
+
+function labels({ name, severity }: EvaluationCase): { name: string; severity: string } {
+  return { name, severity }
+}
+
+/** The error with the name of the case it happened in. */
+function named(error: unknown, { name, severity }: EvaluationCase): unknown {
+  if (!(error instanceof IConFaceError) || error.code === 'ERR_ICONFACE_ABORTED') return error
+  return new IConFaceError(error.code, `${name} (${severity}): ${error.message}`, { cause: error })
+}

@@ -1,0 +1,76 @@
+/**
+ * Pictures as the metrics take them: 8-bit RGB, and their luma.
+ */
+
+import sharp from 'sharp'
+import { expectation, IConFaceError, invalid } from '../errors'
+import { capturePictures, type ImageInput } from '../image'
+import { integer } from '../options'
+
+/** 8-bit sRGB pixels, row by row: `height * width * 3` bytes. A `Restoration` is one. */
+export interface RgbImage {
+  data: Uint8Array | Uint8ClampedArray
+  width: number
+  height: number
+}
+
+/** One channel of floats, row by row: `height * width` values. */
+export interface Plane {
+  data: Float64Array
+  width: number
+  height: number
+}
+
+/** Largest picture that an evaluation reads, in pixels. */
+const MAX_PIXELS = 100e6
+
+/**
+ * Reads any picture the way the model sees it: short side fitted to `size` by antialiased bicubic, centre cropped.
+ *
+ * @param name What errors call the picture: `truth`, `input of anna`.
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`.
+ */
+export async function readRgb(image: ImageInput, name: string, size: number): Promise<RgbImage & { channels: 3 }> {
+  const [picture] = capturePictures([{ name, image }], MAX_PIXELS)
+  const { data, width, height, channels } = await picture!.read()
+  if (width === size && height === size && channels === 3) return { data, width, height, channels }
+  const fitted = await sharp(data, { raw: { width, height, channels } })
+    .removeAlpha()
+    .resize(size, size, { kernel: 'cubic' })
+    .raw()
+    .toBuffer()
+  return { data: new Uint8Array(fitted), width: size, height: size, channels: 3 }
+}
+
+/** Refuses what is not {@link RgbImage}. */
+export function checkRgb(name: string, image: RgbImage): void {
+  const { data, width, height } = (image ?? {}) as Partial<RgbImage>
+  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
+    throw invalid(name, 'RGB pixels { data, width, height }', image)
+  }
+  integer(`${name}.width`, width, 1, 65535)
+  integer(`${name}.height`, height, 1, 65535)
+  const bytes = width * height * 3
+  if (data.length !== bytes) throw invalid(`${name}.data`, `${bytes} bytes (${width} x ${height} x 3)`, data)
+}
+
+/** Refuses two pictures that cannot be compared pixel by pixel. */
+export function checkSameSize(image: RgbImage, truth: RgbImage): void {
+  checkRgb('image', image)
+  checkRgb('truth', truth)
+  if (image.width === truth.width && image.height === truth.height) return
+  const expected = `the truth's size, ${truth.width} x ${truth.height},`
+  throw new IConFaceError(
+    'ERR_ICONFACE_INVALID_ARGUMENT',
+    expectation('the size of image', expected, `${image.width} x ${image.height}`),
+  )
+}
+
+/** Luma of ITU-R BT.601, full range: 0.299 R + 0.587 G + 0.114 B, 0 to 255. */
+export function luma({ data, width, height }: RgbImage): Plane {
+  const out = new Float64Array(width * height)
+  for (let i = 0; i < out.length; i++) {
+    out[i] = 0.299 * data[3 * i]! + 0.587 * data[3 * i + 1]! + 0.114 * data[3 * i + 2]!
+  }
+  return { data: out, width, height }
+}

@@ -1,0 +1,92 @@
+/**
+ * Cases from drawn portraits of people that no training has seen, degraded here: truth, references and landmarks are
+ * known exactly.
+ */
+
+import { degrade, type Severity, strengthFor } from '../degrade/index'
+import { invalid } from '../errors'
+import { boolean, integer, known, oneOf } from '../options'
+import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits/index'
+import type { CasePictures, EvaluationCase } from './case'
+
+/** Identities from this seed on are for evaluation alone; training draws below it. */
+export const HELD_OUT = 1_000_000
+/** Most faces: with them, and the seeds below 2^31, every draw has a seed of its own below 2^53. */
+const MOST = 100_000
+/** Draws of one face: the truth's state, two sets of up to 8 references' states, the degradation. */
+const DRAWS = 32
+const DEGRADATION = 31
+
+const SEVERITIES: readonly Severity[] = ['mild', 'moderate', 'severe']
+
+export interface SyntheticOptions {
+  /** How many faces, 1 to 100,000; each gives one case for every severity. Identities 1,000,000 and up. */
+  count: number
+  /** Default moderate and severe. */
+  severities?: readonly Severity[]
+  /** References of every face, 0 to 8, in other states than the truth. Default 3. */
+  references?: number
+  /** Other states and degradations of the same people, 0 to 2^31 - 1. Default 0. */
+  seed?: number
+  /**
+   * References in yet other states, while truth and input stay as they are: what then changes in a result comes from the
+   * references' pose, expression and light. Default `false`.
+   */
+  otherReferences?: boolean
+}
+
+/**
+ * Cases of drawn faces. The same options give the same pictures.
+ *
+ * The truth and every reference are drawn in states of their own: pose, expression, light, background, make-up. The
+ * severities of a face share truth, references and the degradation's seed: only its strength differs.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
+ * @example
+ * const { summary } = await evaluate(model, syntheticCases({ count: 20, severities: ['severe'] }))
+ */
+export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
+  known('options', options, ['count', 'severities', 'references', 'seed', 'otherReferences'])
+  const { count, severities = ['moderate', 'severe'], references = 3, seed = 0, otherReferences = false } = options
+  integer('count', count, 1, MOST)
+  integer('references', references, 0, 8)
+  integer('seed', seed, 0, 2 ** 31 - 1)
+  boolean('otherReferences', otherReferences)
+  if (!Array.isArray(severities) || severities.length === 0 || new Set(severities).size !== severities.length) {
+    throw invalid('severities', 'a list of different severities', severities)
+  }
+  for (const severity of severities) oneOf('severities', severity, SEVERITIES)
+  const slots = Array.from({ length: references }, (_, k) => 1 + k + (otherReferences ? 8 : 0))
+  const people = Array.from({ length: count }, (_, i) => faceCases(i, severities as readonly Severity[], slots, seed))
+  return people.flat()
+}
+
+/** @param slots The draws of the references' states. */
+function faceCases(i: number, severities: readonly Severity[], slots: number[], seed: number): EvaluationCase[] {
+  const draw = (slot: number) => (seed * MOST + i) * DRAWS + slot
+  const identity = portraitIdentity(HELD_OUT + i)
+  const portrait = (slot: number, size: number) => renderPortrait(identity, portraitState(draw(slot)), size)
+  return severities.map((severity) => ({
+    name: `person ${HELD_OUT + i}`,
+    severity,
+    references: slots.length,
+    async load(size): Promise<CasePictures> {
+      const truth = raw(await portrait(0, size))
+      const strength = strengthFor(severity, draw(DEGRADATION))
+      const input = await degrade(truth, { strength, seed: draw(DEGRADATION) })
+      const photos = []
+      for (const slot of slots) photos.push(raw(await portrait(slot, size)))
+      const points = truth.landmarks
+      return { input: raw(input), truth, references: photos, landmarks: { points, interocular: eyeDistance(points) } }
+    },
+  }))
+}
+
+function raw<T extends object>(image: T): T & { channels: 3 } {
+  return { ...image, channels: 3 }
+}
+
+function eyeDistance(points: readonly (readonly [number, number])[]): number {
+  const [left, right] = ['leftEye', 'rightEye'].map((name) => points[PORTRAIT_LANDMARKS.indexOf(name)]!)
+  return Math.hypot(left![0] - right![0], left![1] - right![1])
+}

@@ -1,0 +1,92 @@
+// `iconface evaluate` and `iconface demo`, as a user runs them, with a small model of random weights.
+import t from 'tap'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import type { Evaluation } from '../../dist/evaluate/index.js'
+import { node } from '../fixtures/installed'
+import { scratch, tinyModel } from '../fixtures/tiny'
+
+const ROOT = join(__dirname, '..', '..')
+const ADDON = join(ROOT, 'build', 'Release', 'iconface.node')
+const skip = existsSync(ADDON) ? false : `${ADDON} is not built`
+const work = join(scratch, 'work')
+let folder: string
+
+const iconface = (...args: string[]) =>
+  node(work, [join(ROOT, 'dist', 'cli', 'main.js'), ...args], { ICONFACE_BINARY: ADDON, ICONFACE_MODEL: folder })
+
+t.before(async () => {
+  mkdirSync(work)
+  folder = await tinyModel()
+})
+
+t.test('evaluate', { skip }, async (t) => {
+  const quickly = ['--severity', 'mild', '--references', '1,0', '--steps', '1', '--guidance', '1']
+  const { code, out, err } = await iconface('evaluate', '--synthetic', '1', ...quickly, '--json', 'e.json', '--html', 'e.html') // prettier-ignore
+  t.equal(code, 0, err)
+  t.match(err, /warning: .* has random weights[^]*^evaluate 2\/2, 0 ms left$/m)
+  t.match(out, /^mild, 1 case +PSNR[^]*^degraded +\d[^]*^no references +\d[^]*^1 reference +\d/m)
+  const evaluation = JSON.parse(readFileSync(join(work, 'e.json'), 'utf8')) as Evaluation
+  t.match(evaluation, {
+    settings: { references: [0, 1], steps: 1, guidance: 1, seed: 0 },
+    cases: [{ severity: 'mild' }],
+  })
+  t.ok(out.includes(evaluation.summary[0]!.rows[1]!.values.psnr!.mean.toFixed(2)))
+  t.match(readFileSync(join(work, 'e.html'), 'utf8'), /^<!doctype html>[^]*alt="1 reference"[^]*<\/html>\n$/)
+
+  const json = await iconface('evaluate', '--synthetic', '1', ...quickly, '--json', '-', '-q', '--seed', '1')
+  t.match({ code: json.code, err: json.err }, { code: 0, err: '' })
+  t.match(JSON.parse(json.out), { settings: { seed: 1 } })
+})
+
+t.test('wrong uses of evaluate and demo are found before any work, and nothing is written', async (t) => {
+  writeFileSync(join(work, 'file'), '')
+  const before = readdirSync(work)
+  const some = ['evaluate', '--synthetic', '1']
+  for (const [exit, message, ...args] of [
+    [2, /either --synthetic N or --pairs DIR/, 'evaluate'],
+    [2, /either --synthetic N or --pairs DIR/, ...some, '--pairs', 'x'],
+    [2, /nothing beside --pairs, .* for --severity/, 'evaluate', '--pairs', 'x', '--severity', 'mild'],
+    [1, /FILE_NOT_FOUND: gone does not exist/, 'evaluate', '--pairs', 'gone'],
+    [2, /from 1 to 100000 for --synthetic but received 0\.5/, 'evaluate', '--synthetic', '0.5'],
+    [2, /'mild' or 'moderate' or 'severe' for severities but received "bad"/, ...some, '--severity', 'bad'],
+    [2, /values separated by commas for --references/, ...some, '--references', '1,'],
+    [2, /a number for --references but received "x"/, ...some, '--references', 'x'],
+    [2, /a list of different numbers/, ...some, '--references', '1,1'],
+    [2, /for steps but received 0/, ...some, '--steps', '0'],
+    [2, /for seed but received 0\.5/, ...some, '--seed', '0.5'],
+    [2, /the extension of --html/, ...some, '--html', 'e.pdf'],
+    [2, /another file than that of --json/, ...some, '--html', 'x.html', '--json', './x.html'],
+    [1, /no does not exist; create/, ...some, '--json', 'no/e.json'],
+    [2, /options only/, ...some, 'more'],
+    [2, /from 1 to 20 for --faces but received 0/, 'demo', '--faces', '0'],
+    [2, /a folder, not a file, for --out but received "file"/, 'demo', '--out', 'file'],
+    [2, /options only/, 'demo', 'x'],
+  ] as [number, RegExp, ...string[]][]) {
+    const { code, out, err } = await iconface(...args)
+    t.match(err, message, args.join(' '))
+    t.match({ code, out }, { code: exit, out: '' })
+  }
+  t.same(readdirSync(work), before)
+})
+
+t.test('demo writes one picture: a row for every degraded face', { skip }, async (t) => {
+  const { code, out, err } = await iconface('demo', '--out', 'new/folder', '--faces', '1')
+  t.equal(code, 0, err)
+  t.match(err, /^evaluate 6\/6, 0 ms left$/m)
+  t.match(out, /^moderate, 1 case [^]*^severe, 1 case [^]*^written +new.folder.demo\.png \(.* a person\)$/m)
+  const file = join(work, 'new', 'folder', 'demo.png')
+  const { width, height } = await sharp(file).metadata()
+  t.same([width, height], [8 * (160 + 8) + 8, 2 * (24 + 160 + 8)])
+  // The truth is at the right end of both rows, and the same.
+  const truth = (row: number) =>
+    sharp(file)
+      .extract({ left: 8 + 7 * 168, top: 24 + row * 192, width: 160, height: 160 })
+      .raw()
+      .toBuffer()
+  const [first, second] = [await truth(0), await truth(1)]
+  t.ok(first.equals(second))
+  t.ok(new Set(first).size > 100, 'and a picture')
+  t.same(readdirSync(join(work, 'new', 'folder')), ['demo.png'])
+})
