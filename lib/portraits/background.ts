@@ -24,7 +24,8 @@ export function paintBackground(layer: Layer, size: number, samples: number, sta
       const u = (x + 0.5) * step
       const i = j * GRID + Math.floor(u)
       const colour = between(grid[i]!, grid[i + 1]!, grid[i + GRID]!, grid[i + GRID + 1]!, u % 1, v - j)
-      for (let sample = 0; sample < samples; sample++) row.set(colour, (x * samples + sample) * 4)
+      for (let sample = 0; sample < samples; sample++)
+        for (let k = 0; k < 3; k++) row[(x * samples + sample) * 4 + k] = colour[k]!
     }
     for (let sample = 0; sample < samples; sample++) layer.set(row, (y * samples + sample) * row.length)
   }
@@ -32,6 +33,10 @@ export function paintBackground(layer: Layer, size: number, samples: number, sta
 
 function between(a: Colour, b: Colour, c: Colour, d: Colour, u: number, v: number): Colour {
   return blend(blend(a, b, u), blend(c, d, u), v)
+}
+
+function distance(x: number, y: number): number {
+  return Math.sqrt(x * x + y * y)
 }
 
 type Painter = (x: number, y: number) => Colour
@@ -42,7 +47,7 @@ function painter(state: PortraitState): Painter {
   const random = new Random(state.backgroundSeed, 'background')
   switch (BACKGROUND_STYLES[state.backgroundStyle]) {
     case 'studio':
-      return (x, y) => scale(base, 1.14 - 0.55 * Math.hypot(x - 0.42, y - 0.4) ** 1.6)
+      return (x, y) => scale(base, 1.14 - 0.55 * distance(x - 0.42, y - 0.4) ** 1.6)
     case 'gradient': {
       const other = hsl(hue + random.uniform(-0.15, 0.15), saturation, clamp(lightness + random.uniform(-0.3, 0.3)))
       const angle = random.uniform(0, 2 * Math.PI)
@@ -73,7 +78,7 @@ function lights(random: Random, state: PortraitState, base: Colour): Painter {
   return (x, y) => {
     let colour = scale(dark, 1.15 - 0.4 * y)
     for (const spot of spots) {
-      const disc = 1 - smoothstep(0.55, 1.2, Math.hypot(x - spot.x, y - spot.y) / spot.radius)
+      const disc = 1 - smoothstep(0.55, 1.2, distance(x - spot.x, y - spot.y) / spot.radius)
       colour = blend(colour, spot.colour, disc * spot.light)
     }
     return colour

@@ -68,7 +68,7 @@ export class Camera {
 
   /** Pixels of one unit at the head's middle, in the template. */
   get scale(): number {
-    return Math.hypot(this.#a, this.#b)
+    return Math.sqrt(this.#a * this.#a + this.#b * this.#b)
   }
 
   /** A point of the head (or body) to [x, y, depth]: template pixels, and larger depth is nearer. */

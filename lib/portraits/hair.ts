@@ -372,8 +372,12 @@ function strandDirection(
   const dv = across(column, below) - value
   // A jump is a parting: there strands run down.
   const [a, b] = Math.abs(du) > 60 || (du === 0 && dv === 0) ? [0, 1] : [dv, -du]
-  const t = [0, 1, 2].map((k) => a * (right[k]! - here[k]!) + b * (below[k]! - here[k]!)) as Point3
-  const length = Math.hypot(...t) || 1
+  const t: Point3 = [
+    a * (right[0] - here[0]) + b * (below[0] - here[0]),
+    a * (right[1] - here[1]) + b * (below[1] - here[1]),
+    a * (right[2] - here[2]) + b * (below[2] - here[2]),
+  ]
+  const length = Math.sqrt(t[0] * t[0] + t[1] * t[1] + t[2] * t[2]) || 1
   return [t[0] / length, t[1] / length, t[2] / length]
 }
 
@@ -391,6 +395,8 @@ export function strandLight(
   const rim = 0.55 + 0.45 * smoothstep(0, 0.7, facing[2])
   const shine =
     gloss * (0.5 * light.sheen(tangent, 40) + 0.22 * light.sheen(tangent, 9)) * smoothstep(0, 0.6, facing[2])
-  const lit: Colour = [0, 1, 2].map((k) => shades.base[k]! * diffuse[k]! * rim * depth) as Colour
+  const { base } = shades
+  const dim = rim * depth
+  const lit: Colour = [base[0] * diffuse[0] * dim, base[1] * diffuse[1] * dim, base[2] * diffuse[2] * dim]
   return blend(lit, shades.shine, clamp(shine * depth * 0.8))
 }

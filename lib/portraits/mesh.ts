@@ -42,10 +42,18 @@ export class Mesh {
     this.#normals = new Array<Point3>(columns * rows)
     for (let row = 0; row < rows; row++)
       for (let column = 0; column < columns; column++) this.#points[row * columns + column] = place(column, row)
-    for (const [i, point] of this.#points.entries()) {
-      this.vertices.set(camera.project(point, pose), i * STRIDE)
+    for (let i = 0; i < this.#points.length; i++) {
+      this.#write(i, 0, camera.project(this.#points[i]!, pose))
       this.#normals[i] = camera.direction(this.#normal(i), pose)
     }
+  }
+
+  /** Three of a vertex's values. (`TypedArray.set` with an array costs more than the shading.) */
+  #write(index: number, first: number, values: Readonly<Point3>): void {
+    const at = index * STRIDE + first
+    this.vertices[at] = values[0]
+    this.vertices[at + 1] = values[1]
+    this.vertices[at + 2] = values[2]
   }
 
   /** Unit normal in body coordinates from the neighbours' differences. */
@@ -60,7 +68,7 @@ export class Mesh {
     const [ux, uy, uz] = [b[0] - a[0], b[1] - a[1], b[2] - a[2]]
     const [vx, vy, vz] = [d[0] - c[0], d[1] - c[1], d[2] - c[2]]
     const [nx, ny, nz] = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx]
-    const length = Math.hypot(nx, ny, nz) || 1
+    const length = Math.sqrt(nx * nx + ny * ny + nz * nz) || 1
     return [nx / length, ny / length, nz / length]
   }
 
@@ -70,21 +78,17 @@ export class Mesh {
 
   /** Colours every vertex. */
   shade(shader: (vertex: Vertex) => Colour): this {
-    for (const [index, position] of this.#points.entries()) {
-      const normal = this.#normals[index]!
+    for (let index = 0; index < this.#points.length; index++) {
+      const [position, normal] = [this.#points[index]!, this.#normals[index]!]
       const column = index % this.columns
-      this.vertices.set(
-        shader({ column, row: (index - column) / this.columns, index, position, normal }),
-        index * STRIDE + 3,
-      )
+      this.#write(index, 3, shader({ column, row: (index - column) / this.columns, index, position, normal }))
     }
     return this
   }
 
   /** Gives every vertex its place in the strand texture, and how densely strands cover the surface there. */
   strands(place: (index: number, position: Point3) => [u: number, v: number, density: number]): this {
-    for (const [index, position] of this.#points.entries())
-      this.vertices.set(place(index, position), index * STRIDE + 6)
+    for (let index = 0; index < this.#points.length; index++) this.#write(index, 6, place(index, this.#points[index]!))
     return this
   }
 }
@@ -144,6 +148,7 @@ export class Raster {
     const cy = v[c + 1]! * scale - ay
     const area = bx * cy - by * cx
     if (Math.abs(area) < 1e-6) return
+    const inverse = 1 / area
     // Pixel centres lie at halves.
     const left = Math.max(0, Math.ceil(ax + Math.min(0, bx, cx) - 0.5))
     const right = Math.min(side - 1, Math.floor(ax + Math.max(0, bx, cx) - 0.5))
@@ -159,8 +164,8 @@ export class Raster {
       const dy = y + 0.5 - ay
       for (let x = left; x <= right; x++) {
         const dx = x + 0.5 - ax
-        const t = (dx * cy - dy * cx) / area
-        const u = (bx * dy - by * dx) / area
+        const t = (dx * cy - dy * cx) * inverse
+        const u = (bx * dy - by * dx) * inverse
         const s = 1 - t - u
         if (t < -1e-6 || u < -1e-6 || s < -1e-6) continue
         const pixel = y * side + x
@@ -180,6 +185,13 @@ export class Raster {
         if (cover > 0.5) depth[pixel] = z
         const keep = 1 - cover
         const at = pixel * 4
+        if (keep === 0) {
+          layer[at] = bright * (s * v[a + 3]! + t * v[b + 3]! + u * v[c + 3]!)
+          layer[at + 1] = bright * (s * v[a + 4]! + t * v[b + 4]! + u * v[c + 4]!)
+          layer[at + 2] = bright * (s * v[a + 5]! + t * v[b + 5]! + u * v[c + 5]!)
+          layer[at + 3] = 255
+          continue
+        }
         const gain = cover * bright
         layer[at] = keep * layer[at]! + gain * (s * v[a + 3]! + t * v[b + 3]! + u * v[c + 3]!)
         layer[at + 1] = keep * layer[at + 1]! + gain * (s * v[a + 4]! + t * v[b + 4]! + u * v[c + 4]!)
