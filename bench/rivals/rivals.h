@@ -52,7 +52,7 @@ inline std::function<void()> prepare(iconface::ThreadPool& pool, std::function<v
   iconface::Workspace plan;
   iconface::Context planning{no_backend, pool, plan};
   run(planning);
-  auto workspace = std::make_shared<iconface::Workspace>(std::max<int64_t>(plan.peak(), 64));
+  auto workspace = std::make_shared<iconface::Workspace>(iconface::Pages(std::max<int64_t>(plan.peak(), 64)));
   return [&pool, workspace, run] {
     iconface::Context ctx{no_backend, pool, *workspace};
     run(ctx);
