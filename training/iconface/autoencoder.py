@@ -23,8 +23,15 @@ class AutoencoderConfig:
         return 2 ** len(self.levels)
 
 
+class GroupNorm(nn.GroupNorm):
+    """In the type of its weights, also under autocast."""
+
+    def forward(self, x):
+        return super().forward(x.to(self.weight.dtype))
+
+
 def norm(channels):
-    return nn.GroupNorm(GROUPS, channels, eps=GROUP_NORM_EPS)
+    return GroupNorm(GROUPS, channels, eps=GROUP_NORM_EPS)
 
 
 def conv(into, out, kernel=3):
