@@ -98,7 +98,7 @@ def main():
     settings, device = config["train_face"], pick_device(arguments.device)
     data, run = PictureSet(arguments.data), RunFolder(f"{arguments.run}/face")
     torch.manual_seed(settings["seed"])
-    model = FaceEncoder(FaceConfig(**config["face"])).to(device, memory_format=torch.channels_last)
+    model = FaceEncoder(FaceConfig(**config["face"])).to(device)
     head = AdaFaceHead(config["face"]["embedding"], len(data.people), scale=settings["scale"]).to(device)
     crop = FaceCrop(data.size).to(device)
     optimizer = optimizer_for([*model.parameters(), *head.parameters()], settings)
@@ -113,7 +113,7 @@ def main():
         images, labels = draw_batch(data, settings, random)
         model.train(), head.train()
         with autocast(device, settings["bf16"]):
-            raw = model(crop(images.to(device)).contiguous(memory_format=torch.channels_last)).float()
+            raw = model(crop(images.to(device))).float()
         logits = head(raw, labels.to(device))
         loss = F.cross_entropy(logits, labels.to(device))
         optimizer.zero_grad(set_to_none=True)

@@ -49,3 +49,31 @@ def to_pixels(batch):
     """[B, 3, S, S] in [-1, 1] -> [B, S, S, 3] uint8, clamped and truncated."""
     pixels = ((batch.detach().float().clamp(-1, 1) + 1) * 127.5).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+class LatentCache:
+    """What cache_latents.py writes: latents and raw embeddings of pictures; version 0 is clean, 1 to V degraded."""
+
+    def __init__(self, folder):
+        folder = Path(folder)
+        description = json.loads((folder / "cache.json").read_text())
+        self.data, self.count, self.versions, self.tokens, self.channels, self.embedding = (
+            description[k] for k in ("data", "pictures", "versions", "tokens", "channels", "embedding")
+        )
+        shape = (self.count, 1 + self.versions)
+        self._latents = np.memmap(folder / "latents.f16", np.float16, "r", shape=(*shape, self.tokens, self.channels))
+        self._embeddings = np.fromfile(folder / "embeddings.f32", np.float32).reshape(*shape, self.embedding)
+        self.people = PictureSet(self.data).people
+
+    def latents(self, pictures, versions):
+        """[..., T, C] float32 for arrays of pictures and versions."""
+        return torch.from_numpy(self._latents[pictures, versions].astype(np.float32))
+
+    def embeddings(self, pictures, versions):
+        """[..., 512] float32"""
+        return torch.from_numpy(self._embeddings[pictures, versions])
+
+    def others(self, picture, count):
+        """The first so many other pictures of the same person."""
+        person = next(p for p in self.people if p[0] <= picture <= p[-1])
+        return person[person != picture][:count]
