@@ -100,7 +100,7 @@ t.test('the package', { skip, timeout: 300_000 }, async (t) => {
     t.equal((await node('--input-type=commonjs', '-e', required)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=module', '-e', imported)).stdout, 'cpu 3072\n')
     t.equal((await node('--input-type=commonjs', '-e', worker)).stdout, 'cpu 3072\ncpu 3072\n')
-    for (const path of ['ops', 'networks']) await node('-e', `require('@iconface/native/${path}')`)
+    for (const path of ['ops', 'networks', 'portraits']) await node('-e', `require('@iconface/native/${path}')`)
     const { stdout } = await exec(cli, ['doctor', '--json'], { cwd: consumer, env })
     const { ok, addon } = JSON.parse(stdout) as { ok: boolean; addon: { path: string } }
     t.ok(ok)
