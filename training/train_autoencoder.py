@@ -4,7 +4,8 @@
     python train_autoencoder.py --config configs/tiny.json --data DATA --check HELD_OUT --run RUN
 
 Writes RUN/autoencoder: state.pt, autoencoder.safetensors, log.csv, loss.png, samples.png (pictures above, what comes
-back below) and report.json.
+back below) and report.json. With `"encoder": "pca"` the encoder is set once (iconface/pca_encoder.py) and stays, and
+`autoencoder.safetensors` is there from the start: latents can be cached and the flow trained while the decoder learns.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from iconface import safetensors
 from iconface.autoencoder import Autoencoder, AutoencoderConfig
 from iconface.data import PictureSet, to_pixels
 from iconface.losses import kl_divergence, pyramid_loss
+from iconface.pca_encoder import set_encoder
 from iconface.pictures import grid, write_png
 from iconface.training import (
     Average, RunFolder, autocast, learning_rate, optimizer_for, pick_device, read_config, set_learning_rate,
@@ -62,6 +64,91 @@ def check(model, data, device, pictures=64):
     return images, back, float((-10 * error.log10()).mean())
 
 
+class Trainer:
+    def __init__(self, arguments, config):
+        self.settings, self.device = config["train_autoencoder"], pick_device(arguments.device)
+        self.data, self.held_out = PictureSet(arguments.data), PictureSet(arguments.check)
+        self.run = RunFolder(f"{arguments.run}/autoencoder")
+        torch.manual_seed(self.settings["seed"])
+        model = Autoencoder(AutoencoderConfig(**config["autoencoder"])).initialize()
+        self.learned = self.settings["encoder"] == "learned"
+        if not self.learned:
+            random = np.random.default_rng(self.settings["seed"])
+            set_encoder(model, self.data.images(random.integers(0, self.data.count, self.settings["pca_pictures"])))
+            model.encoder.requires_grad_(False)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.optimizer = optimizer_for([p for _, p in self.trained], self.settings)
+        self.average = Average(self.trained, self.settings["average"])
+
+    def step(self, step):
+        """One update; returns what is logged."""
+        settings = self.settings
+        random, generator = step_generators(settings["seed"], step)
+        images = draw_batch(self.data, settings, random).to(self.device)
+        with autocast(self.device, settings["bf16"]):
+            mean, log_variance = self.model.moments(images)
+            noise = torch.randn(mean.shape, generator=generator).to(self.device)
+            back = self.model.decoder(mean + (0.5 * log_variance).exp() * noise).float()
+        values = {"loss": pyramid_loss(back, images), "l1": (back - images).abs().mean()}
+        loss = values["loss"]
+        if self.learned:
+            values["kl"] = kl_divergence(mean, log_variance)
+            loss = loss + settings["kl_weight"] * values["kl"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for _, p in self.trained], 1.0)
+        values["rate"] = learning_rate(step, settings)
+        set_learning_rate(self.optimizer, values["rate"])
+        self.optimizer.step()
+        self.average.update(self.trained, step)
+        return values
+
+    def measure(self):
+        """The latents' statistics: once where the encoder stays, or cached latents would change their meaning."""
+        with autocast(self.device, self.settings["bf16"]):
+            pictures, seed = self.settings["statistics_pictures"], self.settings["seed"]
+            measure_statistics(self.model, self.data, self.device, pictures, seed)
+
+    def write_weights(self):
+        tensors = {name: t.contiguous() for name, t in self.model.tensors().items()}
+        safetensors.write(self.run / "autoencoder.safetensors", tensors)
+
+    def save(self, step):
+        """The state, and the averaged weights as a file that can be used already."""
+        model, run = self.model, self.run
+        with self.average.applied(self.trained):
+            if self.learned:
+                self.measure()
+            with autocast(self.device, self.settings["bf16"]):
+                images, back, psnr = check(model, self.held_out, self.device, self.settings["check_pictures"])
+            self.write_weights()
+        run.save_state(
+            step=step, model=model.state_dict(), optimizer=self.optimizer.state_dict(), average=self.average.values
+        )
+        run.rows[-1]["psnr"] = round(psnr, 2)
+        write_png(run / "samples.png", grid([to_pixels(images[:8]), to_pixels(back[:8])]))
+        run.write_log(["loss", "l1", "kl"])
+        report = {"psnr held-out": psnr, "pictures": len(images), "steps": step, "seconds": round(run.elapsed())}
+        (run / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+
+    def train(self):
+        first = 0
+        if state := self.run.load_state():
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.values = {n: t.to(self.device) for n, t in state["average"].items()}
+            first = state["step"]
+        elif not self.learned:
+            self.measure()
+            self.write_weights()
+        steps = self.settings["steps"]
+        for step in range(first, steps):
+            self.run.log(step, **self.step(step))
+            if (step + 1) % self.settings["save_every"] == 0 or step + 1 == steps:
+                self.save(step + 1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
@@ -71,59 +158,7 @@ def main():
     parser.add_argument("--device")
     arguments = parser.parse_args()
     use_threads()
-    config = read_config(arguments.config)
-    settings, device = config["train_autoencoder"], pick_device(arguments.device)
-    data, held_out = PictureSet(arguments.data), PictureSet(arguments.check)
-    run = RunFolder(f"{arguments.run}/autoencoder")
-    torch.manual_seed(settings["seed"])
-    model = Autoencoder(AutoencoderConfig(**config["autoencoder"])).to(device, memory_format=torch.channels_last)
-    optimizer = optimizer_for(model.parameters(), settings)
-    average = Average(model.named_parameters(), settings["average"])
-    first = 0
-    if state := run.load_state():
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values = state["average"]
-        first = state["step"]
-
-    def save(step):
-        run.save_state(step=step, model=model.state_dict(), optimizer=optimizer.state_dict(), average=average.values)
-        with average.applied(model.named_parameters()):
-            measure_statistics(model, data, device, 64, settings["seed"])
-            images, back, psnr = check(model, held_out, device, 8)
-        run.rows[-1]["psnr"] = round(psnr, 2)
-        write_png(run / "samples.png", grid([to_pixels(images), to_pixels(back)]))
-        run.write_log(["loss", "l1", "kl"])
-
-    for step in range(first, settings["steps"]):
-        random, generator = step_generators(settings["seed"], step)
-        images = draw_batch(data, settings, random).to(device)
-        with autocast(device, settings["bf16"]):
-            mean, log_variance = model.moments(images)
-            noise = torch.randn(mean.shape, generator=generator).to(device)
-            back = model.decoder(mean + (0.5 * log_variance).exp() * noise).float()
-        reconstruction, kl = pyramid_loss(back, images), kl_divergence(mean, log_variance)
-        loss = reconstruction + settings["kl_weight"] * kl
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        rate = learning_rate(step, settings)
-        set_learning_rate(optimizer, rate)
-        optimizer.step()
-        average.update(model.named_parameters(), step)
-        run.log(step, loss=reconstruction, l1=(back - images).detach().abs().mean(), kl=kl, rate=rate)
-        if (step + 1) % settings["save_every"] == 0 or step + 1 == settings["steps"]:
-            save(step + 1)
-
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(average.values[name])
-    measure_statistics(model, data, device, settings["statistics_pictures"], settings["seed"])
-    safetensors.write(run / "autoencoder.safetensors", {n: t.contiguous() for n, t in model.tensors().items()})
-    _, _, psnr = check(model, held_out, device)
-    text = json.dumps({"psnr held-out": psnr, "steps": settings["steps"], "seconds": run.elapsed()}, indent=2)
-    (run / "report.json").write_text(text + "\n")
-    print(text)
+    Trainer(arguments, read_config(arguments.config)).train()
 
 
 if __name__ == "__main__":

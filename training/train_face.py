@@ -34,11 +34,18 @@ def augment(images, random):
 
 
 def draw_batch(data, settings, random):
+    """Images, the number of their person, and the strength of their degradation."""
     pictures = random.integers(0, data.count, settings["batch"])
     versions = random.integers(0, data.versions, settings["batch"])
     versions[random.random(settings["batch"]) < settings["clean_share"]] = -1
     labels = torch.from_numpy(data.identity[pictures].astype(np.int64))
-    return augment(data.images(pictures, versions), random), labels
+    strengths = np.where(versions < 0, 0, data.strength[pictures, versions])
+    return augment(data.images(pictures, versions), random), labels, torch.from_numpy(strengths)
+
+
+def correlation(x, y):
+    x, y = x - x.mean(), y - y.mean()
+    return (x * y).sum() / (x.norm() * y.norm() + 1e-6)
 
 
 @torch.no_grad()
@@ -110,12 +117,17 @@ def main():
         first = state["step"]
     for step in range(first, settings["steps"]):
         random, _ = step_generators(settings["seed"], step)
-        images, labels = draw_batch(data, settings, random)
+        images, labels, strengths = draw_batch(data, settings, random)
         model.train(), head.train()
         with autocast(device, settings["bf16"]):
             raw = model(crop(images.to(device))).float()
+        # The full margin from the first step would leave nothing to learn from.
+        head.margin = settings["margin"] * min(1.0, step / max(1, settings.get("margin_warmup", 0)))
         logits = head(raw, labels.to(device))
         loss = F.cross_entropy(logits, labels.to(device))
+        # AdaFace leaves it to long training that the norm falls with quality; here that is asked for.
+        follows = -correlation(raw.norm(dim=1), strengths.to(device).float())
+        loss = loss + settings["norm_weight"] * (1 - follows)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *head.parameters()], 5.0)
@@ -123,11 +135,11 @@ def main():
         set_learning_rate(optimizer, rate)
         optimizer.step()
         hits = (logits.argmax(1).cpu() == labels).float().mean()
-        run.log(step, loss=loss, accuracy=hits, norm=head.mean, rate=rate)
+        run.log(step, loss=loss, accuracy=hits, norm_follows=follows, norm=head.mean, rate=rate)
         if (step + 1) % settings["save_every"] == 0 or step + 1 == settings["steps"]:
             state = {"model": model.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state_dict()}
             run.save_state(step=step + 1, **state)
-            run.write_log(["loss", "accuracy"])
+            run.write_log(["loss", "accuracy", "norm_follows"])
     safetensors.write(run / "adaface.safetensors", {n: t.contiguous() for n, t in model.tensors().items()})
     text = json.dumps(report(model, crop, PictureSet(arguments.check), device), indent=2)
     (run / "report.json").write_text(text + "\n")

@@ -12,9 +12,11 @@ GROUPS, GROUP_NORM_EPS, BATCH_NORM_EPS = 32, 1e-6, 1e-4
 
 @dataclass
 class AutoencoderConfig:
+    """Channels of the first level should exceed GROUPS: one channel in a group would lose its mean before the picture."""
+
     latent_channels: int = 32
     base: int = 32
-    levels: List[int] = field(default_factory=lambda: [32, 64, 96, 128])
+    levels: List[int] = field(default_factory=lambda: [64, 64, 96, 128])
     res_blocks: int = 1
 
     @property
@@ -175,6 +177,21 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.bn = nn.BatchNorm2d(4 * config.latent_channels, eps=BATCH_NORM_EPS, affine=False)
+
+    def initialize(self):
+        """Weights to train from scratch: convolutions keep the variance, residual blocks start as the identity, latents
+        have little noise."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, ResBlock):
+                nn.init.zeros_(module.conv2.weight)
+            elif isinstance(module, Attention):
+                nn.init.zeros_(module.proj_out.weight)
+        nn.init.constant_(self.encoder.quant_conv.bias.data[self.config.latent_channels :], -5.0)
+        return self
 
     def moments(self, image):
         """-> mean, log variance before packing, [B, channels, H / 8, W / 8] each."""

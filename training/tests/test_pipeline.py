@@ -28,12 +28,12 @@ CONFIG = {
     "prompt": {"tokens": 2, "seed": 1},
     "defaults": {"resolution": SIZE, "steps": 2, "guidance": 1, "seed": 42, "rng": "torch-cpu"},
     "train_face": {
-        "seed": 1, "steps": 2, "batch": 4, "learning_rate": 1e-3, "scale": 16, "clean_share": 0.5, "bf16": False,
+        "seed": 1, "steps": 2, "batch": 4, "learning_rate": 1e-3, "scale": 16, "margin": 0.4, "norm_weight": 1, "clean_share": 0.5, "bf16": False,
         "save_every": 2,
     },
     "train_autoencoder": {
-        "seed": 1, "steps": 2, "batch": 2, "learning_rate": 1e-3, "average": 0.9, "kl_weight": 1e-4,
-        "clean_share": 0.5, "bf16": False, "statistics_pictures": 16, "save_every": 2,
+        "seed": 1, "encoder": "learned", "steps": 2, "batch": 2, "learning_rate": 1e-3, "average": 0.9, "kl_weight": 1e-4,
+        "clean_share": 0.5, "bf16": False, "statistics_pictures": 16, "check_pictures": 8, "save_every": 2,
     },
     "train_flow": {
         "seed": 1, "steps": 4, "batch": 4, "learning_rate": 1e-2, "warmup": 2, "cooldown": 0.5, "average": 0.9,
