@@ -12,7 +12,7 @@ from iconface.pca_encoder import set_encoder
 class PcaEncoderTest(unittest.TestCase):
     def test_latents_tell_the_patches(self):
         torch.manual_seed(0)
-        images = F.interpolate(torch.rand(24, 3, 16, 16) * 2 - 1, size=64, mode="bicubic", align_corners=False)
+        images = F.interpolate(torch.rand(24, 3, 12, 12) * 2 - 1, size=64, mode="bicubic", align_corners=False)
         model = Autoencoder(AutoencoderConfig(levels=[64, 32, 64, 96])).initialize()
         set_encoder(model, images)
         with torch.no_grad():
