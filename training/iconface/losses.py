@@ -1,0 +1,35 @@
+"""The training objectives."""
+
+import torch
+from torch.nn import functional as F
+
+
+def pyramid_loss(output, target, levels=3):
+    """Mean absolute error of pixels and of their differences to the right and below, over a pyramid of resolutions."""
+    total = 0.0
+    for level in range(levels):
+        total = total + (output - target).abs().mean()
+        for axis in (-1, -2):
+            total = total + (output.diff(dim=axis) - target.diff(dim=axis)).abs().mean()
+        if level < levels - 1:
+            output, target = F.avg_pool2d(output, 2), F.avg_pool2d(target, 2)
+    return total / levels
+
+
+def kl_divergence(mean, log_variance):
+    """Of the latents' normal distributions from the standard one, mean over all values."""
+    log_variance = log_variance.clamp(-30, 20)
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+
+
+def identity_weight(sigma):
+    """w(sigma) of model specification 8."""
+    return (1 - sigma).clamp(min=0.25).square()
+
+
+def identity_loss(embedding, e_ref, e_true, sigma):
+    """The identity terms of model specification 8, [B]: embedding A(decode(z0_hat)) against anchor and truth."""
+    l = 0.25 * (1 - F.cosine_similarity(e_ref, e_true, dim=-1))
+    to_reference = 1 - F.cosine_similarity(embedding, e_ref.detach(), dim=-1)
+    to_truth = 1 - F.cosine_similarity(embedding, e_true.detach(), dim=-1)
+    return identity_weight(sigma) * ((1 - l) * to_reference + l * to_truth)

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Everything from nothing to models/tiny: data, autoencoder, face encoder, latents, flow, export.
+#     training/run_tiny.sh RUN [MODEL]
+# Each step goes on where it was stopped. PYTHON names the interpreter; see README.md for threads and memory settings.
+set -eu
+run=$1
+here=$(cd "$(dirname "$0")" && pwd)
+model=${2:-$here/../models/tiny}
+config=$here/configs/tiny.json
+python=${PYTHON:-python3}
+made="--autoencoder $run/autoencoder/autoencoder.safetensors --face $run/face/adaface.safetensors"
+cd "$here"
+
+node make_data.mjs --out "$run/check" --first 1000000 --identities 220 --states 5
+node make_data.mjs --out "$run/train" --identities 900 --states 6
+
+# They do not depend on each other and leave a processor each.
+OMP_NUM_THREADS=${THREADS:-1} $python train_face.py --config "$config" --data "$run/train" --check "$run/check" --run "$run" &
+face=$!
+OMP_NUM_THREADS=${THREADS:-1} $python train_autoencoder.py --config "$config" --data "$run/train" --check "$run/check" --run "$run"
+wait $face
+
+for data in train check; do
+  [ -e "$run/cache-$data/cache.json" ] || $python cache_latents.py --data "$run/$data" $made --out "$run/cache-$data" --bf16
+done
+$python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check"
+$python export.py --config "$config" --run "$run" --out "$model"
