@@ -36,7 +36,7 @@ export interface NativeInfo {
   threads: number
   /** `null` in a binary built without CUDA. */
   cuda: { driverVersion: string | null; error: string | null; devices: CudaDevice[] } | null
-  memory: { totalBytes: number; availableBytes: number; limitBytes: number; heldBytes: number }
+  memory: { totalBytes: number; availableBytes: number; limitBytes: number; heldBytes: number; keptBytes: number }
   /** Operations and networks that `NativeSession.run` can do. */
   kinds: string[]
 }

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 if [ "${1:-}" = threads ]; then
   mkdir -p build-asan
   g++ -std=gnu++20 -O1 -g -fsanitize=thread -Wall -Wextra -Werror -pthread -I native/src -o build-asan/threads \
-    test/native/threads.cc native/src/runtime/{job_queue,thread_pool,machine,error}.cc
+    test/native/threads.cc native/src/runtime/{job_queue,thread_pool,error}.cc
   exec build-asan/threads
 fi
 

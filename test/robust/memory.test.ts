@@ -45,6 +45,27 @@ t.test('the estimate is what a restore takes', async (t) => {
   t.equal(await measure(2, whole), model.estimate({ references: 2, ...whole }).workspace! - crops)
 })
 
+t.test('working memory is kept for the next job, for a second', async (t) => {
+  const kept = () => loadAddon().info().memory.keptBytes
+  const nothingKept = async () => {
+    for (let i = 0; i < 500 && kept() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 20))
+    return kept() === 0
+  }
+  t.ok(await nothingKept(), 'given back when idle')
+  await model.restore(input, references, QUICK)
+  const { workspace } = model.estimate({ references: 2, ...QUICK })
+  t.equal(kept(), workspace)
+  t.same((await model.restore(input, references, QUICK)).data, expected, 'in memory that was used before')
+  t.equal(kept(), workspace)
+  await model.restore(input, [], QUICK)
+  t.equal(kept(), model.estimate({ references: 0, ...QUICK }).workspace, 'only the last job is kept for')
+  t.ok(await nothingKept(), 'given back when idle')
+  const other = await IConFace.load(folder, { threads: 1 })
+  await other.restore(input, [], QUICK)
+  await other.dispose()
+  t.equal(kept(), 0, 'given back by dispose')
+})
+
 /** Lets every `stride`-th allocation of `work` fail in turn until it makes fewer; gives its first whole result. */
 async function failing<T>(t: Test, work: () => Promise<T>, stride = 1): Promise<T> {
   const addon = loadAddon()

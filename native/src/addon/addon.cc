@@ -52,6 +52,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("availableBytes", static_cast<double>(m.available));
     memory.Set("limitBytes", static_cast<double>(m.limit));
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
+    memory.Set("keptBytes", static_cast<double>(Pages::kept()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
     o.Set("isa", isas.empty() ? std::string() : isas.front());  // a build for other processors only: doctor must say so

@@ -4,7 +4,6 @@
 #include <system_error>
 
 #include "runtime/error.h"
-#include "runtime/machine.h"
 
 namespace iconface {
 
@@ -48,7 +47,6 @@ void JobQueue::stop() {
 }
 
 void JobQueue::serve() {
-  yield_to_answering_threads();
   for (;;) {
     std::shared_ptr<Job> job;
     {

@@ -1,9 +1,6 @@
 #include "runtime/machine.h"
 
 #include <sched.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#endif
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,26 +84,6 @@ int usable_processors() {
     processors = static_cast<int>(std::min<int64_t>(processors, (quota + period - 1) / period));
 #endif
   return std::max(processors, 1);
-}
-
-void yield_to_answering_threads() {
-#if defined(__linux__)
-  // Linux's struct sched_attr, first version; its header collides with <sched.h>.
-  struct {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t slice, deadline, period;  // nanoseconds
-  } attributes{};
-  attributes.size = sizeof attributes;
-  attributes.policy = SCHED_OTHER;
-  // Measured with 2 threads on 2 processors (bench host): a wake-up beside a job is late by 3.3 ms (p99) at nice 0,
-  // 2.1 at 10, and kernels since 6.12 take the processor from a short slice sooner: 1.0. Throughput is the same.
-  attributes.nice = 10;
-  attributes.slice = 100'000;
-  syscall(SYS_sched_setattr, 0, &attributes, 0);
-#endif
 }
 
 std::vector<std::string> processor_features() {

@@ -17,9 +17,6 @@ int64_t resident_bytes();
 
 /// Processors this process may run on, within the control group's quota.
 int usable_processors();
-/// Puts the calling thread, one that computes, behind those that answer (the event loop, the libuv pool): where all
-/// processors compute, they still get one within a millisecond. A courtesy: what the system refuses is left.
-void yield_to_answering_threads();
 /// Features that matter here, as /proc/cpuinfo spells them.
 std::vector<std::string> processor_features();
 

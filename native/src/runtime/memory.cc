@@ -68,6 +68,7 @@ void Pages::count(bool kept) {
 }
 
 int64_t Pages::total() { return g_held; }
+int64_t Pages::kept() { return g_kept; }
 int64_t Pages::grantable() {
   const int64_t untouched = std::max<int64_t>(g_held + g_kept - resident_bytes(), 0);
   return std::max<int64_t>(memory_info().available - untouched, 0);

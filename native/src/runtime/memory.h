@@ -22,6 +22,8 @@ class Pages {
 
   /// Bytes held by all Pages of the process, without what reserves keep.
   static int64_t total();
+  /// Bytes in reserves.
+  static int64_t kept();
   /// What may still be taken: available memory less what is held already but was not touched yet.
   static int64_t grantable();
   /// Tests: make the n-th allocation from now on fail (1 = the next one); 0 turns it off.

@@ -7,8 +7,6 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/machine.h"
-
 namespace iconface {
 
 namespace {
@@ -42,7 +40,6 @@ struct ThreadPool::State {
   }
 
   void serve(int worker) {
-    yield_to_answering_threads();
     uint64_t seen = 0;
     for (;;) {
       for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen && !stop; i++) pause_cpu();
