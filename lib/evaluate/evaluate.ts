@@ -56,7 +56,8 @@ const DEFAULT_REFERENCES = [0, 1, 3]
  * Restores every case with every number of references and measures the results.
  *
  * @throws {IConFaceError} as `IConFace.restore`; the message names the case. `ERR_ICONFACE_INVALID_ARGUMENT` for what is
- *         no model or no case, and for a case that loads other pictures than it says. `ERR_ICONFACE_ABORTED` when `signal` fires.
+ *         no model or no case, and for a case that loads other pictures than it says. `ERR_ICONFACE_ABORTED` when
+ *         `signal` fires.
  * @example
  * const { summary } = await evaluate(model, await pairedCases('photos'), { references: [0, 2] })
  * console.log(summary[0].rows[1].values.psnr) // { n: 40, mean: 24.1, interval: [23.6, 24.6] }
@@ -146,9 +147,7 @@ function checkPictures(pictures: CasePictures, { references }: EvaluationCase): 
   if (given.length < references) {
     throw invalid('the references of load()', `${references}, as many as the case says,`, given.length)
   }
-  if (landmarks === null) return
-  if (typeof landmarks !== 'object')
-    throw invalid('the landmarks of load()', 'points and interocular, or null,', landmarks)
+  if (typeof landmarks !== 'object') throw invalid('the landmarks of load()', 'an object or null', landmarks)
 }
 
 function checkEvaluateOptions(options: EvaluateOptions) {
