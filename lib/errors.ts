@@ -114,11 +114,13 @@ function describeObject(value: object | null): string {
   return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object'
 }
 
-/** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for ENOENT, otherwise `ERR_ICONFACE_IO`. */
+/** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for what is not there, else `ERR_ICONFACE_IO`. */
 export function fileError(action: string, path: string, cause: unknown): IConFaceError {
   const code = (cause as NodeJS.ErrnoException | null)?.code
-  if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${path} does not exist`, { cause })
+  if (code === 'ENOENT') return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${path} does not exist`, { cause })
+  if (code === 'ENOTDIR') {
+    const message = `cannot ${action} ${path}: it, or what it should lie in, is not a folder`
+    return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message, { cause })
   }
   const reason = cause instanceof Error ? cause.message : String(cause)
   return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${path}: ${reason}`, { cause })

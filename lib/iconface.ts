@@ -223,7 +223,10 @@ export class IConFace implements AsyncDisposable {
     const { signal } = checkRestoreOptions(options)
     if (signal?.aborted) throw abortError(signal)
     if (!this.info.identityEncoder) {
-      throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${this.info.folder} holds no identity encoder`)
+      throw new IConFaceError(
+        'ERR_ICONFACE_UNSUPPORTED',
+        `${this.info.folder} holds no identity encoder; load a checkpoint whose iconface.json names one in identity.file`,
+      )
     }
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
     return this.#queue.run(async (stop) => {

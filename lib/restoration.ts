@@ -126,13 +126,22 @@ function filePath(path: string | URL): string {
 
 /** Refuses a file that {@link writeWhole} could not write, before the work whose result it shall hold. */
 export async function checkWritable(path: string): Promise<void> {
+  if (path === '') throw invalid('the output', 'the name of a file', path)
   const folder = dirname(path)
-  await access(folder, constants.W_OK).catch((cause: unknown) => {
-    const error = fileError('write into', folder, cause)
-    throw new IConFaceError(error.code, `${error.message}; create that folder, or name another for ${path}`, { cause })
+  await checkWritableFolder(folder).catch((cause: unknown) => {
+    if (!(cause instanceof IConFaceError)) throw cause
+    throw new IConFaceError(cause.code, `${cause.message}; create that folder, or name another for ${path}`, { cause })
   })
   const existing = await stat(path).catch(() => undefined)
   if (existing?.isDirectory()) throw invalid('the output', 'the name of a file, not of a folder,', path)
+}
+
+/** Refuses what is no folder, and a folder in which no file can be made. */
+export async function checkWritableFolder(folder: string): Promise<void> {
+  // With the slash, a file is an error.
+  await access(`${folder}/`, constants.W_OK).catch((cause: unknown) => {
+    throw fileError('write into', folder, cause)
+  })
 }
 
 /** Files that are being written. */

@@ -76,6 +76,11 @@ t.test('file system errors keep their reason', async (t) => {
     message: '/x does not exist',
     cause: gone,
   })
+  const inFile = Object.assign(new Error('ENOTDIR: not a directory'), { code: 'ENOTDIR' })
+  t.match(fileError('read', '/x/y', inFile), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: 'cannot read /x/y: it, or what it should lie in, is not a folder',
+  })
   const full = Object.assign(new Error('ENOSPC: disk full'), { code: 'ENOSPC' })
   t.match(fileError('write', '/x', full), { code: 'ERR_ICONFACE_IO', message: 'cannot write /x: ENOSPC: disk full' })
 })

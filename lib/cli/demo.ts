@@ -3,7 +3,7 @@
  */
 
 import { mkdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import sharp from 'sharp'
 import { fileError, invalid } from '../errors'
 import { type CaseResult, evaluate, type Evaluation, type ResultPictures } from '../evaluate/evaluate'
@@ -12,7 +12,7 @@ import type { RgbImage } from '../evaluate/pixels'
 import { pictureName, reportText } from '../evaluate/report'
 import { syntheticCases } from '../evaluate/synthetic'
 import { integer } from '../options'
-import { checkWritable, writeWhole } from '../restoration'
+import { checkWritable, checkWritableFolder, writeWhole } from '../restoration'
 import { type Column, strips } from '../strip'
 import { type Command, numeric, parse } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
@@ -82,11 +82,24 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   process.stdout.write(`${reportText(evaluation)}\nwritten  ${file} (${spent})\n`)
 }
 
-/** Refuses a folder that cannot be, before the work. */
+/** Refuses a folder that cannot be made or written into, before the work. */
 async function checkFolder(folder: string): Promise<void> {
-  const found = await stat(folder).catch(() => null)
-  if (found && !found.isDirectory()) throw invalid('--out', 'a folder, not a file,', folder)
-  if (found) await checkWritable(join(folder, NAME))
+  if (folder === '') throw invalid('--out', 'the name of a folder', folder)
+  const existing = await nearestExisting(folder)
+  if (!existing.isFolder) throw invalid('--out', 'a folder, not a file,', existing.path)
+  if (existing.path === folder) await checkWritable(join(folder, NAME))
+  else await checkWritableFolder(existing.path)
+}
+
+/** `path`, or what is nearest above it. */
+async function nearestExisting(path: string): Promise<{ path: string; isFolder: boolean }> {
+  try {
+    return { path, isFolder: (await stat(path)).isDirectory() }
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if ((code === 'ENOENT' || code === 'ENOTDIR') && dirname(path) !== path) return nearestExisting(dirname(path))
+    throw fileError('find', path, cause)
+  }
 }
 
 /** Degraded, references, results, truth. */

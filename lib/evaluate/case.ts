@@ -21,7 +21,7 @@ export interface EvaluationCase {
   name: string
   /** How badly the input is degraded: cases are summarised by it. */
   severity: string
-  /** How many references there are. */
+  /** How many references there are; `load` gives no fewer. */
   references: number
   /** @param size Side of the model's pictures in pixels. Pictures of another size are fitted to it. */
   load(size: number): Promise<CasePictures>

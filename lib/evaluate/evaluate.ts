@@ -7,7 +7,7 @@ import type { IConFace, ModelInfo } from '../iconface'
 import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
 import { abortError } from '../queue'
 import type { Restoration } from '../restoration'
-import type { EvaluationCase } from './case'
+import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'
 import { readRgb, type RgbImage } from './pixels'
 import { type SeveritySummary, summarise } from './summary'
@@ -17,7 +17,7 @@ export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidanc
   references?: readonly number[]
   /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
   seed?: number
-  /** Called before every restore. What it throws ends the evaluation. */
+  /** Called before every restore and at the end. What it throws ends the evaluation. */
   onProgress?: (progress: Progress) => void
   /** Called when a case is done, with its pictures. What it throws ends the evaluation. */
   onCase?: (result: CaseResult, pictures: ResultPictures) => void | Promise<void>
@@ -55,7 +55,9 @@ const DEFAULT_REFERENCES = [0, 1, 3]
 /**
  * Restores every case with every number of references and measures the results.
  *
- * @throws {IConFaceError} as `IConFace.restore`; the message names the case. `ERR_ICONFACE_ABORTED` when `signal` fires.
+ * @throws {IConFaceError} as `IConFace.restore`; the message names the case. `ERR_ICONFACE_INVALID_ARGUMENT` for what is
+ *         no model or no case, and for a case that loads other pictures than it says. `ERR_ICONFACE_ABORTED` when
+ *         `signal` fires.
  * @example
  * const { summary } = await evaluate(model, await pairedCases('photos'), { references: [0, 2] })
  * console.log(summary[0].rows[1].values.psnr) // { n: 40, mean: 24.1, interval: [23.6, 24.6] }
@@ -65,7 +67,9 @@ export async function evaluate(
   cases: readonly EvaluationCase[],
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { counts, seed, ...checked } = checkEvaluateOptions(cases, options)
+  checkModel(model)
+  checkCases(cases)
+  const { counts, seed, ...checked } = checkEvaluateOptions(options)
   const { defaults } = model.info
   const { steps = defaults.steps, guidance = defaults.guidance, signal } = checked
   const size = defaults.size
@@ -116,8 +120,37 @@ export async function evaluate(
 
 const OPTIONS = ['references', 'seed', 'steps', 'guidance', 'signal', 'onProgress', 'onCase'] as const
 
-function checkEvaluateOptions(cases: readonly EvaluationCase[], options: EvaluateOptions) {
+/** A model of this or another copy of the package: judged by what it can do. */
+function checkModel(model: IConFace): void {
+  const { restore, embed, info } = (model ?? {}) as Partial<IConFace>
+  if (typeof restore === 'function' && typeof embed === 'function' && typeof info === 'object') return
+  throw invalid('model', 'what IConFace.load resolves to', model)
+}
+
+function checkCases(cases: readonly EvaluationCase[]): void {
   if (!Array.isArray(cases) || cases.length === 0) throw invalid('cases', 'at least one case', cases)
+  for (const [i, one] of cases.entries() as IterableIterator<[number, Partial<EvaluationCase> | null]>) {
+    if (typeof one !== 'object' || one === null) throw invalid(`cases[${i}]`, 'a case', one)
+    const { name, severity, references, load } = one
+    if (typeof name !== 'string') throw invalid(`cases[${i}].name`, 'a string', name)
+    if (typeof severity !== 'string') throw invalid(`cases[${i}].severity`, 'a string', severity)
+    integer(`cases[${i}].references`, references, 0, Number.MAX_SAFE_INTEGER)
+    if (typeof load !== 'function') throw invalid(`cases[${i}].load`, 'a function', load)
+  }
+}
+
+/** Refuses what {@link EvaluationCase.load} must not give; the pictures themselves are checked when they are read. */
+function checkPictures(pictures: CasePictures, { references }: EvaluationCase): void {
+  if (typeof pictures !== 'object' || pictures === null) throw invalid('what load() gives', 'pictures', pictures)
+  const { references: given, landmarks } = pictures as Partial<CasePictures>
+  if (!Array.isArray(given)) throw invalid('the references of load()', 'a list of pictures', given)
+  if (given.length < references) {
+    throw invalid('the references of load()', `${references}, as many as the case says,`, given.length)
+  }
+  if (typeof landmarks !== 'object') throw invalid('the landmarks of load()', 'an object or null', landmarks)
+}
+
+function checkEvaluateOptions(options: EvaluateOptions) {
   known('options', options, OPTIONS)
   const { references, seed = 0, steps, guidance, signal, onProgress, onCase } = options
   const counts = checkCounts(references ?? DEFAULT_REFERENCES)
@@ -144,6 +177,7 @@ function usable(counts: readonly number[], { references }: EvaluationCase): numb
 
 async function readCase(one: EvaluationCase, size: number, most: number) {
   const raw = await one.load(size)
+  checkPictures(raw, one)
   const read = (image: (typeof raw.references)[number], name: string) => readRgb(image, name, size)
   const references: RgbImage[] = []
   for (const [i, image] of raw.references.slice(0, Math.max(1, most)).entries()) {

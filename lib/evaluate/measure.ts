@@ -22,7 +22,7 @@ export interface Measures {
 }
 
 /** A measure as summaries and tables show it. */
-export interface Metric {
+interface Metric {
   label: string
   digits: number
   better: 'higher' | 'lower'

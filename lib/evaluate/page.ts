@@ -9,7 +9,7 @@ import type { RgbImage } from './pixels'
 import { headLine, measured, notes, pictureName, severityTable } from './report'
 
 /** Cases of each severity whose pictures a page shows. */
-export const SHOWN_CASES = 30
+const SHOWN_CASES = 30
 
 interface Shown {
   caption: string
@@ -23,7 +23,7 @@ export class EvaluationPage {
   readonly #strips: { result: CaseResult; pictures: Shown[] }[] = []
   readonly #counts = new Map<string, number>()
 
-  /** Keeps the pictures of a case, unless {@link SHOWN_CASES} of its severity are kept already. */
+  /** Keeps the pictures of a case, unless `SHOWN_CASES` of its severity are kept already. */
   async add(result: CaseResult, { input, references, restored, truth }: ResultPictures): Promise<void> {
     const count = this.#counts.get(result.severity) ?? 0
     this.#counts.set(result.severity, count + 1)

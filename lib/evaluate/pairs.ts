@@ -10,11 +10,11 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import sharp from 'sharp'
-import { fileError, IConFaceError } from '../errors'
+import { fileError, IConFaceError, invalid } from '../errors'
 import type { EvaluationCase } from './case'
 
 /** The severity of cases whose degradation nobody described. */
-export const AS_GIVEN = 'as given'
+const AS_GIVEN = 'as given'
 
 const PICTURE = /\.(png|jpe?g|webp|avif|tiff?|gif)$/i
 const LAYOUTS =
@@ -31,9 +31,11 @@ interface Files {
  * The cases in `folder`, by name. Every picture's header is read at once, so that a broken one is found before the work.
  *
  * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` for a picture that is missing, `ERR_ICONFACE_INVALID_IMAGE` for
- *         one that cannot be read, `ERR_ICONFACE_INVALID_ARGUMENT` for a file that belongs to no case; each names it.
+ *         one that cannot be read, `ERR_ICONFACE_INVALID_ARGUMENT` for a file that belongs to no case (each names it) and
+ *         for what is no path.
  */
 export async function pairedCases(folder: string): Promise<EvaluationCase[]> {
+  if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a folder', folder)
   const { folders, files } = await listing(folder)
   const flat = folders.includes('input') || folders.includes('truth')
   if (files.length > 0) throw odd(join(folder, files[0]!))

@@ -2,9 +2,9 @@
  * Pictures as the metrics take them: 8-bit RGB, and their luma.
  */
 
-import sharp from 'sharp'
 import { expectation, IConFaceError, invalid } from '../errors'
 import { capturePictures, type ImageInput } from '../image'
+import { OpContext, type Tensor } from '../ops'
 import { integer } from '../options'
 
 /** 8-bit sRGB pixels, row by row: `height * width * 3` bytes. A `Restoration` is one. */
@@ -25,7 +25,8 @@ export interface Plane {
 const MAX_PIXELS = 100e6
 
 /**
- * Reads any picture the way the model sees it: short side fitted to `size` by antialiased bicubic, centre cropped.
+ * Reads any picture the way the model sees it, by the model's own operation: short side fitted to `size` by antialiased
+ * bicubic, centre cropped.
  *
  * @param name What errors call the picture: `truth`, `input of anna`.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`.
@@ -34,16 +35,14 @@ export async function readRgb(image: ImageInput, name: string, size: number): Pr
   const [picture] = capturePictures([{ name, image }], MAX_PIXELS)
   const { data, width, height, channels } = await picture!.read()
   if (width === size && height === size && channels === 3) return { data, width, height, channels }
-  const fitted = await sharp(data, { raw: { width, height, channels } })
-    .removeAlpha()
-    .resize(size, size, { kernel: 'cubic' })
-    .raw()
-    .toBuffer()
-  return { data: new Uint8Array(fitted), width: size, height: size, channels: 3 }
+  await using ops = new OpContext({ threads: 1 })
+  const pixels: Tensor = { dtype: 'u8', shape: [height, width, channels], data }
+  const { out } = await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })
+  return { data: out.data as Uint8Array, width: size, height: size, channels: 3 }
 }
 
 /** Refuses what is not {@link RgbImage}. */
-export function checkRgb(name: string, image: RgbImage): void {
+function checkRgb(name: string, image: RgbImage): void {
   const { data, width, height } = (image ?? {}) as Partial<RgbImage>
   if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
     throw invalid(name, 'RGB pixels { data, width, height }', image)

@@ -7,6 +7,8 @@ import { checkSameSize, type RgbImage } from './pixels'
 /**
  * PSNR in dB over all pixels and the three channels: `10 log10(255^2 / MSE)`.
  *
+ * Computes on the calling thread: a few milliseconds at 512 pixels.
+ *
  * @param image The picture to judge; as large as `truth`.
  * @returns     `Infinity` for equal pictures.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` when the sizes differ.

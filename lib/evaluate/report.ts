@@ -29,11 +29,20 @@ export function notes(evaluation: Evaluation): string[] {
   const names = measured(evaluation)
   const all = ['Means with the half width of their 95 % confidence interval (Student); gains are means of differences case by case.'] // prettier-ignore
   if (names.includes('landmarks')) all.push('Landmark errors are fractions of the distance between the eyes.')
+  const { lost, used } = landmarkCounts(evaluation)
+  if (lost > 0) all.push(`${lost} of ${used} landmarks were lost: nothing near resembles them; each counts as the largest error, 0.28.`) // prettier-ignore
   if (!names.includes('identityTruth')) all.push('Identity was not measured: this checkpoint has no identity encoder.')
   else if (!names.includes('identityReference')) all.push('Identity of references was not measured: no case has any.')
   if (names.includes('identityTruth')) all.push("Identity is the cosine of the checkpoint's own identity encoder.")
   if (evaluation.model.synthesized) all.push('The weights are random: the results mean nothing.')
   return all
+}
+
+/** Over all pictures that were judged. */
+function landmarkCounts({ cases }: Evaluation): { lost: number; used: number } {
+  const found = cases.flatMap(({ degraded, restored }) => [degraded, ...restored].map(({ landmarks }) => landmarks))
+  const sum = (name: 'lost' | 'used') => found.reduce((total, one) => total + (one?.[name] ?? 0), 0)
+  return { lost: sum('lost'), used: sum('used') }
 }
 
 /** What a row shows: `degraded`, `no references`, `3 references`. */
@@ -44,7 +53,7 @@ export function pictureName(picture: SummaryRow['picture']): string {
 }
 
 /** `24.10 ± 0.52`; a sign before gains. */
-export function estimateText(value: Estimate | null, digits: number, signed = false): string {
+function estimateText(value: Estimate | null, digits: number, signed = false): string {
   if (value === null) return '-'
   const { mean, interval } = value
   const rounded = mean.toFixed(digits).replace(/^-(0\.0*)$/, '$1') // no -0.00
@@ -53,7 +62,7 @@ export function estimateText(value: Estimate | null, digits: number, signed = fa
 }
 
 /** One table of a severity: its heading, and rows of name and one estimate for each metric. */
-export interface SeverityTable {
+interface SeverityTable {
   heading: string
   rows: { name: string; values: string[]; gain: boolean }[]
 }

@@ -14,6 +14,8 @@ const C2 = (0.03 * 255) ** 2
  * Mean SSIM of the two pictures' luma (BT.601, full range), as the paper defines it: Gaussian window of 11 x 11 with
  * sigma 1.5, K1 0.01, K2 0.03, at every place where the whole window fits.
  *
+ * Computes on the calling thread: 0.1 to 0.5 s at 512 pixels.
+ *
  * @param image The picture to judge; as large as `truth`, at least 11 x 11.
  * @returns     1 for equal pictures.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` when the sizes differ or are too small.

@@ -10,7 +10,7 @@ import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } f
 import type { CasePictures, EvaluationCase } from './case'
 
 /** Identities from this seed on are for evaluation alone; training draws below it. */
-export const HELD_OUT = 1_000_000
+const HELD_OUT = 1_000_000
 /** Most faces: with them, and the seeds below 2^31, every draw has a seed of its own below 2^53. */
 const MOST = 100_000
 /** Draws of one face: the truth's state, two sets of up to 8 references' states, the degradation. */
@@ -39,7 +39,8 @@ export interface SyntheticOptions {
  * Cases of drawn faces. The same options give the same pictures.
  *
  * The truth and every reference are drawn in states of their own: pose, expression, light, background, make-up. The
- * severities of a face share truth, references and the degradation's seed: only its strength differs.
+ * severities of a face share truth, references (the same arrays: leave them as they are) and the degradation's seed: only
+ * its strength differs. One face is kept at a time, the last.
  *
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  * @example
@@ -57,29 +58,51 @@ export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
   }
   for (const severity of severities) oneOf('severities', severity, SEVERITIES)
   const slots = Array.from({ length: references }, (_, k) => 1 + k + (otherReferences ? 8 : 0))
-  const people = Array.from({ length: count }, (_, i) => faceCases(i, severities as readonly Severity[], slots, seed))
-  return people.flat()
+  const drawn = lastOnly((i: number, size: number) => drawFace(i, seed, slots, size))
+  const people = Array.from({ length: count }, (_, i) => i)
+  return people.flatMap((i) =>
+    (severities as readonly Severity[]).map((severity) => ({
+      name: `person ${HELD_OUT + i}`,
+      severity,
+      references: slots.length,
+      async load(size): Promise<CasePictures> {
+        const face = await drawn(i, size)
+        const degradation = drawSeed(i, seed, DEGRADATION)
+        const input = await degrade(face.truth, { strength: strengthFor(severity, degradation), seed: degradation })
+        return { ...face, input: raw(input) }
+      },
+    })),
+  )
 }
 
-/** @param slots The draws of the references' states. */
-function faceCases(i: number, severities: readonly Severity[], slots: number[], seed: number): EvaluationCase[] {
-  const draw = (slot: number) => (seed * MOST + i) * DRAWS + slot
+/** The seed of draw `slot` of face `i`. */
+function drawSeed(i: number, seed: number, slot: number): number {
+  return (seed * MOST + i) * DRAWS + slot
+}
+
+/**
+ * What the severities of a face share.
+ *
+ * @param slots The draws of the references' states.
+ */
+async function drawFace(i: number, seed: number, slots: number[], size: number) {
   const identity = portraitIdentity(HELD_OUT + i)
-  const portrait = (slot: number, size: number) => renderPortrait(identity, portraitState(draw(slot)), size)
-  return severities.map((severity) => ({
-    name: `person ${HELD_OUT + i}`,
-    severity,
-    references: slots.length,
-    async load(size): Promise<CasePictures> {
-      const truth = raw(await portrait(0, size))
-      const strength = strengthFor(severity, draw(DEGRADATION))
-      const input = await degrade(truth, { strength, seed: draw(DEGRADATION) })
-      const photos = []
-      for (const slot of slots) photos.push(raw(await portrait(slot, size)))
-      const points = truth.landmarks
-      return { input: raw(input), truth, references: photos, landmarks: { points, interocular: eyeDistance(points) } }
-    },
-  }))
+  const portrait = async (slot: number) =>
+    raw(await renderPortrait(identity, portraitState(drawSeed(i, seed, slot)), size))
+  const truth = await portrait(0)
+  const references = []
+  for (const slot of slots) references.push(await portrait(slot))
+  const points = truth.landmarks
+  return { truth, references, landmarks: { points, interocular: eyeDistance(points) } }
+}
+
+/** `make`, which is not called again for the numbers it was called for last. */
+function lastOnly<T>(make: (i: number, size: number) => Promise<T>): typeof make {
+  let last: { i: number; size: number; made: Promise<T> } | undefined
+  return (i, size) => {
+    if (last?.i !== i || last.size !== size) last = { i, size, made: make(i, size) }
+    return last.made
+  }
 }
 
 function raw<T extends object>(image: T): T & { channels: 3 } {

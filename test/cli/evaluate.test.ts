@@ -59,9 +59,14 @@ t.test('wrong uses of evaluate and demo are found before any work, and nothing i
     [2, /the extension of --html/, ...some, '--html', 'e.pdf'],
     [2, /another file than that of --json/, ...some, '--html', 'x.html', '--json', './x.html'],
     [1, /no does not exist; create/, ...some, '--json', 'no/e.json'],
+    [1, /cannot write into file: it, or .*, is not a folder; create/, ...some, '--json', 'file/e.json'],
+    [2, /the name of a file for the output but received ""/, ...some, '--json', ''],
+    [2, /the path of a folder for folder but received ""/, 'evaluate', '--pairs', ''],
     [2, /options only/, ...some, 'more'],
     [2, /from 1 to 20 for --faces but received 0/, 'demo', '--faces', '0'],
     [2, /a folder, not a file, for --out but received "file"/, 'demo', '--out', 'file'],
+    [2, /a folder, not a file, for --out but received "file"/, 'demo', '--out', 'file/sub/folder'],
+    [2, /the name of a folder for --out but received ""/, 'demo', '--out', ''],
     [2, /options only/, 'demo', 'x'],
   ] as [number, RegExp, ...string[]][]) {
     const { code, out, err } = await iconface(...args)

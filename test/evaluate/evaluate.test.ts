@@ -20,6 +20,7 @@ import {
 } from '../../dist/evaluate/index.js'
 import { portraitIdentity, portraitState, renderPortrait } from '../../dist/portraits/index.js'
 import { IConFace, type RawImage } from '../../dist/index.js'
+import { readRgb } from '../../dist/evaluate/pixels.js'
 import { picture, QUICK, scratch, tinyModel } from '../fixtures/tiny'
 
 const QUICKLY = { steps: 1, guidance: 1 }
@@ -52,7 +53,14 @@ t.test('drawn faces', async (t) => {
   const [moderate, severe] = await Promise.all(cases.map((one) => one.load(64)))
   const pixels = [severe!.truth, severe!.input, moderate!.input, ...severe!.references] as RawImage[]
   t.equal(new Set(pixels.map(digest)).size, 5, 'truth, inputs and references differ')
-  t.equal(digest(severe!.truth), digest(moderate!.truth))
+  t.ok(severe!.truth === moderate!.truth && severe!.references[1] === moderate!.references[1], 'drawn once for both')
+  const two = syntheticCases({ ...options, count: 2 })
+  const first = await two[0]!.load(64)
+  await two[2]!.load(64)
+  const later = await two[1]!.load(64)
+  t.not(later.truth, first.truth, 'one face is kept at a time')
+  t.equal(digest(later.truth), digest(first.truth))
+  t.not(digest((await two[1]!.load(80)).truth), digest(first.truth), 'of one size')
   const again = await syntheticCases(options)[1]!.load(64)
   t.equal(digest(again.input), digest(severe!.input), 'the same options, the same pictures')
   t.same(again.landmarks, severe!.landmarks)
@@ -155,7 +163,37 @@ t.test('an evaluation measures what its pictures show', async (t) => {
   t.same(timeless(await evaluate(model, cases, options)), timeless(evaluation), 'the same again')
 
   const text = reportText(evaluation)
+  const lost = all.flatMap(({ degraded, restored }) => [degraded, ...restored]).map(({ landmarks }) => landmarks!.lost)
+  t.ok(text.includes(`\n${lost.reduce((a, b) => a + b)} of `) && /\d landmarks were lost/.test(text), `lost: ${lost}`)
   for (const line of [/^severe, 2 cases +PSNR, dB +SSIM +identity, ref 1 +identity, truth +landmark error$/m, /^2 references +\d+\.\d\d ± /m, /^2 references - none +[+-]\d/m, /weights are random/]) t.match(text, line) // prettier-ignore
+})
+
+t.test('a picture of another size is fitted as the model does: nothing moves', async (t) => {
+  const spot = (width: number, height: number, channels: 1 | 3 | 4) => {
+    const data = new Uint8Array(width * height * channels)
+    const value = (x: number, y: number) => 255 * Math.exp(-((x + 0.5 - width / 2) ** 2 + (y + 0.5 - height / 2) ** 2) / 18) // prettier-ignore
+    for (let i = 0; i < width * height; i++) {
+      data.fill(Math.round(value(i % width, Math.floor(i / width))), channels * i, channels * (i + 1))
+    }
+    return { data, width, height, channels }
+  }
+  for (const [width, height, channels, size] of [
+    [64, 64, 3, 512],
+    [64, 64, 1, 128],
+    [64, 68, 4, 160],
+    [90, 64, 3, 256],
+    [128, 96, 3, 48],
+  ] as const) {
+    const { data } = await readRgb(spot(width, height, channels), 'spot', size)
+    let [sum, sumX, sumY] = [0, 0, 0]
+    for (let i = 0; i < size * size; i++) {
+      sum += data[3 * i]!
+      sumX += data[3 * i]! * (i % size)
+      sumY += data[3 * i]! * Math.floor(i / size)
+    }
+    const off = [sumX / sum - (size - 1) / 2, sumY / sum - (size - 1) / 2]
+    t.ok(Math.hypot(...off) < 0.05, `${width} x ${height} to ${size}: the spot's centre is off by ${off}`)
+  }
 })
 
 /** Writes pictures under a folder of their own: `<where>/<name>`, and a Map of what is not a picture. */
@@ -220,6 +258,10 @@ t.test('folders in which something is missing or odd', async (t) => {
   await fails('flat-ref', { 'input/a.png': 1, 'truth/a.png': 2, 'references/c/1.png': 2 }, 'FILE_NOT_FOUND', /input.c\.\* does not exist: .*is a reference for it/) // prettier-ignore
   await fails('flat-odd', { 'input/a.png': 1, 'truth/a.png': 2, 'more/a.png': 2 }, 'INVALID_ARGUMENT', /more belongs/)
   await fails('empty', { '.hidden': '' }, 'FILE_NOT_FOUND', /empty.\* does not exist: expected DIR/)
+  for (const wrong of [undefined, '', 1]) {
+    await t.rejects(pairedCases(wrong as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /the path of a folder for folder but received/ }) // prettier-ignore
+  }
+  await t.rejects(pairedCases(join(scratch, 'broken', 'a', 'ref1.jpg')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /cannot list .*ref1\.jpg: it, or .*, is not a folder/ }) // prettier-ignore
   await t.rejects(pairedCases(join(scratch, 'gone')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /gone does not/ })
 })
 
@@ -240,7 +282,7 @@ t.test('without an identity encoder, identity is null and the report says so', a
   t.equal(evaluation.summary[0]!.rows[1]!.values.identityTruth, null)
   const text = reportText(evaluation)
   t.equal(other.info.identityEncoder, false)
-  await t.rejects(other.embed(picture(1)), { code: 'ERR_ICONFACE_UNSUPPORTED', message: /faceless holds no identity encoder/ }) // prettier-ignore
+  await t.rejects(other.embed(picture(1)), { code: 'ERR_ICONFACE_UNSUPPORTED', message: /faceless holds no identity encoder; load a checkpoint .*identity\.file/ }) // prettier-ignore
   t.match(text, /this checkpoint has no identity encoder/)
   t.notMatch(text, /identity, truth/)
 })
@@ -287,6 +329,28 @@ t.test('what stops an evaluation', async (t) => {
     await t.rejects(evaluate(model, [one!], options as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message })
   }
   await t.rejects(evaluate(model, []), { message: /at least one case/ })
+  const right = await one!.load(64)
+  const loading = (pictures: unknown) => [{ ...one!, load: async () => pictures }]
+  for (const [cases, message] of [
+    [null, /at least one case for cases but received null/],
+    [[null], /a case for cases\[0\] but received null/],
+    [[one, {}], /a string for cases\[1\]\.name but received undefined/],
+    [[{ ...one!, severity: 1 }], /a string for cases\[0\]\.severity but received 1/],
+    [[{ ...one!, references: -1 }], /for cases\[0\]\.references but received -1/],
+    [[{ ...one!, load: null }], /a function for cases\[0\]\.load but received null/],
+    [loading(undefined), /person 1000000 \(severe\): .* for what load\(\) gives but received undefined/],
+    [loading({}), /a list of pictures for the references of load\(\) but received undefined/],
+    [loading({ references: [], landmarks: null }), /for input but received undefined/],
+    [loading({ ...right, landmarks: undefined }), /for the landmarks of load\(\) but received undefined/],
+    [loading({ ...right, landmarks: {} }), /pixels for landmarks but received undefined/],
+    [[{ ...one!, references: 3 }], /3, as many as the case says, for the references of load\(\) but received 0/],
+  ] as const) {
+    const running = evaluate(model, cases as never, { ...QUICKLY, references: [0] })
+    await t.rejects(running, { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message }, message.source)
+  }
+  for (const wrong of [null, {}, IConFace, Promise.resolve(model)]) {
+    await t.rejects(evaluate(wrong as never, [one!]), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /what IConFace\.load resolves to for model/ }) // prettier-ignore
+  }
   const thrown = new Error('mine')
   await t.rejects(evaluate(model, [one!], { ...QUICKLY, onCase: () => { throw thrown } }), thrown) // prettier-ignore
 })

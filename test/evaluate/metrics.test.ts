@@ -78,13 +78,14 @@ t.test('pictures that cannot be compared', async (t) => {
     t.throws(() => metric(null as never, a), invalid(/RGB pixels .* for image but received null/))
   }
   t.throws(() => ssim(picture(1, 8), picture(1, 8)), invalid(/at least 11 x 11/))
+  t.throws(() => landmarkError(a, a, undefined as never, 30), invalid(/list of \[x, y\] .* for landmarks but received undefined/)) // prettier-ignore
   t.throws(() => landmarkError(a, a, [], 0), invalid(/8 pixels or more for interocular but received 0/))
   t.throws(() => landmarkError(a, a, [[1, NaN]], 10), invalid(/\[x, y\] in pixels for a landmark/))
 })
 
 t.test('a picture has the landmarks of itself', async (t) => {
   const result = landmarkError(texture(128), texture(128), landmarks, 44)
-  t.same(result, { mean: 0, used: 15, skipped: 0 })
+  t.same(result, { mean: 0, used: 15, lost: 0, skipped: 0 })
 })
 
 t.test('a shifted picture has the shift as its error, whatever its brightness and contrast', async (t) => {
@@ -126,19 +127,35 @@ t.test('large pictures give the same fraction', async (t) => {
 
 t.test('patches that say nothing about a place are left out, and counted', async (t) => {
   const flat = { data: new Uint8Array(64 * 64 * 3).fill(90), width: 64, height: 64 }
-  t.same(landmarkError(flat, flat, [[32, 32]], 24), { mean: null, used: 0, skipped: 1 })
+  t.same(landmarkError(flat, flat, [[32, 32]], 24), { mean: null, used: 0, lost: 0, skipped: 1 })
   const edge = { ...flat, data: flat.data.map((_, i) => (Math.floor(i / 3) % 64 < 32 ? 40 : 200)) }
   t.same(
     landmarkError(edge, edge, [[32, 32]], 24),
-    { mean: null, used: 0, skipped: 1 },
+    { mean: null, used: 0, lost: 0, skipped: 1 },
     'it could slide along the edge',
   )
-  t.same(landmarkError(texture(64), texture(64), [[1, 32], [32, 32]], 24), { mean: 0, used: 1, skipped: 1 }) // prettier-ignore
+  t.same(landmarkError(texture(64), texture(64), [[1, 32], [32, 32]], 24), { mean: 0, used: 1, lost: 0, skipped: 1 }) // prettier-ignore
 })
 
 t.test('structure that is gone counts as far away, not as right', async (t) => {
   const { mean } = landmarkError(picture(5, 128), texture(128), landmarks, 44)
   t.ok(mean! > 0.08, `${mean}`)
+  for (const grey of [0, 128, 255]) {
+    const flat = { data: new Uint8Array(128 * 128 * 3).fill(grey), width: 128, height: 128 }
+    const found = landmarkError(flat, texture(128), landmarks, 44)
+    t.match(found, { used: 15, lost: 15, skipped: 0 }, `all ${grey}`)
+    t.ok(Math.abs(found.mean! - 0.2 * Math.SQRT2) < 1e-12, `${found.mean}`)
+  }
+})
+
+t.test('no displacement is larger than 0.2 sqrt(2)', async (t) => {
+  // With eyes 8 pixels apart, the search of whole pixels and the step between pixels reach further than that.
+  let largest = 0
+  for (let x = 12; x < 52; x++) {
+    const { mean } = landmarkError(texture(64, [2.45, 2.45]), texture(64), [[x, 30]], 8)
+    largest = Math.max(largest, mean ?? 0)
+  }
+  t.ok(Math.abs(largest - 0.2 * Math.SQRT2) < 1e-12, `${largest}`)
 })
 
 t.test('means and their intervals', async (t) => {
