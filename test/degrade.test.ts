@@ -8,13 +8,12 @@ import sharp from 'sharp'
 import { blur, type Blur, kernelOf } from '../dist/degrade/blur.js'
 import { compress } from '../dist/degrade/compress.js'
 import { filter, mirrored, separate } from '../dist/degrade/filter.js'
-import { degrade, type DegradeOptions, strengthFor, trainingStrength } from '../dist/degrade/index.js'
+import { degrade, type DegradeOptions, type RgbImage, strengthFor, trainingStrength } from '../dist/degrade/index.js'
 import { besselJ1, gaussian, generalizedGaussian, type Kernel, plateau, sinc } from '../dist/degrade/kernels.js'
 import { addNoise, NOISES } from '../dist/degrade/noise.js'
-import type { RawPixels } from '../dist/degrade/pixels.js'
-import { Random } from '../dist/degrade/random.js'
 import { resize, RESIZE_FILTERS } from '../dist/degrade/resize.js'
 import { rangesFor } from '../dist/degrade/strength.js'
+import { Random } from '../dist/random.js'
 import { plain, scratchFolder } from './fixtures/fake'
 
 const exec = promisify(execFile)
@@ -22,7 +21,7 @@ const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
 const scratch = scratchFolder()
 
 /** Soft shapes, edges and fine texture: something of everything a face has. */
-function scene(width: number, height = width): RawPixels & { channels: 3 } {
+function scene(width: number, height = width): RgbImage & { channels: 3 } {
   const data = new Uint8Array(width * height * 3)
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -65,7 +64,7 @@ const KERNELS: Record<string, Kernel> = {
 }
 
 t.test('the generator: uniform, normal, Poisson, whole seeds', async (t) => {
-  const random = new Random(5)
+  const random = new Random(5, 'test')
   const uniform = Array.from({ length: 20_000 }, () => random.uniform(2, 4))
   near(t, mean(uniform), 3, 0.02, 'uniform mean')
   near(t, deviation(uniform), 2 / Math.sqrt(12), 0.01, 'uniform deviation')
@@ -79,9 +78,9 @@ t.test('the generator: uniform, normal, Poisson, whole seeds', async (t) => {
     near(t, mean(counts), lambda, 0.03 * Math.sqrt(lambda), `Poisson mean of ${lambda}`)
     near(t, deviation(counts) ** 2, lambda, 0.05 * lambda, `Poisson variance of ${lambda}`)
   }
-  const first = (seed: number, stream?: number) => new Random(seed, stream).bits()
+  const first = (seed: number, purpose = 'one') => new Random(seed, purpose).bits()
   t.equal(first(7), first(7))
-  t.equal(new Set([first(0), first(1), first(2 ** 32), first(2 ** 32 + 1), first(0, 1), first(0, 2)]).size, 6)
+  t.equal(new Set([first(0), first(1), first(2 ** 32), first(2 ** 32 + 1), first(0, 'two'), first(0, 'three')]).size, 6)
   t.same(random.shuffle([1, 2, 3, 4]).sort(), [1, 2, 3, 4])
   const picks = Array.from({ length: 4000 }, () => random.pick({ a: 3, b: 1, never: 0 }))
   near(t, picks.filter((name) => name === 'a').length / 4000, 0.75, 0.03, 'share of a')
@@ -166,7 +165,7 @@ t.test('convolution: separable parts give the plain sum, borders mirror', async 
 const clamp = (value: number) => Math.min(255, Math.max(0, value))
 
 /** The definition, in float64. */
-function plainConvolution({ data, width, height }: RawPixels, { size, weights }: Kernel): Float64Array {
+function plainConvolution({ data, width, height }: RgbImage, { size, weights }: Kernel): Float64Array {
   const radius = (size - 1) / 2
   return Float64Array.from(data, (_, i) => {
     const [x, y, c] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width), i % 3]
@@ -190,16 +189,16 @@ t.test('a wide blur over a smaller copy is near the plain one', async (t) => {
 t.test('noise: mean, deviation, equal over channels where grey', async (t) => {
   const flat = { ...plain(64, 64, 100), data: new Uint8Array(64 * 64 * 3).fill(100) }
   for (const kind of NOISES) {
-    const { data } = addNoise(flat, kind, 10, new Random(3))
+    const { data } = addNoise(flat, kind, 10, new Random(3, 'test'))
     const channel = (c: number) => data.filter((_, i) => i % 3 === c)
     const sigma = kind.startsWith('poisson') ? 10 * Math.sqrt(100 / 255) : 10
     near(t, mean(data), 100, 0.6, `${kind} mean`)
     near(t, deviation(channel(0)), sigma, 0.4, `${kind} deviation`)
     const equal = channel(0).every((value, i) => value === channel(1)[i] && value === channel(2)[i])
     t.equal(equal, kind.endsWith('grey'), kind)
-    t.same(addNoise(flat, kind, 10, new Random(3)).data, data, 'same seed')
+    t.same(addNoise(flat, kind, 10, new Random(3, 'test')).data, data, 'same seed')
   }
-  t.same(addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1)).data.every((v) => v === 0), true) // prettier-ignore
+  t.same(addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1, 'test')).data.every((v) => v === 0), true) // prettier-ignore
 })
 
 t.test('resizing: filters keep plain colours, places and, for area, averages', async (t) => {
@@ -220,14 +219,14 @@ t.test('resizing: filters keep plain colours, places and, for area, averages', a
 })
 
 /** A bell of light in the middle. */
-function spot(side: number): RawPixels {
+function spot(side: number): RgbImage {
   const middle = (side - 1) / 2
   const value = (i: number) =>
     200 * Math.exp(-((Math.floor(i / 3) % side - middle) ** 2 + (Math.floor(i / 3 / side) - middle) ** 2) / 40) // prettier-ignore
   return { data: Uint8Array.from({ length: side * side * 3 }, (_, i) => value(i)), width: side, height: side }
 }
 
-function centroid({ data, width }: RawPixels): number {
+function centroid({ data, width }: RgbImage): number {
   const sum = data.reduce((a, b) => a + b, 0)
   return data.reduce((a, value, i) => a + value * ((Math.floor(i / 3) % width) + 0.5), 0) / sum
 }

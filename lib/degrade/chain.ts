@@ -5,12 +5,12 @@
  * makes the same choices at every strength.
  */
 
+import type { RgbImage } from '../image'
 import { abortError } from '../queue'
+import type { Random } from '../random'
 import { blur, type Blur } from './blur'
 import { type Codec, compress } from './compress'
 import { addNoise, type NoiseKind } from './noise'
-import type { RawPixels } from './pixels'
-import type { Random } from './random'
 import { resize, type ResizeFilter } from './resize'
 import { type Range, REFERENCE_SIDE } from './strength'
 
@@ -21,14 +21,14 @@ export interface Operation {
 }
 
 export class Chain {
-  image: RawPixels
+  image: RgbImage
   readonly operations: Operation[] = []
   readonly #width: number
   readonly #height: number
   readonly #random: Random
   readonly #signal: AbortSignal | undefined
 
-  constructor(image: RawPixels, random: Random, signal?: AbortSignal) {
+  constructor(image: RgbImage, random: Random, signal?: AbortSignal) {
     this.image = image
     this.#width = image.width
     this.#height = image.height
@@ -102,7 +102,7 @@ export class Chain {
     await this.#apply(operation, (image) => resize(image, width, height, filter))
   }
 
-  async #apply(operation: Operation, work: (image: RawPixels) => RawPixels | Promise<RawPixels>): Promise<void> {
+  async #apply(operation: Operation, work: (image: RgbImage) => RgbImage | Promise<RgbImage>): Promise<void> {
     if (this.#signal?.aborted) throw abortError(this.#signal)
     const before = this.image
     this.image = await work(before)

@@ -9,21 +9,18 @@
  * @packageDocumentation
  */
 
-import { invalid } from '../errors'
-import { capturePictures, type ImageInput } from '../image'
+import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
-import { checkSignal, known, oneOf } from '../options'
+import { checkSeed, checkSignal, known, number, oneOf } from '../options'
 import { abortError } from '../queue'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
-import type { RawPixels } from './pixels'
-import { Random } from './random'
+import { Random } from '../random'
 import { realEsrgan } from './real-esrgan'
-import { checkSeed, MAX_STRENGTH, rangesFor } from './strength'
+import { MAX_STRENGTH, rangesFor } from './strength'
 
-export type { ImageInput } from '../image'
+export type { ImageInput, RgbImage } from '../image'
 export type { Operation } from './chain'
-export type { RawPixels } from './pixels'
 export { type Severity, strengthFor, trainingStrength } from './strength'
 
 const PIPELINES = { 'real-esrgan': realEsrgan, bsrgan } as const
@@ -41,7 +38,7 @@ export interface DegradeOptions {
 }
 
 /** A degraded picture, as large as what it was made from; also a picture for `restore`. */
-export interface Degraded extends RawPixels {
+export interface Degraded extends RgbImage {
   channels: 3
   pipeline: Pipeline
   /** What was done, in order, with its numbers: lengths in pixels of the picture as it then was, angles in radians. */
@@ -55,6 +52,9 @@ const MAX_PIXELS = 2 ** 24
  * Degrades a picture. The same picture and options give the same bytes (with the same version of sharp). A seed makes
  * the same choices at every strength and only their amount grows; blurs and shrinking are relative to the shorter side.
  *
+ * Computes on the calling thread, all but the compression, and for a large picture keeps it busy for whole seconds
+ * between two operations: call it from a worker where the event loop must stay free.
+ *
  * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
  *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
@@ -63,7 +63,7 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
   const { strength, seed, pipeline: wanted = 'auto', signal } = checkDegradeOptions(options)
   const [picture] = capturePictures([{ name: 'input', image: input }], MAX_PIXELS)
   if (signal?.aborted) throw abortError(signal)
-  const random = new Random(seed)
+  const random = new Random(seed, 'degradation')
   const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
   const pipeline = wanted === 'auto' ? chosen : wanted
   const chain = new Chain(rgb(await picture!.read()), random, signal)
@@ -76,9 +76,7 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
   known('options', options, ['strength', 'seed', 'pipeline', 'signal'])
   const { strength, seed, pipeline, signal } = options
-  if (!(Number.isFinite(strength) && strength >= 0 && strength <= MAX_STRENGTH)) {
-    throw invalid('strength', `a number from 0 to ${MAX_STRENGTH}`, strength)
-  }
+  number('strength', strength, 0, MAX_STRENGTH)
   checkSeed(seed)
   if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
   checkSignal(signal)
@@ -86,7 +84,7 @@ export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
 }
 
 /** Pixels of our own, without alpha. */
-function rgb({ data, width, height, channels }: Pixels): RawPixels {
+function rgb({ data, width, height, channels }: Pixels): RgbImage {
   const own = new Uint8Array(width * height * 3)
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let c = 0; c < 3; c++) own[3 * pixel + c] = data[channels * pixel + c]!
