@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { blur, type Blur, kernelOf } from '../dist/degrade/blur.js'
+import { Chain } from '../dist/degrade/chain.js'
 import { compress } from '../dist/degrade/compress.js'
 import { filter, mirrored, separate } from '../dist/degrade/filter.js'
 import { degrade, type DegradeOptions, type RgbImage, strengthFor, trainingStrength } from '../dist/degrade/index.js'
@@ -278,6 +279,24 @@ t.test('the same seed gives the same bytes, another one others; strength 0 chang
   }
   const chosen = await Promise.all(Array.from({ length: 60 }, (_, seed) => degrade(scene(8), { strength: 1, seed })))
   near(t, chosen.filter(({ pipeline }) => pipeline === 'bsrgan').length, 30, 12, 'half and half')
+})
+
+t.test('a strength too small to change a byte blurs nothing and adds no noise', async (t) => {
+  const image = scene(16)
+  for (const strength of [5e-324, 1e-320, 1e-160, 1e-20, 1e-3]) {
+    for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+      const { data, operations } = await degrade(image, { strength, seed })
+      const names = operations.map(({ name }) => name)
+      t.notOk(names.includes('blur') || names.includes('noise'), `strength ${strength}, seed ${seed}: ${names.join()}`)
+      t.ok(psnr(data, image.data) > 35, 'the same picture, but for its compression')
+    }
+  }
+  for (const kind of NOISES) t.equal(addNoise(image, kind, 0.04, new Random(1, 'test')), image, kind)
+  for (const kernel of ['isotropic', 'anisotropic', 'generalized', 'plateau', 'sinc'] as const) {
+    for (const sigma of [0, 5e-324, 0.004, 0.006]) {
+      t.equal(blur(image, { kernel, sigma, ratio: 4, angle: 1, shape: 1 }), image, `${kernel} ${sigma}`)
+    }
+  }
 })
 
 t.test('more strength, more damage, at every size', async (t) => {
