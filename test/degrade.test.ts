@@ -386,6 +386,20 @@ t.test('errors by code', async (t) => {
   t.throws(() => trainingStrength(-1), { code })
 })
 
+t.test('sides: as long as WebP takes, whatever the seed, and never longer on the way', async (t) => {
+  const code = 'ERR_ICONFACE_INVALID_IMAGE'
+  for (const strength of [0, 4]) {
+    const refused = degrade(scene(16384, 1), { strength, seed: 1 })
+    await t.rejects(refused, { code, message: /of 16384 x 1 pixels one side is more than 16383/ })
+  }
+  await t.rejects(compress(scene(16384, 1), 'webp', 50), { code, message: /cannot compress 16384 x 1 pixels as webp/ })
+  const chain = new Chain(scene(9000, 1), new Random(1, 'test'))
+  await chain.shrinkTo(0.5)
+  t.match(chain.image, { width: 16383, height: 2 })
+  await chain.compress([50, 50], 'webp')
+  t.match(await degrade(scene(16383, 1), { strength: 4, seed: 1 }), { width: 16383, height: 1 })
+})
+
 t.test('a signal stops it', async (t) => {
   const reason = new Error('enough')
   const signal = AbortSignal.abort(reason)

@@ -9,7 +9,7 @@ import type { RgbImage } from '../image'
 import { abortError } from '../queue'
 import type { Random } from '../random'
 import { blur, type Blur } from './blur'
-import { type Codec, compress } from './compress'
+import { type Codec, compress, MAX_SIDE } from './compress'
 import { addNoise, type NoiseKind } from './noise'
 import { resize, type ResizeFilter } from './resize'
 import { type Range, REFERENCE_SIDE } from './strength'
@@ -72,10 +72,11 @@ export class Chain {
     return Math.max(1, Math.min((factor * side) / REFERENCE_SIDE, side / 8))
   }
 
-  /** Resizes to the original size divided by `factor`. */
+  /** Resizes to the original size divided by `factor`; one below 1 enlarges, as far as every codec goes. */
   async shrinkTo(factor: number): Promise<void> {
     const filter = this.#random.pick({ area: 0.35, linear: 0.25, cubic: 0.25, lanczos3: 0.1, nearest: 0.05 })
-    const side = (pixels: number) => Math.max(1, Math.round(pixels / factor))
+    const divisor = Math.max(factor, Math.max(this.#width, this.#height) / MAX_SIDE)
+    const side = (pixels: number) => Math.max(1, Math.round(pixels / divisor))
     await this.#resize(side(this.#width), side(this.#height), filter)
   }
 

@@ -9,12 +9,14 @@
  * @packageDocumentation
  */
 
+import { IConFaceError } from '../errors'
 import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
 import { checkSeed, checkSignal, known, number, oneOf } from '../options'
 import { abortError } from '../queue'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
+import { MAX_SIDE } from './compress'
 import { Random } from '../random'
 import { realEsrgan } from './real-esrgan'
 import { MAX_STRENGTH, rangesFor } from './strength'
@@ -55,7 +57,7 @@ const MAX_PIXELS = 2 ** 24
  * Computes on the calling thread, all but the compression, and for a large picture keeps it busy for whole seconds
  * between two operations: call it from a worker where the event loop must stay free.
  *
- * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels.
+ * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels and 16383 on a side.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
  *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
  */
@@ -66,7 +68,9 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
   const random = new Random(seed, 'degradation')
   const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
   const pipeline = wanted === 'auto' ? chosen : wanted
-  const chain = new Chain(rgb(await picture!.read()), random, signal)
+  const pixels = await picture!.read()
+  checkSides(pixels)
+  const chain = new Chain(rgb(pixels), random, signal)
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
   if (signal?.aborted) throw abortError(signal)
   return { ...chain.image, channels: 3, pipeline, operations: chain.operations }
@@ -81,6 +85,14 @@ export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
   if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
   checkSignal(signal)
   return options
+}
+
+function checkSides({ width, height }: Pixels): void {
+  if (Math.max(width, height) <= MAX_SIDE) return
+  throw new IConFaceError(
+    'ERR_ICONFACE_INVALID_IMAGE',
+    `cannot use input: of ${width} x ${height} pixels one side is more than ${MAX_SIDE}, the most WebP takes; scale it down`,
+  )
 }
 
 /** Pixels of our own, without alpha. */
