@@ -400,6 +400,17 @@ t.test('sides: as long as WebP takes, whatever the seed, and never longer on the
   t.match(await degrade(scene(16383, 1), { strength: 4, seed: 1 }), { width: 16383, height: 1 })
 })
 
+t.test('timers are heard between operations', async (t) => {
+  const reason = new Error('enough')
+  const stop = new AbortController()
+  setTimeout(() => stop.abort(reason), 1)
+  const chain = new Chain(scene(8), new Random(1, 'test'), stop.signal)
+  const work = async () => {
+    for (let i = 0; i < 10_000; i++) await chain.noise([5, 5], 'gaussian-colour')
+  }
+  await t.rejects(work(), { code: 'ERR_ICONFACE_ABORTED', cause: reason })
+})
+
 t.test('a signal stops it', async (t) => {
   const reason = new Error('enough')
   const signal = AbortSignal.abort(reason)

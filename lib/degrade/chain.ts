@@ -5,6 +5,7 @@
  * makes the same choices at every strength.
  */
 
+import { setImmediate } from 'node:timers/promises'
 import type { RgbImage } from '../image'
 import { abortError } from '../queue'
 import type { Random } from '../random'
@@ -104,6 +105,7 @@ export class Chain {
   }
 
   async #apply(operation: Operation, work: (image: RgbImage) => RgbImage | Promise<RgbImage>): Promise<void> {
+    await setImmediate() // lets timers and Ctrl-C be heard, which the operations' own promises do not
     if (this.#signal?.aborted) throw abortError(this.#signal)
     const before = this.image
     this.image = await work(before)

@@ -35,7 +35,7 @@ export interface DegradeOptions {
   seed: number
   /** The order of operations. Default `auto`: the seed's choice, half and half. */
   pipeline?: Pipeline | 'auto'
-  /** Stops the work between two operations. */
+  /** Stops the work between two operations, before each of which the event loop goes round once. */
   signal?: AbortSignal
 }
 
