@@ -33,6 +33,18 @@ export interface RawImage {
   transfer?: boolean
 }
 
+/** Plain 8-bit sRGB pixels, row by row without padding: `height * width * 3` bytes, red, green, blue. */
+export interface RgbImage {
+  data: Uint8Array
+  width: number
+  height: number
+}
+
+/** A sharp pipeline that reads `image` in place. */
+export function toSharp({ data, width, height }: RgbImage): sharp.Sharp {
+  return sharp(data, { raw: { width, height, channels: 3 } })
+}
+
 /** A picture as it was at the time of the call; `read` decodes it when its job's turn comes. */
 export interface Picture {
   read(): Promise<Pixels>

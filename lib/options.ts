@@ -76,7 +76,8 @@ const LOAD_OPTIONS = [
 /** The names of {@link LoadOptions} and {@link RestoreOptions} together, for `restore`, which takes both. */
 export const ALL_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...RESTORE_OPTIONS]), 'model']
 
-const MAX_SEED = 2n ** 64n - 1n
+const SEED = 'a whole number from 0 to 2^53 - 1'
+const MAX_TORCH_SEED = 2n ** 64n - 1n
 
 /** Restore options that are right; what was not said is left to the checkpoint. */
 export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
@@ -90,7 +91,7 @@ export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestor
   if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
     throw invalid('guidance', 'a finite number of 0 or more', guidance)
   }
-  if (seed !== undefined) checkSeed(seed)
+  if (seed !== undefined) checkTorchSeed(seed)
   if (size !== undefined) checkSize(size)
   if (rng !== undefined) oneOf('rng', rng, RNGS)
   if (onProgress !== undefined && typeof onProgress !== 'function')
@@ -132,10 +133,19 @@ export function checkSize(size: unknown): asserts size is number {
   }
 }
 
-function checkSeed(seed: unknown): void {
-  const fits =
-    typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_SEED : Number.isSafeInteger(seed) && Number(seed) >= 0
-  if (!fits) throw invalid('seed', 'a safe integer of 0 or more, or a bigint from 0n to 2n ** 64n - 1n', seed)
+/** Refuses what is no seed of our own generators. */
+export function checkSeed(seed: unknown): asserts seed is number {
+  if (!isSeed(seed)) throw invalid('seed', SEED, seed)
+}
+
+function isSeed(seed: unknown): seed is number {
+  return Number.isSafeInteger(seed) && (seed as number) >= 0
+}
+
+/** PyTorch's seeds have 64 bits, more than a number can hold. */
+function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
+  const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isSeed(seed)
+  if (!fits) throw invalid('seed', `${SEED}, or a bigint from 0n to 2n ** 64n - 1n`, seed)
 }
 
 export function checkVariant(variant: Variant = {}): NativeVariant {
@@ -163,6 +173,12 @@ export function integer(name: string, value: unknown, min: number, max: number):
   }
 }
 
+export function number(name: string, value: unknown, min: number, max: number): asserts value is number {
+  if (!(typeof value === 'number' && value >= min && value <= max)) {
+    throw invalid(name, `a number from ${min} to ${max}`, value)
+  }
+}
+
 export function boolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
 }
@@ -172,8 +188,12 @@ export function oneOf(name: string, value: unknown, allowed: readonly string[], 
   throw invalid(name, expected ?? allowed.map((one) => `'${one}'`).join(' or '), value)
 }
 
-/** Refuses what is no plain object of options, and any option not in `names`, naming the closest that is. */
-export function known(what: string, options: unknown, names: readonly string[]): void {
+/**
+ * Refuses what is no plain object, and any key not in `names`, naming the closest that is.
+ *
+ * @param kind What errors call a key: `unknown state parameter`.
+ */
+export function known(what: string, options: unknown, names: readonly string[], kind = 'option'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalid(what, 'an object', options)
   }
@@ -181,7 +201,7 @@ export function known(what: string, options: unknown, names: readonly string[]):
     if (names.includes(name)) continue
     throw new IConFaceError(
       'ERR_ICONFACE_INVALID_ARGUMENT',
-      `unknown ${what === 'options' ? 'option' : `${what} option`} '${name}' (${describeValue(value)}); ` +
+      `unknown ${what === 'options' ? kind : `${what} ${kind}`} '${name}' (${describeValue(value)}); ` +
         `did you mean '${closest(name, names)}'? Known: ${names.join(', ')}`,
     )
   }

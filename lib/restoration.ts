@@ -7,8 +7,9 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 import { access, constants, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import sharp from 'sharp'
+import type sharp from 'sharp'
 import { fileError, IConFaceError, invalid } from './errors'
+import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
 
 /** How the identity pathway saw the pictures. */
@@ -46,7 +47,7 @@ export interface EncodeOptions {
 }
 
 /** One restored face; also a raw picture, so that it can be an input itself. */
-export class Restoration {
+export class Restoration implements RgbImage {
   /** RGB, row by row, `height * width * 3` bytes. */
   readonly data: Uint8Array
   readonly width: number
@@ -94,7 +95,7 @@ export class Restoration {
 
   /** A sharp pipeline over a copy of the pixels, for everything else. */
   toSharp(): sharp.Sharp {
-    return sharp(Buffer.from(this.data), { raw: { width: this.width, height: this.height, channels: 3 } })
+    return toSharp({ data: Buffer.from(this.data), width: this.width, height: this.height })
   }
 }
 

@@ -6,15 +6,15 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { blur, type Blur, kernelOf } from '../dist/degrade/blur.js'
+import { Chain } from '../dist/degrade/chain.js'
 import { compress } from '../dist/degrade/compress.js'
 import { filter, mirrored, separate } from '../dist/degrade/filter.js'
-import { degrade, type DegradeOptions, strengthFor, trainingStrength } from '../dist/degrade/index.js'
+import { degrade, type DegradeOptions, type RgbImage, strengthFor, trainingStrength } from '../dist/degrade/index.js'
 import { besselJ1, gaussian, generalizedGaussian, type Kernel, plateau, sinc } from '../dist/degrade/kernels.js'
 import { addNoise, NOISES } from '../dist/degrade/noise.js'
-import type { RawPixels } from '../dist/degrade/pixels.js'
-import { Random } from '../dist/degrade/random.js'
 import { resize, RESIZE_FILTERS } from '../dist/degrade/resize.js'
 import { rangesFor } from '../dist/degrade/strength.js'
+import { Random } from '../dist/random.js'
 import { plain, scratchFolder } from './fixtures/fake'
 
 const exec = promisify(execFile)
@@ -22,7 +22,7 @@ const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
 const scratch = scratchFolder()
 
 /** Soft shapes, edges and fine texture: something of everything a face has. */
-function scene(width: number, height = width): RawPixels & { channels: 3 } {
+function scene(width: number, height = width): RgbImage & { channels: 3 } {
   const data = new Uint8Array(width * height * 3)
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -65,7 +65,7 @@ const KERNELS: Record<string, Kernel> = {
 }
 
 t.test('the generator: uniform, normal, Poisson, whole seeds', async (t) => {
-  const random = new Random(5)
+  const random = new Random(5, 'test')
   const uniform = Array.from({ length: 20_000 }, () => random.uniform(2, 4))
   near(t, mean(uniform), 3, 0.02, 'uniform mean')
   near(t, deviation(uniform), 2 / Math.sqrt(12), 0.01, 'uniform deviation')
@@ -79,9 +79,9 @@ t.test('the generator: uniform, normal, Poisson, whole seeds', async (t) => {
     near(t, mean(counts), lambda, 0.03 * Math.sqrt(lambda), `Poisson mean of ${lambda}`)
     near(t, deviation(counts) ** 2, lambda, 0.05 * lambda, `Poisson variance of ${lambda}`)
   }
-  const first = (seed: number, stream?: number) => new Random(seed, stream).bits()
+  const first = (seed: number, purpose = 'one') => new Random(seed, purpose).bits()
   t.equal(first(7), first(7))
-  t.equal(new Set([first(0), first(1), first(2 ** 32), first(2 ** 32 + 1), first(0, 1), first(0, 2)]).size, 6)
+  t.equal(new Set([first(0), first(1), first(2 ** 32), first(2 ** 32 + 1), first(0, 'two'), first(0, 'three')]).size, 6)
   t.same(random.shuffle([1, 2, 3, 4]).sort(), [1, 2, 3, 4])
   const picks = Array.from({ length: 4000 }, () => random.pick({ a: 3, b: 1, never: 0 }))
   near(t, picks.filter((name) => name === 'a').length / 4000, 0.75, 0.03, 'share of a')
@@ -166,7 +166,7 @@ t.test('convolution: separable parts give the plain sum, borders mirror', async 
 const clamp = (value: number) => Math.min(255, Math.max(0, value))
 
 /** The definition, in float64. */
-function plainConvolution({ data, width, height }: RawPixels, { size, weights }: Kernel): Float64Array {
+function plainConvolution({ data, width, height }: RgbImage, { size, weights }: Kernel): Float64Array {
   const radius = (size - 1) / 2
   return Float64Array.from(data, (_, i) => {
     const [x, y, c] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width), i % 3]
@@ -190,16 +190,16 @@ t.test('a wide blur over a smaller copy is near the plain one', async (t) => {
 t.test('noise: mean, deviation, equal over channels where grey', async (t) => {
   const flat = { ...plain(64, 64, 100), data: new Uint8Array(64 * 64 * 3).fill(100) }
   for (const kind of NOISES) {
-    const { data } = addNoise(flat, kind, 10, new Random(3))
+    const { data } = addNoise(flat, kind, 10, new Random(3, 'test'))
     const channel = (c: number) => data.filter((_, i) => i % 3 === c)
     const sigma = kind.startsWith('poisson') ? 10 * Math.sqrt(100 / 255) : 10
     near(t, mean(data), 100, 0.6, `${kind} mean`)
     near(t, deviation(channel(0)), sigma, 0.4, `${kind} deviation`)
     const equal = channel(0).every((value, i) => value === channel(1)[i] && value === channel(2)[i])
     t.equal(equal, kind.endsWith('grey'), kind)
-    t.same(addNoise(flat, kind, 10, new Random(3)).data, data, 'same seed')
+    t.same(addNoise(flat, kind, 10, new Random(3, 'test')).data, data, 'same seed')
   }
-  t.same(addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1)).data.every((v) => v === 0), true) // prettier-ignore
+  t.same(addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1, 'test')).data.every((v) => v === 0), true) // prettier-ignore
 })
 
 t.test('resizing: filters keep plain colours, places and, for area, averages', async (t) => {
@@ -220,14 +220,14 @@ t.test('resizing: filters keep plain colours, places and, for area, averages', a
 })
 
 /** A bell of light in the middle. */
-function spot(side: number): RawPixels {
+function spot(side: number): RgbImage {
   const middle = (side - 1) / 2
   const value = (i: number) =>
     200 * Math.exp(-((Math.floor(i / 3) % side - middle) ** 2 + (Math.floor(i / 3 / side) - middle) ** 2) / 40) // prettier-ignore
   return { data: Uint8Array.from({ length: side * side * 3 }, (_, i) => value(i)), width: side, height: side }
 }
 
-function centroid({ data, width }: RawPixels): number {
+function centroid({ data, width }: RgbImage): number {
   const sum = data.reduce((a, b) => a + b, 0)
   return data.reduce((a, value, i) => a + value * ((Math.floor(i / 3) % width) + 0.5), 0) / sum
 }
@@ -279,6 +279,24 @@ t.test('the same seed gives the same bytes, another one others; strength 0 chang
   }
   const chosen = await Promise.all(Array.from({ length: 60 }, (_, seed) => degrade(scene(8), { strength: 1, seed })))
   near(t, chosen.filter(({ pipeline }) => pipeline === 'bsrgan').length, 30, 12, 'half and half')
+})
+
+t.test('a strength too small to change a byte blurs nothing and adds no noise', async (t) => {
+  const image = scene(16)
+  for (const strength of [5e-324, 1e-320, 1e-160, 1e-20, 1e-3]) {
+    for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+      const { data, operations } = await degrade(image, { strength, seed })
+      const names = operations.map(({ name }) => name)
+      t.notOk(names.includes('blur') || names.includes('noise'), `strength ${strength}, seed ${seed}: ${names.join()}`)
+      t.ok(psnr(data, image.data) > 35, 'the same picture, but for its compression')
+    }
+  }
+  for (const kind of NOISES) t.equal(addNoise(image, kind, 0.04, new Random(1, 'test')), image, kind)
+  for (const kernel of ['isotropic', 'anisotropic', 'generalized', 'plateau', 'sinc'] as const) {
+    for (const sigma of [0, 5e-324, 0.004, 0.006]) {
+      t.equal(blur(image, { kernel, sigma, ratio: 4, angle: 1, shape: 1 }), image, `${kernel} ${sigma}`)
+    }
+  }
 })
 
 t.test('more strength, more damage, at every size', async (t) => {
@@ -366,6 +384,31 @@ t.test('errors by code', async (t) => {
   t.throws(() => strengthFor('hard' as 'mild', 1), { code })
   t.throws(() => strengthFor('mild', 0.5), { code })
   t.throws(() => trainingStrength(-1), { code })
+})
+
+t.test('sides: as long as WebP takes, whatever the seed, and never longer on the way', async (t) => {
+  const code = 'ERR_ICONFACE_INVALID_IMAGE'
+  for (const strength of [0, 4]) {
+    const refused = degrade(scene(16384, 1), { strength, seed: 1 })
+    await t.rejects(refused, { code, message: /of 16384 x 1 pixels one side is more than 16383/ })
+  }
+  await t.rejects(compress(scene(16384, 1), 'webp', 50), { code, message: /cannot compress 16384 x 1 pixels as webp/ })
+  const chain = new Chain(scene(9000, 1), new Random(1, 'test'))
+  await chain.shrinkTo(0.5)
+  t.match(chain.image, { width: 16383, height: 2 })
+  await chain.compress([50, 50], 'webp')
+  t.match(await degrade(scene(16383, 1), { strength: 4, seed: 1 }), { width: 16383, height: 1 })
+})
+
+t.test('timers are heard between operations', async (t) => {
+  const reason = new Error('enough')
+  const stop = new AbortController()
+  setTimeout(() => stop.abort(reason), 1)
+  const chain = new Chain(scene(8), new Random(1, 'test'), stop.signal)
+  const work = async () => {
+    for (let i = 0; i < 10_000; i++) await chain.noise([5, 5], 'gaussian-colour')
+  }
+  await t.rejects(work(), { code: 'ERR_ICONFACE_ABORTED', cause: reason })
 })
 
 t.test('a signal stops it', async (t) => {

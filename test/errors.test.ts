@@ -23,7 +23,7 @@ t.test('restore options', async (t) => {
     [{ guidance: -1 }, /expected a finite number of 0 or more for guidance but received -1/],
     [{ guidance: NaN }, /received NaN/],
     [{ guidance: Infinity }, /received Infinity/],
-    [{ seed: -1 }, /expected a safe integer of 0 or more, or a bigint .* for seed but received -1/],
+    [{ seed: -1 }, /expected a whole number from 0 to 2\^53 - 1, or a bigint .* for seed but received -1/],
     [{ seed: 2 ** 53 }, /received 9007199254740992/],
     [{ seed: 1.5 }, /received 1\.5/],
     [{ seed: -1n }, /received -1n/],

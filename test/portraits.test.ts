@@ -9,6 +9,7 @@ import {
   renderPortrait,
   STATE_RANGES,
 } from '@iconface/native/portraits'
+import { trainingStrength } from '@iconface/native/degrade'
 
 /** The five points of the 512 px FFHQ template. */
 const TEMPLATE = [
@@ -40,6 +41,13 @@ void t.test('the same seeds and size give the same bytes', async (t) => {
   t.same(await draw(), await draw())
   t.same(portraitIdentity(3), portraitIdentity(3))
   t.not(portraitIdentity(3).skinTone, portraitIdentity(2 ** 32 + 3).skinTone)
+})
+
+void t.test('seeds are named alike everywhere', async (t) => {
+  const message = /expected a whole number from 0 to 2\^53 - 1 for seed but received -1/
+  t.throws(() => portraitIdentity(-1), { message })
+  t.throws(() => portraitState(-1), { message })
+  t.throws(() => trainingStrength(-1), { message })
 })
 
 void t.test('sizes', async (t) => {
@@ -157,7 +165,7 @@ void t.test('wrong arguments are named', async (t) => {
     await fails(() => renderPortrait(identity, state, size), /a multiple of 16 from 64 to 1024 for size/)
   }
   await fails(() => renderPortrait({ ...identity, noseWidth: NaN }, state), /identity\.noseWidth but received NaN/)
-  await fails(() => renderPortrait({ ...identity, hairStyle: 1.5 }, state), /a whole number .* identity\.hairStyle/)
+  await fails(() => renderPortrait({ ...identity, hairStyle: 1.5 }, state), /an integer .* identity\.hairStyle/)
   await fails(() => renderPortrait(identity, { ...state, yaw: 90 }), /from -40 to 40 for state\.yaw but received 90/)
   await fails(
     () => renderPortrait(identity, { ...state, smiel: 1 } as never),

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
+import { checkSeed } from '../options'
 import { abortError } from '../queue'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
 import { roundToBFloat16 } from './dtype'
@@ -119,7 +120,7 @@ export async function synthesizeCheckpoint(
   { seed = 0, dtype = 'bf16', force = false, signal, onProgress }: SynthesizeOptions = {},
 ): Promise<{ folder: string; bytes: number; parameters: number }> {
   if (!Object.hasOwn(PRESETS, preset)) throw invalid('preset', PRESET_NAMES.join(' or '), preset)
-  if (!Number.isSafeInteger(seed) || seed < 0) throw invalid('seed', 'a whole number from 0 to 2^53 - 1', seed)
+  checkSeed(seed)
   const destination = path.resolve(folder)
   const files = presetFiles(PRESETS[preset], dtype === 'bf16' ? 'BF16' : 'F32')
   const totalBytes = files.reduce((sum, file) => sum + file.bytes, 0)

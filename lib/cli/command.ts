@@ -50,6 +50,11 @@ export function numeric(name: string, value: string | undefined): number | undef
   return number
 }
 
+/** The error of a command that an option it needs was not given to. */
+export function missing(option: string, what: string): IConFaceError {
+  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
+}
+
 /** The version in package.json. */
 export function packageVersion(): string {
   return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version

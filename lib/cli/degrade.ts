@@ -3,11 +3,10 @@
  */
 
 import { checkDegradeOptions, degrade, type DegradeOptions, type Operation } from '../degrade'
-import { toSharp } from '../degrade/pixels'
-import { IConFaceError, invalid } from '../errors'
-import { checkPictureFile } from '../image'
+import { invalid } from '../errors'
+import { checkPictureFile, toSharp } from '../image'
 import { checkWritable, encode, outputFormat, writeWhole } from '../restoration'
-import { type Command, numeric, parse } from './command'
+import { type Command, missing, numeric, parse } from './command'
 import { table } from './terminal'
 
 export const command: Command = {
@@ -56,10 +55,6 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
     if (values.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
     else if (!values.quiet) process.stdout.write(summary(report))
   },
-}
-
-function missing(option: string, what: string): IConFaceError {
-  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
 }
 
 interface Report {

@@ -3,13 +3,13 @@
  */
 
 import { extname, resolve } from 'node:path'
-import { IConFaceError, invalid } from '../errors'
+import { invalid } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
 import { checkPictureFile } from '../image'
 import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
 import { checkWritable, outputFormat, type Restoration, writeWhole } from '../restoration'
 import { strip } from '../strip'
-import { type Command, numeric, parse } from './command'
+import { type Command, missing, numeric, parse } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
 import { duration, progressDisplay, table } from './terminal'
 
@@ -91,10 +91,6 @@ async function checkFiles(pictures: string[], output: string, strip: string | un
   oneOf('the extension of --strip', extname(strip).toLowerCase(), ['.png'])
   if (resolve(strip) === resolve(output)) throw invalid('--strip', 'another file than that of -o', strip)
   await checkWritable(strip)
-}
-
-function missing(option: string, what: string): IConFaceError {
-  return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
 }
 
 /** Seeds beyond 2^53 are exact as bigint. */

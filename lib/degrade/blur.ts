@@ -4,10 +4,10 @@
 
 import { filter } from './filter'
 import { type Ellipse, gaussian, generalizedGaussian, type Kernel, plateau, sinc } from './kernels'
-import type { RawPixels } from './pixels'
+import type { RgbImage } from '../image'
 import { resize } from './resize'
 
-export const BLURS = ['isotropic', 'anisotropic', 'generalized', 'plateau', 'sinc'] as const
+const BLURS = ['isotropic', 'anisotropic', 'generalized', 'plateau', 'sinc'] as const
 
 export interface Blur {
   kernel: (typeof BLURS)[number]
@@ -24,8 +24,13 @@ export interface Blur {
 /** Bells wider than this are applied to a smaller copy, which loses nothing that they would have left. */
 const LARGEST_SIGMA = 4
 
-export function blur(image: RawPixels, what: Blur): RawPixels {
+/** All but the centre of a narrower bell is less than changes a byte, whatever its shape. */
+const SMALLEST_SIGMA = 0.005
+
+/** `image` blurred; `image` itself where that is too little to change a byte. */
+export function blur(image: RgbImage, what: Blur): RgbImage {
   const { width, height } = image
+  if (what.sigma < SMALLEST_SIGMA) return image
   const times = Math.floor(what.sigma / (LARGEST_SIGMA / 2))
   if (what.sigma <= LARGEST_SIGMA || Math.min(width, height) < 4 * times) return filter(image, kernelOf(what))
   const small = resize(image, Math.round(width / times), Math.round(height / times), 'area')

@@ -5,12 +5,13 @@
  * makes the same choices at every strength.
  */
 
+import { setImmediate } from 'node:timers/promises'
+import type { RgbImage } from '../image'
 import { abortError } from '../queue'
+import type { Random } from '../random'
 import { blur, type Blur } from './blur'
-import { type Codec, compress } from './compress'
+import { type Codec, compress, MAX_SIDE } from './compress'
 import { addNoise, type NoiseKind } from './noise'
-import type { RawPixels } from './pixels'
-import type { Random } from './random'
 import { resize, type ResizeFilter } from './resize'
 import { type Range, REFERENCE_SIDE } from './strength'
 
@@ -21,14 +22,14 @@ export interface Operation {
 }
 
 export class Chain {
-  image: RawPixels
+  image: RgbImage
   readonly operations: Operation[] = []
   readonly #width: number
   readonly #height: number
   readonly #random: Random
   readonly #signal: AbortSignal | undefined
 
-  constructor(image: RawPixels, random: Random, signal?: AbortSignal) {
+  constructor(image: RgbImage, random: Random, signal?: AbortSignal) {
     this.image = image
     this.#width = image.width
     this.#height = image.height
@@ -72,10 +73,11 @@ export class Chain {
     return Math.max(1, Math.min((factor * side) / REFERENCE_SIDE, side / 8))
   }
 
-  /** Resizes to the original size divided by `factor`. */
+  /** Resizes to the original size divided by `factor`; one below 1 enlarges, as far as every codec goes. */
   async shrinkTo(factor: number): Promise<void> {
     const filter = this.#random.pick({ area: 0.35, linear: 0.25, cubic: 0.25, lanczos3: 0.1, nearest: 0.05 })
-    const side = (pixels: number) => Math.max(1, Math.round(pixels / factor))
+    const divisor = Math.max(factor, Math.max(this.#width, this.#height) / MAX_SIDE)
+    const side = (pixels: number) => Math.max(1, Math.round(pixels / divisor))
     await this.#resize(side(this.#width), side(this.#height), filter)
   }
 
@@ -102,7 +104,8 @@ export class Chain {
     await this.#apply(operation, (image) => resize(image, width, height, filter))
   }
 
-  async #apply(operation: Operation, work: (image: RawPixels) => RawPixels | Promise<RawPixels>): Promise<void> {
+  async #apply(operation: Operation, work: (image: RgbImage) => RgbImage | Promise<RgbImage>): Promise<void> {
+    await setImmediate() // lets timers and Ctrl-C be heard, which the operations' own promises do not
     if (this.#signal?.aborted) throw abortError(this.#signal)
     const before = this.image
     this.image = await work(before)

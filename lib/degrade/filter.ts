@@ -6,10 +6,10 @@
  */
 
 import type { Kernel } from './kernels'
-import type { RawPixels } from './pixels'
+import type { RgbImage } from '../image'
 
 /** One separable part of a kernel: weight (y, x) is `column[y] * row[x]`. */
-export interface Separable {
+interface Separable {
   column: Float64Array
   row: Float64Array
 }
@@ -18,7 +18,7 @@ export interface Separable {
 const TOLERANCE = 2e-3
 
 /** `image` convolved with `kernel`. Beyond the border it goes on mirrored, the border pixel not repeated. */
-export function filter(image: RawPixels, kernel: Kernel): RawPixels {
+export function filter(image: RgbImage, kernel: Kernel): RgbImage {
   const { width, height } = image
   const radius = (kernel.size - 1) / 2
   if (isIdentity(kernel)) return image
@@ -73,7 +73,7 @@ function correlate(
 }
 
 /** The picture with `radius` mirrored pixels on every side. */
-function pad({ data, width, height }: RawPixels, radius: number): Float64Array {
+function pad({ data, width, height }: RgbImage, radius: number): Float64Array {
   const wide = width + 2 * radius
   const padded = new Float64Array((height + 2 * radius) * wide * 3)
   const columns = Int32Array.from({ length: wide }, (_, x) => 3 * mirrored(x - radius, width))

@@ -9,21 +9,20 @@
  * @packageDocumentation
  */
 
-import { invalid } from '../errors'
-import { capturePictures, type ImageInput } from '../image'
+import { IConFaceError } from '../errors'
+import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
-import { checkSignal, known, oneOf } from '../options'
+import { checkSeed, checkSignal, known, number, oneOf } from '../options'
 import { abortError } from '../queue'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
-import type { RawPixels } from './pixels'
-import { Random } from './random'
+import { MAX_SIDE } from './compress'
+import { Random } from '../random'
 import { realEsrgan } from './real-esrgan'
-import { checkSeed, MAX_STRENGTH, rangesFor } from './strength'
+import { MAX_STRENGTH, rangesFor } from './strength'
 
-export type { ImageInput } from '../image'
+export type { ImageInput, RgbImage } from '../image'
 export type { Operation } from './chain'
-export type { RawPixels } from './pixels'
 export { type Severity, strengthFor, trainingStrength } from './strength'
 
 const PIPELINES = { 'real-esrgan': realEsrgan, bsrgan } as const
@@ -36,12 +35,12 @@ export interface DegradeOptions {
   seed: number
   /** The order of operations. Default `auto`: the seed's choice, half and half. */
   pipeline?: Pipeline | 'auto'
-  /** Stops the work between two operations. */
+  /** Stops the work between two operations, before each of which the event loop goes round once. */
   signal?: AbortSignal
 }
 
 /** A degraded picture, as large as what it was made from; also a picture for `restore`. */
-export interface Degraded extends RawPixels {
+export interface Degraded extends RgbImage {
   channels: 3
   pipeline: Pipeline
   /** What was done, in order, with its numbers: lengths in pixels of the picture as it then was, angles in radians. */
@@ -55,7 +54,10 @@ const MAX_PIXELS = 2 ** 24
  * Degrades a picture. The same picture and options give the same bytes (with the same version of sharp). A seed makes
  * the same choices at every strength and only their amount grows; blurs and shrinking are relative to the shorter side.
  *
- * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels.
+ * Computes on the calling thread, all but the compression, and for a large picture keeps it busy for whole seconds
+ * between two operations: call it from a worker where the event loop must stay free.
+ *
+ * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels and 16383 on a side.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
  *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
  */
@@ -63,10 +65,12 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
   const { strength, seed, pipeline: wanted = 'auto', signal } = checkDegradeOptions(options)
   const [picture] = capturePictures([{ name: 'input', image: input }], MAX_PIXELS)
   if (signal?.aborted) throw abortError(signal)
-  const random = new Random(seed)
+  const random = new Random(seed, 'degradation')
   const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
   const pipeline = wanted === 'auto' ? chosen : wanted
-  const chain = new Chain(rgb(await picture!.read()), random, signal)
+  const pixels = await picture!.read()
+  checkSides(pixels)
+  const chain = new Chain(rgb(pixels), random, signal)
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
   if (signal?.aborted) throw abortError(signal)
   return { ...chain.image, channels: 3, pipeline, operations: chain.operations }
@@ -76,17 +80,23 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
   known('options', options, ['strength', 'seed', 'pipeline', 'signal'])
   const { strength, seed, pipeline, signal } = options
-  if (!(Number.isFinite(strength) && strength >= 0 && strength <= MAX_STRENGTH)) {
-    throw invalid('strength', `a number from 0 to ${MAX_STRENGTH}`, strength)
-  }
+  number('strength', strength, 0, MAX_STRENGTH)
   checkSeed(seed)
   if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
   checkSignal(signal)
   return options
 }
 
+function checkSides({ width, height }: Pixels): void {
+  if (Math.max(width, height) <= MAX_SIDE) return
+  throw new IConFaceError(
+    'ERR_ICONFACE_INVALID_IMAGE',
+    `cannot use input: of ${width} x ${height} pixels one side is more than ${MAX_SIDE}, the most WebP takes; scale it down`,
+  )
+}
+
 /** Pixels of our own, without alpha. */
-function rgb({ data, width, height, channels }: Pixels): RawPixels {
+function rgb({ data, width, height, channels }: Pixels): RgbImage {
   const own = new Uint8Array(width * height * 3)
   for (let pixel = 0; pixel < width * height; pixel++) {
     for (let c = 0; c < 3; c++) own[3 * pixel + c] = data[channels * pixel + c]!

@@ -2,8 +2,8 @@
  * Noise: Gaussian (electronics) and Poisson (photons), in each colour by itself or the same in all three.
  */
 
-import type { RawPixels } from './pixels'
-import type { Random } from './random'
+import type { RgbImage } from '../image'
+import type { Random } from '../random'
 
 export const NOISES = ['gaussian-colour', 'gaussian-grey', 'poisson-colour', 'poisson-grey'] as const
 export type NoiseKind = (typeof NOISES)[number]
@@ -11,14 +11,17 @@ export type NoiseKind = (typeof NOISES)[number]
 /** Rec. 601 luma. */
 const LUMA = [0.299, 0.587, 0.114] as const
 
+/** Ten deviations of less do not reach the half of a level that changes a byte. */
+const SMALLEST_SIGMA = 0.05
+
 /**
- * `image` with noise.
+ * `image` with noise; `image` itself where that is too little to change a byte.
  *
  * @param sigma Standard deviation in 8-bit levels: everywhere for Gaussian noise, at white for Poisson noise, whose
  *              variance falls with the brightness.
  */
-export function addNoise(image: RawPixels, kind: NoiseKind, sigma: number, random: Random): RawPixels {
-  if (sigma <= 0) return image
+export function addNoise(image: RgbImage, kind: NoiseKind, sigma: number, random: Random): RgbImage {
+  if (sigma < SMALLEST_SIGMA) return image
   const { data, width, height } = image
   const noisy = new Uint8ClampedArray(data.length) // rounds and clamps
   const photons = (255 / sigma) ** 2 // counted at white

@@ -5,7 +5,7 @@
  * shown such pairs learns first is to shift faces back.
  */
 
-import type { RawPixels } from './pixels'
+import type { RgbImage } from '../image'
 
 /** Kernels as functions of the distance in pixels, and where they end. */
 const KERNELS = {
@@ -21,7 +21,7 @@ export const RESIZE_FILTERS = ['nearest', 'area', 'linear', 'cubic', 'mitchell',
 export type ResizeFilter = (typeof RESIZE_FILTERS)[number]
 
 /** `image` at another size, whatever its shape; the corners of both cover each other. */
-export function resize(image: RawPixels, width: number, height: number, filter: ResizeFilter): RawPixels {
+export function resize(image: RgbImage, width: number, height: number, filter: ResizeFilter): RgbImage {
   if (width === image.width && height === image.height) return image
   const line = 3 * width
   const narrow = new Float64Array(image.height * line)

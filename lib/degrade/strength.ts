@@ -10,8 +10,8 @@
  */
 
 import { invalid } from '../errors'
-import { integer } from '../options'
-import { Random } from './random'
+import { checkSeed } from '../options'
+import { Random } from '../random'
 
 /** The side that sizes are given for, in pixels. */
 export const REFERENCE_SIDE = 512
@@ -61,10 +61,6 @@ export const SEVERITIES: Readonly<Record<Severity, { strengths: Range; share: nu
   severe: { strengths: [9, 16], share: 0.2 },
 }
 
-/** Streams of {@link Random}, so that a seed may serve for a strength and for the degradation of that strength. */
-const SEVERITY_STREAM = 1
-const STRENGTH_STREAM = 2
-
 /**
  * A strength, uniform within a severity: mild 0 to 3, moderate 4 to 8, severe 9 to 16.
  *
@@ -74,7 +70,7 @@ const STRENGTH_STREAM = 2
 export function strengthFor(severity: Severity, seed: number): number {
   if (!Object.hasOwn(SEVERITIES, severity)) throw invalid('severity', "'mild', 'moderate' or 'severe'", severity)
   checkSeed(seed)
-  return new Random(seed, STRENGTH_STREAM).uniform(...SEVERITIES[severity].strengths)
+  return new Random(seed, 'strength').uniform(...SEVERITIES[severity].strengths)
 }
 
 /**
@@ -86,9 +82,5 @@ export function trainingStrength(seed: number): number {
   checkSeed(seed)
   const { mild, moderate, severe } = SEVERITIES
   const shares = { mild: mild.share, moderate: moderate.share, severe: severe.share }
-  return strengthFor(new Random(seed, SEVERITY_STREAM).pick(shares), seed)
-}
-
-export function checkSeed(seed: unknown): asserts seed is number {
-  integer('seed', seed, 0, Number.MAX_SAFE_INTEGER)
+  return strengthFor(new Random(seed, 'severity').pick(shares), seed)
 }

@@ -7,7 +7,7 @@ import { type Point2, type Point3, radians } from './maths'
 import type { PortraitState } from './state'
 
 /** Eyes, nose tip and mouth corners in the 512 px FFHQ template, image left first. */
-export const FFHQ_TEMPLATE: readonly Point2[] = [
+const FFHQ_TEMPLATE: readonly Point2[] = [
   [192.98, 239.95],
   [318.9, 240.19],
   [256.63, 314.02],

@@ -6,7 +6,7 @@ import type { PortraitIdentity } from './identity'
 import type { Light } from './light'
 import { bump, mix, type Point3, smoothstep } from './maths'
 import { Mesh } from './mesh'
-import { noise } from './random'
+import { noise } from './noise'
 import { neckRadius } from './skin'
 import type { PortraitState } from './state'
 

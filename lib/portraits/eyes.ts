@@ -5,7 +5,7 @@ import { hairColour } from './hair'
 import type { PortraitIdentity } from './identity'
 import type { Light } from './light'
 import { clamp, mix, type Point2, radians } from './maths'
-import { Random } from './random'
+import { Random } from '../random'
 import { joined, pair, type Sketch } from './sketch'
 import { skinColour } from './skin'
 import type { PortraitState } from './state'
@@ -22,12 +22,12 @@ const IRIS: readonly Colour[] = [
 ]
 
 /** The iris's middle colour in plain white light. */
-export function irisColour(identity: PortraitIdentity): Colour {
+function irisColour(identity: PortraitIdentity): Colour {
   return scale(ramp(IRIS, identity.irisTone), 1 + 0.2 * identity.irisShade)
 }
 
 /** Outline of one eye on the face; `side` is -1 for the image's left. */
-export interface EyeShape {
+interface EyeShape {
   /** From the inner to the outer corner, along the upper and the lower lid. */
   upper: Point2[]
   lower: Point2[]

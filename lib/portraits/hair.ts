@@ -10,7 +10,7 @@ import { HAIR_STYLES, type PortraitIdentity } from './identity'
 import type { Light } from './light'
 import { clamp, curve, mix, type Point3, smoothstep, tabulated } from './maths'
 import { Mesh } from './mesh'
-import { noise } from './random'
+import { noise } from './noise'
 
 const HAIR: readonly Colour[] = [
   [22, 18, 19],
@@ -351,7 +351,7 @@ function azimuth(column: number): number {
   return t * Math.PI
 }
 
-export interface Shades {
+interface Shades {
   base: Colour
   shine: Colour
 }

@@ -9,7 +9,7 @@ import { bump, clamp, curve, mix, type Point3, smoothstep, tabulated } from './m
 import type { PortraitState } from './state'
 
 /** Where the parts of this face are. */
-export interface Features {
+interface Features {
   eyeX: number
   eyeY: number
   eyeHalfWidth: number

@@ -1,15 +1,15 @@
 /**
  * Drawn portraits of people who do not exist, from two seeds: who it is, and how the picture was taken. Every parameter
- * and landmark is known, so identity and structure can be measured exactly.
+ * and landmark is known, so identity and structure can be measured exactly. Drawing computes on the calling thread, so a
+ * server draws in a worker.
  *
  * @example
  * import { portraitIdentity, portraitState, renderPortrait } from '@iconface/native/portraits'
  * const { data, width, height, landmarks } = await renderPortrait(portraitIdentity(7), portraitState(1), 256)
  */
 
-import { invalid, IConFaceError } from '../errors'
-import { closest } from '../closest'
-import { describeValue } from '../errors'
+import { invalid } from '../errors'
+import { checkSeed, integer, known, number } from '../options'
 import { drawIdentity, IDENTITY_RANGES, IDENTITY_WHOLE, type Mole, type PortraitIdentity } from './identity'
 import { drawPortrait, type Portrait } from './render'
 import { drawState, type PortraitState, STATE_RANGES, STATE_WHOLE } from './state'
@@ -39,14 +39,15 @@ export function portraitIdentity(seed: number): PortraitIdentity {
  */
 export function portraitState(seed: number, strength = 1): PortraitState {
   checkSeed(seed)
-  if (!(typeof strength === 'number' && strength >= 0 && strength <= 1)) {
-    throw invalid('strength', 'a number from 0 to 1', strength)
-  }
+  number('strength', strength, 0, 1)
   return drawState(seed, strength)
 }
 
 /**
- * Draws a person in a state, framed as FFHQ aligns faces. The same arguments give the same bytes.
+ * Draws a person in a state, framed as FFHQ aligns faces. The same arguments give the same bytes on every machine with
+ * the same version of sharp, whose librsvg draws the eyes, brows, mouth and marks.
+ *
+ * Computes on the calling thread, all but those parts: call it from a worker where the event loop must stay free.
  *
  * @param size side in pixels, a multiple of 16 from 64 to 1024
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for a parameter that is missing, unknown or out of its range
@@ -66,12 +67,7 @@ export async function renderPortrait(
   return drawPortrait(identity, state, size)
 }
 
-function checkSeed(seed: unknown): void {
-  if (!Number.isSafeInteger(seed) || (seed as number) < 0)
-    throw invalid('seed', 'a whole number from 0 to 2^53 - 1', seed)
-}
-
-type Ranges = Readonly<Record<string, readonly number[]>>
+type Ranges = Readonly<Record<string, readonly [min: number, max: number, ...rest: unknown[]]>>
 
 function checkParameters(
   what: string,
@@ -80,39 +76,19 @@ function checkParameters(
   whole: readonly string[],
   others: readonly string[] = [],
 ): void {
-  if (typeof values !== 'object' || values === null || Array.isArray(values)) throw invalid(what, 'an object', values)
-  const names = [...Object.keys(ranges), ...others]
-  for (const [name, value] of Object.entries(values)) {
-    if (names.includes(name)) continue
-    throw new IConFaceError(
-      'ERR_ICONFACE_INVALID_ARGUMENT',
-      `unknown ${what} parameter '${name}' (${describeValue(value)}); did you mean '${closest(name, names)}'?`,
-    )
-  }
-  for (const [name, range] of Object.entries(ranges)) {
-    checkNumber(
-      `${what}.${name}`,
-      (values as Record<string, unknown>)[name],
-      range[0]!,
-      range[1]!,
-      whole.includes(name),
-    )
+  known(what, values, [...Object.keys(ranges), ...others], 'parameter')
+  for (const [name, [min, max]] of Object.entries(ranges)) {
+    const value = (values as Record<string, unknown>)[name]
+    if (whole.includes(name)) integer(`${what}.${name}`, value, min, max)
+    else number(`${what}.${name}`, value, min, max)
   }
 }
 
-function checkNumber(name: string, value: unknown, min: number, max: number, whole: boolean): void {
-  const fits = typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value))
-  if (!fits) throw invalid(name, `${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`, value)
-}
+const MOLE_RANGES: Ranges = { x: [-130, 130], y: [-200, 200], radius: [0.5, 12], tone: [0, 1] }
 
 function checkMoles(moles: unknown): void {
   if (!Array.isArray(moles)) throw invalid('identity.moles', 'an array', moles)
   for (const [i, mole] of (moles as unknown[]).entries()) {
-    checkParameters(
-      `identity.moles[${i}]`,
-      mole,
-      { x: [-130, 130], y: [-200, 200], radius: [0.5, 12], tone: [0, 1] },
-      [],
-    )
+    checkParameters(`identity.moles[${i}]`, mole, MOLE_RANGES, [])
   }
 }

@@ -5,7 +5,7 @@
 import type { Camera, Pose } from './camera'
 import type { Colour } from './colour'
 import type { Point3 } from './maths'
-import { noiseTexture } from './random'
+import { noiseTexture } from './noise'
 
 /** A vertex seen by a shader: where it is on the body, and which way it faces in the image. */
 export interface Vertex {

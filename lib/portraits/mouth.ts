@@ -10,7 +10,7 @@ import { skinColour } from './skin'
 import type { PortraitState } from './state'
 
 /** Four lines from the image's left corner to the right one, in frontal positions of the closed jaw. */
-export interface MouthShape {
+interface MouthShape {
   top: Point2[]
   upperInner: Point2[]
   lowerInner: Point2[]

@@ -1,6 +1,7 @@
 /** Puts a portrait together: background, body and head, the drawn features, hair and beard in front. */
 
 import sharp from 'sharp'
+import type { RgbImage } from '../image'
 import { paintBackground } from './background'
 import { Beard } from './beard'
 import { Camera } from './camera'
@@ -24,11 +25,7 @@ import type { PortraitState } from './state'
 const SAMPLES = 2
 
 /** A picture and where its landmarks are. */
-export interface Portrait {
-  /** Red, green, blue, row by row, 8 bits each. */
-  data: Uint8Array
-  width: number
-  height: number
+export interface Portrait extends RgbImage {
   /** Pixels, in the order of `PORTRAIT_LANDMARKS`. */
   landmarks: [number, number][]
 }

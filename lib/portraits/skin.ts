@@ -7,7 +7,7 @@ import type { PortraitIdentity } from './identity'
 import type { Light } from './light'
 import { bump, clamp, mix, type Point3, smoothstep } from './maths'
 import { Mesh, type Vertex } from './mesh'
-import { noise } from './random'
+import { noise } from './noise'
 import type { PortraitState } from './state'
 
 const SKIN: readonly Colour[] = [

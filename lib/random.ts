@@ -1,5 +1,6 @@
 /**
- * The seeded generator that all randomness of the degradations comes from.
+ * The seeded generator that drawn portraits and degradations get all their randomness from: the same seed and purpose
+ * give the same numbers on every machine.
  */
 
 const TO_UNIT = 2 ** -32
@@ -14,14 +15,14 @@ export class Random {
   #spare: number | null = null
 
   /**
-   * @param seed   A whole number from 0 to 2^53 - 1.
-   * @param stream Numbers of different streams of one seed are unrelated.
+   * @param seed    A whole number from 0 to 2^53 - 1.
+   * @param purpose What the numbers are for; those of different purposes are unrelated, so one seed serves for all.
    */
-  constructor(seed: number, stream = 0) {
+  constructor(seed: number, purpose: string) {
     this.#a = seed | 0 // the low 32 bits
     this.#b = Math.floor(seed / 2 ** 32) | 0
-    this.#c = stream | 0
-    for (let i = 0; i < 15; i++) this.bits()
+    this.#c = hash(purpose)
+    for (let i = 0; i < 12; i++) this.bits()
   }
 
   /** 32 random bits, as an unsigned integer. */
@@ -44,24 +45,40 @@ export class Random {
     return this.uniform() < probability
   }
 
+  /** A whole number from 0 to `n - 1`. */
+  index(n: number): number {
+    return Math.floor(this.uniform(0, n))
+  }
+
+  /** An index, each with the weight it is given. */
+  weighted(weights: readonly number[]): number {
+    let left = this.uniform() * weights.reduce((sum, weight) => sum + weight, 0)
+    const chosen = weights.findIndex((weight) => (left -= weight) < 0)
+    return chosen === -1 ? weights.length - 1 : chosen
+  }
+
   /** One of the keys, each with the weight it is given. */
   pick<T extends string>(weights: Readonly<Record<T, number>>): T {
     const names = Object.keys(weights) as T[]
-    let left = this.uniform() * names.reduce((sum, name) => sum + weights[name], 0)
-    return names.find((name) => (left -= weights[name]) < 0) ?? names.at(-1)!
+    return names[this.weighted(names.map((name) => weights[name]))]!
   }
 
   /** The items in random order (Fisher-Yates); `items` stays as it is. */
   shuffle<T>(items: readonly T[]): T[] {
     const order = [...items]
     for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(this.uniform(0, i + 1))
+      const j = this.index(i + 1)
       ;[order[i], order[j]] = [order[j]!, order[i]!]
     }
     return order
   }
 
-  /** Standard normal (Marsaglia's polar method). */
+  /** Bell-shaped around 0, within [-1, 1], with a standard deviation of about 0.41. */
+  bell(): number {
+    return this.uniform() + this.uniform() - 1
+  }
+
+  /** Standard normal (Marsaglia's polar method); never beyond 10, for want of bits. */
   normal(): number {
     if (this.#spare !== null) {
       const spare = this.#spare
@@ -104,8 +121,15 @@ export class Random {
 
   /** A generator of its own, for work that draws an unknown number of times. */
   branch(): Random {
-    return new Random(this.bits(), this.bits())
+    return new Random((this.bits() >>> 11) * 2 ** 32 + this.bits(), 'branch')
   }
+}
+
+/** 32 bits of a name (as FNV-1a mixes them). */
+function hash(name: string): number {
+  let bits = 0x9e3779b9
+  for (const character of name) bits = Math.imul(bits ^ character.charCodeAt(0), 0x01000193)
+  return bits | 0
 }
 
 /** ln k!: Stirling's series for `k >= 10`, the plain sum below. */
