@@ -162,7 +162,7 @@ class Machine {
     let value = 0n
     for (const byte of this.take(length).toReversed()) value = (value << 8n) | BigInt(byte)
     const signed = BigInt.asIntN(8 * length, value)
-    return BigInt(Number(signed)) === signed && Number.isSafeInteger(Number(signed)) ? Number(signed) : signed
+    return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed
   }
 
   push(value: PickleValue): void {
