@@ -7,57 +7,24 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { describeValue, IConFaceError } from '../errors'
+import {
+  describePickle,
+  ignoresState,
+  lengthOf,
+  PickleDict,
+  PickleGlobal,
+  PickleList,
+  type PickleObject,
+  PickleTuple,
+  type PickleValue,
+} from './pickle-values'
 
-/** More values than any checkpoint has; a stack or memo beyond it is an attack. */
-const MAX_VALUES = 1 << 22
+/** More values than a checkpoint has, 80 000 tensors; bounds the memory and the time that any pickle takes. */
+const MAX_VALUES = 1 << 21
 const MAX_MARKS = 1000
 /** Integers beyond a few machine words are nothing a checkpoint needs. */
 const MAX_INTEGER_BYTES = 256
 const MAX_GLOBAL_LENGTH = 256
-
-export class PickleList {
-  readonly items: PickleValue[] = []
-}
-
-export class PickleTuple {
-  constructor(readonly items: readonly PickleValue[]) {}
-}
-
-/** Keys of the same text or number are the same key, as in Python; others are equal only to themselves. */
-export class PickleDict {
-  readonly entries = new Map<PickleValue, PickleValue>()
-}
-
-/** A class or function of the whitelist, which exists here by name alone. */
-export class PickleGlobal {
-  /**
-   * @param name  with its module, such as `collections.OrderedDict`
-   * @param call  what calling it with these arguments gives; throws a string's worth of reason as an `Error`
-   */
-  constructor(
-    readonly name: string,
-    readonly call?: (args: readonly PickleValue[]) => PickleValue,
-  ) {}
-}
-
-/** What a {@link PickleGlobal} or a persistent id gives when it is no plain value. */
-export abstract class PickleObject {
-  /** Whether state, items and attributes set afterwards are dropped instead of being an error. */
-  readonly ignoresState: boolean = false
-}
-
-export type PickleValue =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | PickleList
-  | PickleTuple
-  | PickleDict
-  | PickleGlobal
-  | PickleObject
 
 export interface PickleEnvironment {
   /** For messages: the file, and the part of it that is a pickle. */
@@ -87,6 +54,8 @@ class Machine {
   /** Where the current opcode is. */
   private opcodeAt = 0
   private opcode = 0
+  /** Values made or copied so far. */
+  private values = 0
   private stack: PickleValue[] = []
   /** The stacks below the current one, one for every MARK. */
   private readonly marks: PickleValue[][] = []
@@ -105,7 +74,6 @@ class Machine {
       const execute = OPCODES[this.opcode]
       if (!execute) throw this.fail(`it ${REFUSED[this.opcode] ?? 'is unknown'}`)
       execute(this)
-      if (this.stack.length > MAX_VALUES) throw this.fail(`the stack exceeds ${MAX_VALUES} values`)
     }
     const value = this.pop()
     if (this.stack.length > 0 || this.marks.length > 0) throw this.fail('values are left on the stack')
@@ -166,7 +134,13 @@ class Machine {
   }
 
   push(value: PickleValue): void {
+    this.charge(1)
     this.stack.push(value)
+  }
+
+  private charge(values: number): void {
+    this.values += values
+    if (this.values > MAX_VALUES) throw this.fail(`it makes more than ${MAX_VALUES} values`)
   }
 
   pop(): PickleValue {
@@ -263,6 +237,9 @@ class Machine {
     if (!(args instanceof PickleTuple)) throw this.fail(`arguments must be a tuple, not ${describePickle(args!)}`)
     if (!(callee instanceof PickleGlobal) || !callee.call)
       throw this.fail(`${describePickle(callee!)} cannot be called`)
+    // A call may look at all of its arguments; the memo could repeat it with large ones for free.
+    this.charge(args.items.length)
+    for (const value of args.items) this.charge(lengthOf(value))
     this.push(this.guarded(() => callee.call!(args.items), callee.name))
   }
 
@@ -288,19 +265,6 @@ class Machine {
       throw error instanceof PickleRefusal ? this.fail(`${what}: ${error.message}`) : error
     }
   }
-}
-
-function ignoresState(value: PickleValue): boolean {
-  return value instanceof PickleObject && value.ignoresState
-}
-
-/** A value in a message. */
-export function describePickle(value: PickleValue): string {
-  if (value instanceof PickleGlobal) return value.name
-  if (value instanceof PickleList) return `a list of ${value.items.length}`
-  if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`
-  if (value instanceof PickleDict) return `a dict of ${value.entries.size}`
-  return value === null ? 'None' : describeValue(value)
 }
 
 /** What is refused although it is known, and why. */

@@ -3,17 +3,16 @@
  * dicts, and placeholders for what Lightning adds. A name that is not in this file does not exist.
  */
 import { type DType, dtypeBits, elementCount } from './dtype'
+import { type PickleEnvironment, PickleRefusal } from './pickle'
 import {
   describePickle,
   PickleDict,
-  type PickleEnvironment,
   PickleGlobal,
   PickleList,
   PickleObject,
-  PickleRefusal,
   PickleTuple,
   type PickleValue,
-} from './pickle'
+} from './pickle-values'
 
 /** More axes than any file in use has; the same limit as for safetensors. */
 const MAX_RANK = 64

@@ -188,6 +188,14 @@ t.test('loops, deep nesting and values shared without end stop at once', async (
   let laughs = bytes(']', weight, 'aq\0')
   for (let i = 0; i < 30; i++) laughs = bytes(laughs, `0](${`h${String.fromCharCode(i)}`.repeat(10)}eq`, i + 1)
   t.throws(() => read(file(laughs)), { code: DAMAGED, message: /more than 1048576 values/ })
+  const many = bytes(`](${'N'.repeat(1000)}`, ']'.repeat(3_000_000), 'e')
+  t.throws(() => read(file(many)), { code: DAMAGED, message: /makes more than 2097152 values/ })
+  const large = bytes('](', 'N'.repeat(500_000), 'eq\0', 0x85, 'q', 1, '0')
+  const copies = bytes(large, global('torch', 'Size'), 'q', 2, '0', 'h\x02h\x01R0'.repeat(1000), 'N')
+  t.throws(() => read(file(copies)), { code: DAMAGED, message: /makes more than/ })
+  let names = bytes(']', weight, 'aq\0')
+  for (let i = 0; i < 4; i++) names = bytes(names, `0}(${Array.from({ length: 10 }, (_, k) => text(`${k}`.repeat(900)).toString('latin1') + `h${String.fromCharCode(i)}`).join('')}uq`, i + 1) // prettier-ignore
+  t.throws(() => read(file(names)), { code: DAMAGED, message: /names take more than/ })
   t.ok(performance.now() - begun < 20_000, 'no case takes long')
 })
 
