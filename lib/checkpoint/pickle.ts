@@ -19,8 +19,8 @@ import {
   type PickleValue,
 } from './pickle-values'
 
-/** More values than a checkpoint has, 80 000 tensors; bounds the memory and the time that any pickle takes. */
-const MAX_VALUES = 1 << 21
+/** More values than a checkpoint has, 40 000 tensors; bounds the memory and the time that any pickle takes. */
+const MAX_VALUES = 1 << 20
 const MAX_MARKS = 1000
 /** Integers beyond a few machine words are nothing a checkpoint needs. */
 const MAX_INTEGER_BYTES = 256
