@@ -56,8 +56,11 @@ export function elementCount(shape: readonly number[]): number | undefined {
 export function toFloat32(bytes: Uint8Array, dtype: DType): Float32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   switch (dtype) {
-    case 'F32':
-      return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(i * 4, true))
+    case 'F32': {
+      const values = new Float32Array(bytes.length / 4)
+      for (let i = 0; i < values.length; i++) values[i] = view.getFloat32(i * 4, true)
+      return values
+    }
     case 'F64':
       return Float32Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(i * 8, true))
     case 'F16':

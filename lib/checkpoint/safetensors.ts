@@ -12,8 +12,9 @@
 import { isUtf8 } from 'node:buffer'
 import fs from 'node:fs'
 import path from 'node:path'
-import { describeValue, fileError, IConFaceError } from '../errors'
+import { describeValue, IConFaceError } from '../errors'
 import { type DType, dtypeBits, elementCount, isDType } from './dtype'
+import { openRegularFile, readFully } from './source'
 
 /** The format's own cap on the header, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000
@@ -58,9 +59,9 @@ export function openSafetensors(file: string): SafetensorsFile {
   const descriptor = openRegularFile(absolute)
   try {
     const { size, mtimeMs } = fs.fstatSync(descriptor)
-    const start = readRange(descriptor, absolute, 0, Math.min(size, 8))
+    const start = readFully(descriptor, absolute, 0, Math.min(size, 8))
     const headerBytes = headerLength(start, size, absolute)
-    const json = readRange(descriptor, absolute, 8, headerBytes)
+    const json = readFully(descriptor, absolute, 8, headerBytes)
     return { path: absolute, fileSize: size, mtimeMs, headerBytes, ...parseHeader(json, size, absolute) }
   } finally {
     fs.closeSync(descriptor)
@@ -73,7 +74,7 @@ export function readTensorBytes(file: SafetensorsFile, name: string): Buffer {
   if (!tensor) throw malformed(file.path, `it holds no tensor named ${describeValue(name)}`)
   const descriptor = openRegularFile(file.path)
   try {
-    return readRange(descriptor, file.path, tensor.offset, tensor.bytes)
+    return readFully(descriptor, file.path, tensor.offset, tensor.bytes)
   } finally {
     fs.closeSync(descriptor)
   }
@@ -349,8 +350,8 @@ function isDigit(code: number): boolean {
 /** A hint for files of other kinds that people rename or half download. */
 function otherKind(start: Uint8Array): string {
   const magic = Buffer.from(start.buffer, start.byteOffset, 8).toString('latin1')
-  if (magic.startsWith('PK\x03\x04')) return '; it looks like a PyTorch or zip archive, convert it to safetensors first'
-  if (/^\x80[\x02-\x05]/.test(magic)) return '; it looks like a Python pickle, convert it to safetensors first'
+  if (magic.startsWith('PK\x03\x04')) return '; it looks like a PyTorch file, convert it with "iconface convert"'
+  if (/^\x80[\x02-\x05]/.test(magic)) return '; it looks like a PyTorch file, convert it with "iconface convert"'
   if (magic.startsWith('GGUF')) return '; it looks like a GGUF file'
   if (magic === 'version ') return '; it looks like a Git LFS pointer, run "git lfs pull" to fetch the real file'
   if (/^(<!DOC|<html|\{)/i.test(magic)) return '; it looks like a text file, perhaps a failed download'
@@ -359,31 +360,4 @@ function otherKind(start: Uint8Array): string {
 
 function malformed(file: string, reason: string): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${file} is no valid safetensors file: ${reason}`)
-}
-
-/** Opens for reading; a folder, pipe or device is refused before opening could block. */
-function openRegularFile(file: string): number {
-  try {
-    if (fs.statSync(file).isFile()) return fs.openSync(file, 'r')
-  } catch (cause) {
-    throw fileError('read', file, cause)
-  }
-  throw new IConFaceError('ERR_ICONFACE_IO', `${file} is not a regular file`)
-}
-
-/** Exactly `bytes` bytes; the caller has compared the range with the file's size. */
-function readRange(descriptor: number, file: string, offset: number, bytes: number): Buffer {
-  const buffer = Buffer.allocUnsafeSlow(bytes)
-  let done = 0
-  while (done < bytes) {
-    let count: number
-    try {
-      count = fs.readSync(descriptor, buffer, done, bytes - done, offset + done)
-    } catch (cause) {
-      throw fileError('read', file, cause)
-    }
-    if (count === 0) throw malformed(file, `it shrank to ${offset + done} bytes while it was read`)
-    done += count
-  }
-  return buffer
 }

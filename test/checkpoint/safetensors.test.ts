@@ -93,7 +93,7 @@ t.test('rule: the header lies within the file', async (t) => {
 
 t.test('files of other kinds are named', async (t) => {
   const starts: [string, RegExp][] = [
-    ['PK\x03\x04rest of an archive', /PyTorch or zip archive/],
+    ['PK\x03\x04rest of an archive', /PyTorch file, convert it with "iconface convert"/],
     ['\x80\x02}q\x00(X\x05\x00', /pickle/],
     ['GGUF\x03\x00\x00\x00', /GGUF/],
     ['version https://git-lfs.github.com/spec/v1', /git lfs pull/],
