@@ -351,7 +351,8 @@ function isDigit(code: number): boolean {
 function otherKind(start: Uint8Array): string {
   const magic = Buffer.from(start.buffer, start.byteOffset, 8).toString('latin1')
   if (magic.startsWith('PK\x03\x04')) return '; it looks like a PyTorch file, convert it with "iconface convert"'
-  if (/^\x80[\x02-\x05]/.test(magic)) return '; it looks like a PyTorch file (a pickle), convert it with "iconface convert"'
+  if (/^\x80[\x02-\x05]/.test(magic))
+    return '; it looks like a PyTorch file (a pickle), convert it with "iconface convert"'
   if (magic.startsWith('GGUF')) return '; it looks like a GGUF file'
   if (magic === 'version ') return '; it looks like a Git LFS pointer, run "git lfs pull" to fetch the real file'
   if (/^(<!DOC|<html|\{)/i.test(magic)) return '; it looks like a text file, perhaps a failed download'
