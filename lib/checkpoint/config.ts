@@ -12,7 +12,7 @@
  *     "ropeTheta": 2000,
  *     "heads": 24                                   // optional, checked: hidden size / head size
  *   },
- *   "autoencoder": { "file": "ae.safetensors" },
+ *   "autoencoder": { "file": "ae.safetensors", "groups": 32 },  // of GroupNorm
  *   "adapter": {                                    // optional: without it the model is Table 3's "Concat"
  *     "file": "adapter.safetensors",
  *     "residualStrength": 1,                        // s_deg, Eq. 6
@@ -43,6 +43,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, expectation, fileError, IConFaceError } from '../errors'
+import { GROUP_NORM_GROUPS } from './contract'
 
 export const CONFIG_NAME = 'iconface.json'
 export const FORMAT = 1
@@ -84,7 +85,7 @@ export interface ModelConfig {
     readonly ropeAxes: readonly number[]
     readonly ropeTheta: number
   }
-  readonly autoencoder: { readonly file: string }
+  readonly autoencoder: { readonly file: string; readonly groups: number }
   readonly adapter:
     { readonly file: string; readonly residualStrength: number; readonly temperature: number } | undefined
   readonly lora: readonly LoraConfig[]
@@ -131,7 +132,9 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
     ropeAxes: fields.axes('ropeAxes', [32, 32, 32, 32]),
     ropeTheta: fields.number('ropeTheta', 'a number above 1', (x) => x > 1, 2000),
   }))
-  const autoencoder = root.section('autoencoder').finish((fields) => ({ file: fields.file() }))
+  const autoencoder = root
+    .section('autoencoder')
+    .finish((fields) => ({ file: fields.file(), groups: fields.count('groups', GROUP_NORM_GROUPS) }))
   const adapter = root.optional('adapter', () =>
     root.section('adapter').finish((fields) => ({
       file: fields.file(),
@@ -261,8 +264,8 @@ class Fields {
     return value
   }
 
-  count(key: string): number {
-    return this.number(key, 'a whole number from 1', (x) => Number.isSafeInteger(x) && x >= 1)
+  count(key: string, otherwise?: number): number {
+    return this.number(key, 'a whole number from 1', (x) => Number.isSafeInteger(x) && x >= 1, otherwise)
   }
 
   oneOf<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {
