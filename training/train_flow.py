@@ -37,20 +37,52 @@ from iconface.training import (
 from iconface.transformer import Transformer, TransformerConfig
 
 
-def draw_batch(cache, settings, random):
+class Window:
+    """The part of every token grid that a step looks at: square windows at first, which cost a fraction, then all of it.
+
+    One place for the whole batch, references included: aligned faces have the same features there.
+    """
+
+    def __init__(self, settings, step, side, random):
+        windows = settings.get("windows")
+        self.whole = windows is None or step >= windows["steps"]
+        self.side = side if self.whole else windows["side"]
+        self.batch = settings["batch"] if self.whole else windows["batch"]
+        self.origin = tuple(int(v) for v in random.integers(0, side - self.side + 1, 2))
+        rows, columns = (np.arange(first, first + self.side) for first in self.origin)
+        self.tokens = torch.from_numpy((rows[:, None] * side + columns).ravel())
+
+    @property
+    def grid(self):
+        return self.side, self.side
+
+    def cut(self, latents):
+        """[..., side * side, C] -> the window's tokens."""
+        return latents if self.whole else latents[..., self.tokens, :]
+
+
+def pick_versions(cache, pictures, harder_share, random):
+    """A degraded version of each picture, from 1; with so large a share the strongest that it has."""
+    versions = random.integers(0, cache.versions, len(pictures))
+    harder = random.random(len(pictures)) < harder_share
+    versions[harder] = cache.strength[pictures[harder]].argmax(1)
+    return 1 + versions
+
+
+def draw_batch(cache, settings, window, random):
     """Everything of one step but the noise. All samples have the same number of references, none of them twice."""
     counts = settings["references"]
     references = int(random.choice(len(counts), p=counts))
     people = [p for p in cache.people if len(p) > references]
-    batch = settings["batch"]
+    batch = window.batch
     chosen = [
         random.choice(people[i], references + 1, replace=False) for i in random.integers(0, len(people), batch)
     ]
     chosen = np.stack(chosen)
     target, others = chosen[:, 0], chosen[:, 1:]
-    version = 1 + random.integers(0, cache.versions, batch)
-    degraded = cache.latents(target, version)
-    clean = cache.latents(target, 0)
+    version = pick_versions(cache, target, settings["harder_share"], random)
+    degraded = window.cut(cache.latents(target, version))
+    clean = window.cut(cache.latents(target, 0))
     empty = random.random(batch) < settings["empty_share"]
     # The empty prompt stands for pictures of any quality, so that guidance leads away from damaged ones.
     damaged = empty & (random.random(batch) < settings["empty_degraded_share"])
@@ -60,7 +92,7 @@ def draw_batch(cache, settings, random):
     return {
         "clean": clean,
         "degraded": degraded,
-        "references": cache.latents(others, 0) if references else None,
+        "references": window.cut(cache.latents(others, 0)) if references else None,
         "reference_embeddings": cache.embeddings(others, 0) if references else cache.embeddings(target, version)[:, None],
         "true_embedding": F.normalize(cache.embeddings(target, 0), dim=-1),
         "empty": torch.from_numpy(empty),
@@ -130,19 +162,22 @@ class Trainer:
         """One update; returns what is logged."""
         settings = self.settings
         random, generator = step_generators(settings["seed"], step)
-        batch = self.to_device(draw_batch(self.cache, settings, random))
+        window = Window(settings, step, self.flow.grid[0], random)
+        batch = self.to_device(draw_batch(self.cache, settings, window, random))
         noise = torch.randn(batch["clean"].shape, generator=generator).to(self.device)
         sigma = batch["sigma"][:, None, None]
         noisy = (1 - sigma) * batch["clean"] + sigma * noise
         text = torch.where(batch["empty"][:, None, None], self.empty, self.prompt)
         anchor = identity_anchor(batch["reference_embeddings"], self.config["adapter"]["temperature"])
         with autocast(self.device, settings["bf16"]):
-            u = self.flow(noisy, batch["degraded"], batch["references"], text, batch["sigma"], anchor)
+            u = self.flow(
+                noisy, batch["degraded"], batch["references"], text, batch["sigma"], anchor, window.grid, window.origin
+            )
         flow_loss = F.mse_loss(u.float(), noise - batch["clean"])
         loss = settings["flow_weight"] * flow_loss
         values = {"flow": flow_loss.detach()}
         judged = torch.nonzero(batch["judged"])[:, 0]
-        if settings["identity_weight"] > 0 and step % settings["identity_every"] == 0 and len(judged):
+        if settings["identity_weight"] > 0 and window.whole and step % settings["identity_every"] == 0 and len(judged):
             chosen = judged[: settings["identity_batch"]]
             identity = self.identity_terms((noisy - sigma * u)[chosen], batch, anchor, chosen)
             loss = loss + settings["identity_weight"] * identity

@@ -97,9 +97,18 @@ class Flow(nn.Module):
         super().__init__()
         self.transformer, self.adapter, self.grid = backbone, part, grid
 
-    def forward(self, scene, degraded, references, text, sigma, anchor):
+    def forward(self, scene, degraded, references, text, sigma, anchor, grid=None, origin=(0, 0)):
+        """`grid` and `origin` of a window; whole pictures without."""
         return self.transformer(
-            scene, degraded, references, text, sigma, self.grid, adapter=self.adapter, anchor=anchor
+            scene,
+            degraded,
+            references,
+            text,
+            sigma,
+            grid or self.grid,
+            adapter=self.adapter,
+            anchor=anchor,
+            origin=origin,
         )
 
 

@@ -63,7 +63,8 @@ class LatentCache:
         shape = (self.count, 1 + self.versions)
         self._latents = np.memmap(folder / "latents.f16", np.float16, "r", shape=(*shape, self.tokens, self.channels))
         self._embeddings = np.fromfile(folder / "embeddings.f32", np.float32).reshape(*shape, self.embedding)
-        self.people = PictureSet(self.data).people
+        pictures = PictureSet(self.data)
+        self.people, self.strength = pictures.people, pictures.strength
 
     def latents(self, pictures, versions):
         """[..., T, C] float32 for arrays of pictures and versions."""

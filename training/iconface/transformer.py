@@ -60,11 +60,14 @@ def timestep_embedding(t, channels=TIME_CHANNELS, max_period=10000.0):
     return torch.cat([angles.cos(), angles.sin()], dim=-1).to(t.dtype)
 
 
-def position_ids(grid, text, references, degraded_grid=None):
-    """Ids (t, h, w, l) of [text; scene; degraded; references], [tokens, 4] float64. Grids are (rows, columns)."""
+def position_ids(grid, text, references, degraded_grid=None, origin=(0, 0)):
+    """Ids (t, h, w, l) of [text; scene; degraded; references], [tokens, 4] float64. Grids are (rows, columns).
+
+    `origin` is the (row, column) of the first token, where all images are windows into larger ones (training only).
+    """
 
     def image(time, rows, columns):
-        h, w = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        h, w = torch.meshgrid(origin[0] + torch.arange(rows), origin[1] + torch.arange(columns), indexing="ij")
         zero = torch.zeros_like(h)
         return torch.stack([zero + time, h, w, zero], dim=-1).reshape(-1, 4)
 
@@ -271,11 +274,13 @@ class Transformer(nn.Module):
         adapter=None,
         anchor=None,
         all_tokens=False,
+        origin=(0, 0),
     ):
         """Predicts u for the scene.
 
         scene [B, S, C] noisy latents, degraded [B, Sd, C], references [B, R, S, C] or None, text [B, L, context],
-        timesteps [B] sigma in [0, 1], grid (rows, columns) of the scene; anchor [B, 512] unit vectors or None.
+        timesteps [B] sigma in [0, 1], grid (rows, columns) of the scene, origin of `position_ids`; anchor [B, 512] unit
+        vectors or None.
         -> [B, S, C], with all_tokens of all image tokens.
         """
         parts = [scene, degraded]
@@ -283,7 +288,7 @@ class Transformer(nn.Module):
         if references is not None:
             count = references.shape[1]
             parts.append(references.flatten(1, 2))
-        ids = position_ids(grid, text.shape[1], count, degraded_grid).to(scene.device)
+        ids = position_ids(grid, text.shape[1], count, degraded_grid, origin).to(scene.device)
         rope = [table.to(scene.dtype) for table in rope_table(ids, self.config.rope_axes, self.config.rope_theta)]
 
         # Under autocast the layers are bfloat16; the residual stream keeps the type of the latents.
