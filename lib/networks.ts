@@ -37,12 +37,16 @@ export interface Checkpoint {
     readonly shape: readonly number[]
     readonly parts: readonly { readonly file: number; readonly offset: number; readonly bytes: number }[]
   }[]
-  /** `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [out, r]. */
+  /**
+   * `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [rows, r]; the rows
+   * that change begin at `row` (default 0).
+   */
   readonly loras?: readonly {
     readonly module: string
     readonly a: string
     readonly b: string
     readonly factor: number
+    readonly row?: number
   }[]
   /**
    * What shapes do not tell: `transformer.ropeAxes`, `transformer.ropeTheta`, `adapter.residualStrength`, `vae.groups`,

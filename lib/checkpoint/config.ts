@@ -7,19 +7,21 @@
  *   "name": "iconface-klein-4b",                    // for people
  *   "synthesized": false,                           // true: random weights, for tests and benchmarks
  *   "transformer": {
- *     "file": "flux-2-klein-base-4b.safetensors",   // Black Forest Labs' names or diffusers' (one file)
+ *     "file": "flux-2-klein-base-4b.safetensors",   // or diffusers' folder, or the index of several files
  *     "ropeAxes": [32, 32, 32, 32],                 // t, h, w, l; even, their sum is the head size
  *     "ropeTheta": 2000,
  *     "heads": 24                                   // optional, checked: hidden size / head size
  *   },
- *   "autoencoder": { "file": "ae.safetensors" },
+ *   "autoencoder": { "file": "ae.safetensors" },     // or diffusers' folder
  *   "adapter": {                                    // optional: without it the model is Table 3's "Concat"
  *     "file": "adapter.safetensors",
+ *     "names": "names.json",                        // optional: how its tensors' names are to be read (name-map.ts)
+ *     "identity": true,                             // false: without its identity pathway, as when there is no AdaFace
  *     "residualStrength": 1,                        // s_deg, Eq. 6
  *     "temperature": 1                              // T, Eq. 4
  *   },
  *   "lora": [                                       // optional: merged into the transformer in this order
- *     { "file": "lora", "strength": 1, "alpha": 16 }  // a file, or a folder with lora_weights.safetensors
+ *     { "file": "lora", "strength": 1, "alpha": 16 }  // a file, or a trainer's folder
  *   ],
  *   "identity": {                                   // AdaFace; needed when the adapter has an identity pathway
  *     "file": "adaface_ir50.safetensors",
@@ -86,7 +88,14 @@ export interface ModelConfig {
   }
   readonly autoencoder: { readonly file: string }
   readonly adapter:
-    { readonly file: string; readonly residualStrength: number; readonly temperature: number } | undefined
+    | {
+        readonly file: string
+        readonly names: string | undefined
+        readonly identity: boolean
+        readonly residualStrength: number
+        readonly temperature: number
+      }
+    | undefined
   readonly lora: readonly LoraConfig[]
   readonly identity: { readonly file: string; readonly crop: FaceCrop } | undefined
   readonly prompt: {
@@ -126,15 +135,17 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
   const synthesized = root.flag('synthesized', false)
 
   const transformer = root.section('transformer').finish((fields) => ({
-    file: fields.file(),
+    file: fields.file({ folders: true }),
     heads: fields.optional('heads', () => fields.count('heads')),
     ropeAxes: fields.axes('ropeAxes', [32, 32, 32, 32]),
     ropeTheta: fields.number('ropeTheta', 'a number above 1', (x) => x > 1, 2000),
   }))
-  const autoencoder = root.section('autoencoder').finish((fields) => ({ file: fields.file() }))
+  const autoencoder = root.section('autoencoder').finish((fields) => ({ file: fields.file({ folders: true }) }))
   const adapter = root.optional('adapter', () =>
     root.section('adapter').finish((fields) => ({
       file: fields.file(),
+      names: fields.optional('names', () => fields.file({ key: 'names' })),
+      identity: fields.flag('identity', true),
       residualStrength: fields.number('residualStrength', 'a finite number', () => true, 1),
       temperature: fields.number('temperature', 'a number above 0', (x) => x > 0, 1),
     })),
@@ -290,20 +301,20 @@ class Fields {
     return this.oneOf('crop', FACE_CROPS, 'template')
   }
 
-  /** The absolute path under the key `file`. */
-  file({ folders = false } = {}): string {
-    const value = this.text('file')
-    if (value.includes('\0')) throw this.error('file', 'a path', value)
+  /** The absolute path under a key. */
+  file({ key = 'file', folders = false } = {}): string {
+    const value = this.text(key)
+    if (value.includes('\0')) throw this.error(key, 'a path', value)
     const absolute = path.resolve(path.dirname(this.source), value)
     let status: fs.Stats
     try {
       status = fs.statSync(absolute)
     } catch (cause) {
       const { code, message } = fileError('read', absolute, cause)
-      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}file`, { cause })
+      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}${key}`, { cause })
     }
     if (!status.isFile() && !(folders && status.isDirectory())) {
-      throw this.error('file', folders ? 'a file or a folder' : 'a file', absolute)
+      throw this.error(key, folders ? 'a file or a folder' : 'a file', absolute)
     }
     return absolute
   }

@@ -16,11 +16,12 @@ import {
   type TransformerSizes,
   transformerTensors,
 } from './expected'
+import { isFp8 } from './fp8'
 import type { NamedTensors } from './names'
 
 /** Something that keeps a checkpoint from being used. */
 export interface Problem {
-  readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config'
+  readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config' | 'conversion' | 'file'
   /** The part of the model: "transformer", "adapter", … */
   readonly part: string
   /** A sentence without the part's name. */
@@ -279,6 +280,7 @@ class Survey {
 
   compare<Sizes>(sizes: Sizes, expected: TensorShapes, { unknown = 'refused' } = {}): Checked<Sizes> {
     for (const [name, shape] of expected) this.compareTensor(name, shape)
+    this.reportFp8(expected)
     if (unknown === 'refused') {
       for (const [name, { published }] of this.tensors) {
         if (!expected.has(name)) this.report('unknown', `${published} is not part of this network`)
@@ -294,9 +296,21 @@ class Survey {
     if (!sameShape(expected, tensor.shape)) {
       this.report('shape', `${label} is [${tensor.shape.join(', ')}], expected [${expected.join(', ')}]`)
     }
-    if (!WEIGHT_DTYPES.includes(tensor.dtype)) {
+    if (!WEIGHT_DTYPES.includes(tensor.dtype) && !isFp8(tensor.dtype)) {
       this.report('dtype', `${label} is stored as ${tensor.dtype}, expected ${WEIGHT_DTYPES.join(', ')}`)
     }
+  }
+
+  /** One problem for all of them: such a file needs one thing done to it, once. */
+  private reportFp8(expected: TensorShapes): void {
+    const found = [...expected.keys()].filter((name) => isFp8(this.tensors.get(name)?.dtype ?? 'F32'))
+    if (found.length === 0) return
+    const { dtype } = this.tensors.get(found[0]!)!
+    const which = found.length === 1 ? `${found[0]} is` : `${found.length} tensors, such as ${found[0]}, are`
+    this.report(
+      'conversion',
+      `${which} stored as ${dtype}, expected ${WEIGHT_DTYPES.join(', ')}: "iconface convert" makes bf16 of it, and so does "iconface prepare"`,
+    )
   }
 
   private report(kind: Problem['kind'], message: string): void {

@@ -1,5 +1,5 @@
 /** What a golden file is, told from its metadata or else from its contents, and what compares it. */
-import { loraName } from '../checkpoint/names'
+import { loraName } from '../checkpoint/lora-names'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'

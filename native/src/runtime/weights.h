@@ -27,8 +27,9 @@ struct CheckpointSpec {
   };
   struct Lora {
     std::string module;  // "double_blocks.0.img_attn.qkv"
-    std::string a, b;    // names of its tensors [r, in], [out, r]
+    std::string a, b;    // names of its tensors [r, in], [n, r]
     double factor = 1;   // strength * alpha / r
+    int64_t row = 0;     // the change begins at this row of the matrix and takes n
   };
   std::vector<File> files;
   std::map<std::string, Entry> tensors;
@@ -74,7 +75,7 @@ class Weights {
   int64_t private_bytes_ = 0;
 };
 
-/// W += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
+/// W[row..row+n] += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
 void merge_loras(Context&, Weights&, const std::vector<CheckpointSpec::Lora>&, DType dtype);
 
 }  // namespace iconface
