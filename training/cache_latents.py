@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Encodes every picture of a data set once, so that the flow training only runs the transformer.
 
-    python cache_latents.py --data DATA --autoencoder FILE --face FILE --out CACHE
+    python cache_latents.py --data DATA --config configs/tiny.json --run RUN --out CACHE
     python cache_latents.py --data DATA --backbone MODEL --out CACHE
 
 Writes, for M pictures with V degraded versions, T tokens of C values each:
@@ -22,7 +22,7 @@ from iconface.autoencoder import tokens_of
 from iconface.checkpoint import load_autoencoder, load_face, read_model_config
 from iconface.data import PictureSet
 from iconface.face_encoder import FaceCrop
-from iconface.training import autocast, pick_device, use_threads
+from iconface.training import autocast, pick_device, read_config, use_threads
 
 
 @torch.no_grad()
@@ -45,8 +45,8 @@ def encode_all(autoencoder, face, data, out, device, bf16, batch=16):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--autoencoder", help="autoencoder.safetensors")
-    parser.add_argument("--face", help="adaface.safetensors")
+    parser.add_argument("--config", help="of the run")
+    parser.add_argument("--run", help="where autoencoder and face encoder were trained")
     parser.add_argument("--backbone", help="a model folder, in place of the two")
     parser.add_argument("--out", required=True)
     parser.add_argument("--device")
@@ -55,16 +55,17 @@ def main():
     use_threads()
     if arguments.backbone:
         model = read_model_config(arguments.backbone)
-        files = model["autoencoder"]["file"], model["identity"]["file"]
-    elif arguments.autoencoder and arguments.face:
-        files = arguments.autoencoder, arguments.face
+        files, groups = (model["autoencoder"]["file"], model["identity"]["file"]), model["autoencoder"]["groups"]
+    elif arguments.config and arguments.run:
+        run, groups = Path(arguments.run), read_config(arguments.config)["autoencoder"]["groups"]
+        files = run / "autoencoder/autoencoder.safetensors", run / "face/adaface.safetensors"
     else:
-        parser.error("--backbone, or --autoencoder and --face, are needed")
+        parser.error("--backbone, or --config and --run, are needed")
     device, out = pick_device(arguments.device), Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
     data = PictureSet(arguments.data)
     (out / "cache.json").unlink(missing_ok=True)
-    autoencoder = load_autoencoder(files[0], device).to(memory_format=torch.channels_last)
+    autoencoder = load_autoencoder(files[0], device, groups).to(memory_format=torch.channels_last)
     sizes = encode_all(autoencoder, load_face(files[1], device), data, out, device, arguments.bf16)
     description = {"data": str(data.folder.resolve()), "pictures": data.count, "versions": data.versions, **sizes}
     (out / "cache.json").write_text(json.dumps(description, indent=2) + "\n")

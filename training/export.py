@@ -37,6 +37,7 @@ def model_config(config, has_adapter):
     if has_adapter:
         adapter = config["adapter"]
         out["adapter"] = {"residualStrength": adapter["residual_strength"], "temperature": adapter["temperature"]}
+    out["autoencoder"] = {"groups": config["autoencoder"].get("groups", 32)}
     out["identity"] = {"crop": "template"}
     return {**out, "defaults": config["defaults"]}
 

@@ -19,7 +19,7 @@ import torch
 
 from iconface import safetensors
 from iconface.adapter import identity_anchor
-from iconface.autoencoder import BATCH_NORM_EPS, GROUPS, tokens_of
+from iconface.autoencoder import BATCH_NORM_EPS, tokens_of
 from iconface.checkpoint import Model
 from iconface.data import PictureSet, to_pixels
 from iconface.pictures import write_png
@@ -101,7 +101,7 @@ def autoencoder_case(path, model, images):
     tensors.update({"input.image": images, "input.latents": latents, "output.encode": encoded})
     tensors["output.decode"] = model.autoencoder.decode(latents)
     tensors["output.decode_of_encode"] = model.autoencoder.decode(encoded)
-    golden(path, "vae", {"bn_eps": BATCH_NORM_EPS, "group_norm_groups": GROUPS}, tensors)
+    golden(path, "vae", {"bn_eps": BATCH_NORM_EPS, "group_norm_groups": model.autoencoder.config.groups}, tensors)
 
 
 @torch.no_grad()

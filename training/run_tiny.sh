@@ -8,7 +8,6 @@ here=$(cd "$(dirname "$0")" && pwd)
 model=${2:-$here/../models/tiny}
 config=$here/configs/tiny.json
 python=${PYTHON:-python3}
-made="--autoencoder $run/autoencoder/autoencoder.safetensors --face $run/face/adaface.safetensors"
 cd "$here"
 
 node make_data.mjs --out "$run/check" --first 1000000 --identities 220 --states 5
@@ -21,7 +20,7 @@ OMP_NUM_THREADS=${THREADS:-1} $python train_autoencoder.py --config "$config" --
 wait $face
 
 for data in train check; do
-  [ -e "$run/cache-$data/cache.json" ] || $python cache_latents.py --data "$run/$data" $made --out "$run/cache-$data" --bf16
+  [ -e "$run/cache-$data/cache.json" ] || $python cache_latents.py --data "$run/$data" --config "$config" --run "$run" --out "$run/cache-$data" --bf16
 done
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check"
 $python export.py --config "$config" --run "$run" --out "$model"

@@ -4,8 +4,8 @@
     python train_autoencoder.py --config configs/tiny.json --data DATA --check HELD_OUT --run RUN
 
 Writes RUN/autoencoder: state.pt, autoencoder.safetensors, log.csv, loss.png, samples.png (pictures above, what comes
-back below) and report.json. With `"encoder": "pca"` the encoder is set once (iconface/pca_encoder.py) and stays, and
-`autoencoder.safetensors` is there from the start: latents can be cached and the flow trained while the decoder learns.
+back below) and report.json. After `encoder_steps` the encoder and the statistics stay as they are and the decoder alone
+learns on: from the file `frozen` on, latents can be cached and the flow trained beside it.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from iconface import safetensors
 from iconface.autoencoder import Autoencoder, AutoencoderConfig
 from iconface.data import PictureSet, to_pixels
 from iconface.losses import kl_divergence, pyramid_loss
-from iconface.pca_encoder import set_encoder
 from iconface.pictures import grid, write_png
 from iconface.training import (
     Average, RunFolder, autocast, learning_rate, optimizer_for, pick_device, read_config, set_learning_rate,
@@ -71,13 +70,9 @@ class Trainer:
         self.run = RunFolder(f"{arguments.run}/autoencoder")
         torch.manual_seed(self.settings["seed"])
         model = Autoencoder(AutoencoderConfig(**config["autoencoder"])).initialize()
-        self.learned = self.settings["encoder"] == "learned"
-        if not self.learned:
-            random = np.random.default_rng(self.settings["seed"])
-            set_encoder(model, self.data.images(random.integers(0, self.data.count, self.settings["pca_pictures"])))
-            model.encoder.requires_grad_(False)
         self.model = model.to(self.device, memory_format=torch.channels_last)
-        self.trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.encoder_learns = True
+        self.trained = list(self.model.named_parameters())
         self.optimizer = optimizer_for([p for _, p in self.trained], self.settings)
         self.average = Average(self.trained, self.settings["average"])
 
@@ -87,12 +82,13 @@ class Trainer:
         random, generator = step_generators(settings["seed"], step)
         images = draw_batch(self.data, settings, random).to(self.device)
         with autocast(self.device, settings["bf16"]):
-            mean, log_variance = self.model.moments(images)
+            with torch.set_grad_enabled(self.encoder_learns):
+                mean, log_variance = self.model.moments(images)
             noise = torch.randn(mean.shape, generator=generator).to(self.device)
             back = self.model.decoder(mean + (0.5 * log_variance).exp() * noise).float()
         values = {"loss": pyramid_loss(back, images), "l1": (back - images).abs().mean()}
         loss = values["loss"]
-        if self.learned:
+        if self.encoder_learns:
             values["kl"] = kl_divergence(mean, log_variance)
             loss = loss + settings["kl_weight"] * values["kl"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -104,8 +100,17 @@ class Trainer:
         self.average.update(self.trained, step)
         return values
 
+    @torch.no_grad()
+    def freeze_encoder(self):
+        """The encoder stays at its averaged weights, so cached latents keep their meaning."""
+        for name, parameter in self.model.encoder.named_parameters():
+            parameter.copy_(self.average.values[f"encoder.{name}"])
+        self.model.encoder.requires_grad_(False)
+        self.trained = [(name, p) for name, p in self.trained if p.requires_grad]
+        self.encoder_learns = False
+
     def measure(self):
-        """The latents' statistics: once where the encoder stays, or cached latents would change their meaning."""
+        """The latents' statistics."""
         with autocast(self.device, self.settings["bf16"]):
             pictures, seed = self.settings["statistics_pictures"], self.settings["seed"]
             measure_statistics(self.model, self.data, self.device, pictures, seed)
@@ -118,7 +123,7 @@ class Trainer:
         """The state, and the averaged weights as a file that can be used already."""
         model, run = self.model, self.run
         with self.average.applied(self.trained):
-            if self.learned:
+            if self.encoder_learns:
                 self.measure()
             with autocast(self.device, self.settings["bf16"]):
                 images, back, psnr = check(model, self.held_out, self.device, self.settings["check_pictures"])
@@ -126,6 +131,8 @@ class Trainer:
         run.save_state(
             step=step, model=model.state_dict(), optimizer=self.optimizer.state_dict(), average=self.average.values
         )
+        if not self.encoder_learns:
+            (run / "frozen").touch()
         run.rows[-1]["psnr"] = round(psnr, 2)
         write_png(run / "samples.png", grid([to_pixels(images[:8]), to_pixels(back[:8])]))
         run.write_log(["loss", "l1", "kl"])
@@ -139,11 +146,11 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.values = {n: t.to(self.device) for n, t in state["average"].items()}
             first = state["step"]
-        elif not self.learned:
-            self.measure()
-            self.write_weights()
-        steps = self.settings["steps"]
+        steps, encoder_steps = self.settings["steps"], self.settings["encoder_steps"]
         for step in range(first, steps):
+            if step >= encoder_steps and self.encoder_learns:
+                self.freeze_encoder()
+                self.measure()
             self.run.log(step, **self.step(step))
             if (step + 1) % self.settings["save_every"] == 0 or step + 1 == steps:
                 self.save(step + 1)

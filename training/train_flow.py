@@ -91,7 +91,9 @@ class Trainer:
 
     def start_backbone(self, run):
         self.backbone = Transformer(TransformerConfig(**self.config["transformer"])).initialize()
-        self.autoencoder = checkpoint.load_autoencoder(run / "autoencoder/autoencoder.safetensors", self.device)
+        self.autoencoder = checkpoint.load_autoencoder(
+            run / "autoencoder/autoencoder.safetensors", self.device, self.config["autoencoder"]["groups"]
+        )
         self.face = checkpoint.load_face(run / "face/adaface.safetensors", self.device)
         self.prompt, self.empty = (t.to(self.device) for t in random_prompts(self.config))
 
@@ -100,7 +102,9 @@ class Trainer:
         names = model["transformer"]
         dtype = torch.bfloat16 if self.settings.get("backbone_bf16") else torch.float32
         self.backbone = checkpoint.load_transformer(names["file"], names["ropeAxes"], names["ropeTheta"], dtype)
-        self.autoencoder = checkpoint.load_autoencoder(model["autoencoder"]["file"], self.device)
+        self.autoencoder = checkpoint.load_autoencoder(
+            model["autoencoder"]["file"], self.device, model["autoencoder"]["groups"]
+        )
         self.face = checkpoint.load_face(model["identity"]["file"], self.device)
         self.prompt, self.empty = (t.to(self.device) for t in checkpoint.load_prompts(model["prompt"]["file"]))
         if frozen:

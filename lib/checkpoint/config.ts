@@ -12,7 +12,7 @@
  *     "ropeTheta": 2000,
  *     "heads": 24                                   // optional, checked: hidden size / head size
  *   },
- *   "autoencoder": { "file": "ae.safetensors" },     // or diffusers' folder
+ *   "autoencoder": { "file": "ae.safetensors", "groups": 32 },  // or diffusers' folder; groups of GroupNorm
  *   "adapter": {                                    // optional: without it the model is Table 3's "Concat"
  *     "file": "adapter.safetensors",
  *     "names": "names.json",                        // optional: how its tensors' names are to be read (name-map.ts)
@@ -45,6 +45,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, expectation, fileError, IConFaceError } from '../errors'
+import { GROUP_NORM_GROUPS } from './contract'
 
 export const CONFIG_NAME = 'iconface.json'
 export const FORMAT = 1
@@ -86,7 +87,7 @@ export interface ModelConfig {
     readonly ropeAxes: readonly number[]
     readonly ropeTheta: number
   }
-  readonly autoencoder: { readonly file: string }
+  readonly autoencoder: { readonly file: string; readonly groups: number }
   readonly adapter:
     | {
         readonly file: string
@@ -140,7 +141,10 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
     ropeAxes: fields.axes('ropeAxes', [32, 32, 32, 32]),
     ropeTheta: fields.number('ropeTheta', 'a number above 1', (x) => x > 1, 2000),
   }))
-  const autoencoder = root.section('autoencoder').finish((fields) => ({ file: fields.file({ folders: true }) }))
+  const autoencoder = root.section('autoencoder').finish((fields) => ({
+    file: fields.file({ folders: true }),
+    groups: fields.count('groups', GROUP_NORM_GROUPS),
+  }))
   const adapter = root.optional('adapter', () =>
     root.section('adapter').finish((fields) => ({
       file: fields.file(),
@@ -272,8 +276,8 @@ class Fields {
     return value
   }
 
-  count(key: string): number {
-    return this.number(key, 'a whole number from 1', (x) => Number.isSafeInteger(x) && x >= 1)
+  count(key: string, otherwise?: number): number {
+    return this.number(key, 'a whole number from 1', (x) => Number.isSafeInteger(x) && x >= 1, otherwise)
   }
 
   oneOf<T extends string>(key: string, allowed: readonly T[], otherwise: T): T {

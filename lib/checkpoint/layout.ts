@@ -14,7 +14,6 @@ import {
   checkPrompt,
   checkTransformer,
   formatProblems,
-  GROUP_NORM_GROUPS,
   type Problem,
   type PromptNames,
   sameShape,
@@ -144,7 +143,9 @@ export function examineCheckpoint(folder: string): Examination {
   const config = readModelConfig(folder)
   const builder = new SpecBuilder(config)
   const transformer = builder.part('transformer', config.transformer.file, checkTransformer)
-  const autoencoder = builder.part('autoencoder', config.autoencoder.file, checkAutoencoder)
+  const autoencoder = builder.part('autoencoder', config.autoencoder.file, (tensors) =>
+    checkAutoencoder(tensors, config.autoencoder.groups),
+  )
   const backbone = transformer && {
     hidden: transformer.hidden,
     blocks: transformer.doubleBlocks + transformer.singleBlocks,
@@ -338,7 +339,7 @@ function specNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, rea
       ropeAxes: config.transformer.ropeAxes,
       ropeTheta: config.transformer.ropeTheta,
     },
-    vae: autoencoder && { ...autoencoder, groups: GROUP_NORM_GROUPS },
+    vae: autoencoder && { ...autoencoder, groups: config.autoencoder.groups },
     adapter: adapter && {
       ...adapter,
       residualStrength: config.adapter?.residualStrength,

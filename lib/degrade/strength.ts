@@ -42,12 +42,12 @@ export interface Ranges {
 export function rangesFor(strength: number): Ranges {
   const u = strength / MAX_STRENGTH
   return {
-    blur: [1.5 * u, 6 * u],
-    secondBlur: [0.5 * u, 4 * u],
+    blur: [2 * u, 14 * u],
+    secondBlur: [1 * u, 6 * u],
     rings: [0, u],
-    shrink: [1 + 8 * u ** 1.5, 1 + 15 * u ** 1.4],
-    noise: [2 * u, 22 * u],
-    secondNoise: [1 * u, 14 * u],
+    shrink: [1 + 11 * u ** 1.2, 1 + 29 * u ** 1.2],
+    noise: [2 * u, 24 * u],
+    secondNoise: [1 * u, 16 * u],
     quality: [100 - 75 * u ** 0.8, 100 - 40 * u ** 0.8],
   }
 }

@@ -21,7 +21,7 @@ t.test('the smallest config and its defaults', async (t) => {
     name: 'model',
     synthesized: false,
     transformer: { file: join(folder, 't'), heads: undefined, ropeAxes: [32, 32, 32, 32], ropeTheta: 2000 },
-    autoencoder: { file: join(folder, 'v') },
+    autoencoder: { file: join(folder, 'v'), groups: 32 },
     adapter: undefined,
     lora: [],
     identity: undefined,
@@ -36,7 +36,7 @@ t.test('every field', async (t) => {
     name: 'all of it',
     synthesized: true,
     transformer: { file: 't', heads: 2, ropeAxes: [0, 8, 8, 0], ropeTheta: 10000 },
-    autoencoder: { file: '../outside/ae.safetensors' },
+    autoencoder: { file: '../outside/ae.safetensors', groups: 8 },
     adapter: { file: 'a', residualStrength: -0.5, temperature: 0.5 },
     lora: [{ file: 'l' }, { file: '../outside', strength: 0.5, alpha: 8 }],
     identity: { file: 'f', crop: 'resize' },
@@ -47,6 +47,7 @@ t.test('every field', async (t) => {
   t.equal(config.synthesized, true)
   t.match(config.transformer, { heads: 2, ropeAxes: [0, 8, 8, 0], ropeTheta: 10000 })
   t.equal(config.autoencoder.file, join(folder, '../outside/ae.safetensors'), 'a path may lead out of the folder')
+  t.equal(config.autoencoder.groups, 8)
   t.match(config.adapter, { residualStrength: -0.5, temperature: 0.5 })
   t.match(config.lora, [
     { strength: 1, alpha: undefined },
@@ -75,6 +76,10 @@ t.test('what is refused, with the key, the expected and the received value', asy
     ],
     [{ ...MINIMAL, transformer: { file: 't', ropeAxes: [32, 32] } }, /4 even sizes for transformer\.ropeAxes but received \[32, 32\]/], // prettier-ignore
     [{ ...MINIMAL, transformer: { file: 't', ropeAxes: [1, 1, 1, 1] } }, /4 even sizes/],
+    [
+      { ...MINIMAL, autoencoder: { file: 'v', groups: 0 } },
+      /whole number from 1 for autoencoder\.groups but received 0/,
+    ],
     [
       { ...MINIMAL, transformer: { file: 't', ropeTheta: 1 } },
       /a number above 1 for transformer\.ropeTheta but received 1/,

@@ -29,6 +29,10 @@ async function variation(
   return folder
 }
 
+/** A change of the autoencoder's entry in `iconface.json`. */
+const groups = (count: number) => (json: any) => {
+  json.autoencoder.groups = count
+}
 const same = (tensors: Tensor[]) => tensors
 const without = (pattern: RegExp) => (tensors: Tensor[]) => tensors.filter(({ name }) => !pattern.test(name))
 const messages = (folder: string) =>
@@ -66,6 +70,13 @@ t.test('a complete model', async (t) => {
   }
   for (const name of ['transformer.img_in.weight', 'vae.bn.running_mean', 'adapter.structure.blocks.3.gate', 'face.body.0.res_layer.0.bias', 'prompt.prompt', 'prompt.empty']) t.ok(spec.tensors[name], name) // prettier-ignore
   t.notOk(spec.tensors['prompt.prompt_without_references'])
+})
+
+t.test("GroupNorm's groups, which shapes do not tell", async (t) => {
+  t.match(openCheckpoint(await variation(undefined, same, groups(4))).numbers, { 'vae.groups': [4] })
+  t.match(messages(await variation(undefined, same, groups(5))), [
+    /autoencoder: 32 channels do not divide into the 5 groups/,
+  ])
 })
 
 t.test('the bytes of a tensor are those the range names', async (t) => {

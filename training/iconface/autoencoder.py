@@ -7,17 +7,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-GROUPS, GROUP_NORM_EPS, BATCH_NORM_EPS = 32, 1e-6, 1e-4
+GROUP_NORM_EPS, BATCH_NORM_EPS = 1e-6, 1e-4
 
 
 @dataclass
 class AutoencoderConfig:
-    """Channels of the first level should exceed GROUPS: one channel in a group would lose its mean before the picture."""
+    """`groups` are GroupNorm's. Its groups need three channels and more: one channel in a group loses its mean over the
+    picture, and of two only their difference is left, so a picture of one colour could not be drawn."""
 
     latent_channels: int = 32
     base: int = 32
     levels: List[int] = field(default_factory=lambda: [64, 64, 96, 128])
     res_blocks: int = 1
+    groups: int = 32
 
     @property
     def token_pixels(self):
@@ -32,8 +34,8 @@ class GroupNorm(nn.GroupNorm):
         return super().forward(x.to(self.weight.dtype))
 
 
-def norm(channels):
-    return GroupNorm(GROUPS, channels, eps=GROUP_NORM_EPS)
+def norm(groups, channels):
+    return GroupNorm(groups, channels, eps=GROUP_NORM_EPS)
 
 
 def conv(into, out, kernel=3):
@@ -41,10 +43,10 @@ def conv(into, out, kernel=3):
 
 
 class ResBlock(nn.Module):
-    def __init__(self, into, out):
+    def __init__(self, into, out, groups):
         super().__init__()
-        self.norm1, self.conv1 = norm(into), conv(into, out)
-        self.norm2, self.conv2 = norm(out), conv(out, out)
+        self.norm1, self.conv1 = norm(groups, into), conv(into, out)
+        self.norm2, self.conv2 = norm(groups, out), conv(out, out)
         if into != out:
             self.nin_shortcut = conv(into, out, 1)
 
@@ -57,9 +59,9 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """One head over all pixels."""
 
-    def __init__(self, channels):
+    def __init__(self, channels, groups):
         super().__init__()
-        self.norm = norm(channels)
+        self.norm = norm(groups, channels)
         self.q, self.k, self.v, self.proj_out = (conv(channels, channels, 1) for _ in range(4))
 
     def forward(self, x):
@@ -70,11 +72,11 @@ class Attention(nn.Module):
 
 
 class Middle(nn.Module):
-    def __init__(self, channels):
+    def __init__(self, channels, groups):
         super().__init__()
-        self.block_1 = ResBlock(channels, channels)
-        self.attn_1 = Attention(channels)
-        self.block_2 = ResBlock(channels, channels)
+        self.block_1 = ResBlock(channels, channels, groups)
+        self.attn_1 = Attention(channels, groups)
+        self.block_2 = ResBlock(channels, channels, groups)
 
     def forward(self, x):
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -98,9 +100,9 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
-def level(into, out, blocks):
+def level(into, out, blocks, groups):
     module = nn.Module()
-    module.block = nn.ModuleList(ResBlock(into if i == 0 else out, out) for i in range(blocks))
+    module.block = nn.ModuleList(ResBlock(into if i == 0 else out, out, groups) for i in range(blocks))
     return module
 
 
@@ -111,13 +113,13 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList()
         channels = config.base
         for i, out in enumerate(config.levels):
-            stage = level(channels, out, config.res_blocks)
+            stage = level(channels, out, config.res_blocks, config.groups)
             if i < len(config.levels) - 1:
                 stage.downsample = Downsample(out)
             self.down.append(stage)
             channels = out
-        self.mid = Middle(channels)
-        self.norm_out = norm(channels)
+        self.mid = Middle(channels, config.groups)
+        self.norm_out = norm(config.groups, channels)
         self.conv_out = conv(channels, 2 * config.latent_channels)
         self.quant_conv = conv(2 * config.latent_channels, 2 * config.latent_channels, 1)
 
@@ -138,16 +140,16 @@ class Decoder(nn.Module):
         channels = config.levels[-1]
         self.post_quant_conv = conv(config.latent_channels, config.latent_channels, 1)
         self.conv_in = conv(config.latent_channels, channels)
-        self.mid = Middle(channels)
+        self.mid = Middle(channels, config.groups)
         stages = []
         for i, out in reversed(list(enumerate(config.levels))):
-            stage = level(channels, out, config.res_blocks + 1)
+            stage = level(channels, out, config.res_blocks + 1, config.groups)
             if i > 0:
                 stage.upsample = Upsample(out)
             stages.insert(0, stage)
             channels = out
         self.up = nn.ModuleList(stages)
-        self.norm_out = norm(channels)
+        self.norm_out = norm(config.groups, channels)
         self.conv_out = conv(channels, 3)
 
     def forward(self, z):
@@ -220,8 +222,8 @@ class Autoencoder(nn.Module):
         return {name: t for name, t in self.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
-def config_of(tensors):
-    """Reads the sizes off the tensors of a checkpoint."""
+def config_of(tensors, groups=32):
+    """Reads the sizes off the tensors of a checkpoint, which do not tell GroupNorm's groups."""
     levels = []
     while f"encoder.down.{len(levels)}.block.0.conv1.weight" in tensors:
         levels.append(tensors[f"encoder.down.{len(levels)}.block.0.conv1.weight"].shape[0])
@@ -233,4 +235,5 @@ def config_of(tensors):
         base=tensors["encoder.conv_in.weight"].shape[0],
         levels=levels,
         res_blocks=blocks,
+        groups=groups,
     )

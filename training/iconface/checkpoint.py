@@ -37,9 +37,10 @@ def freeze(module):
     return module.requires_grad_(False).eval()
 
 
-def load_autoencoder(path, device="cpu"):
+def load_autoencoder(path, device="cpu", groups=32):
+    """`groups` of GroupNorm are not in the file: `autoencoder.groups` of a configuration."""
     tensors = float_tensors(path)
-    model = autoencoder.Autoencoder(autoencoder.config_of(tensors))
+    model = autoencoder.Autoencoder(autoencoder.config_of(tensors, groups))
     model.load_state_dict(tensors, strict=False)
     missing = set(model.tensors()) - set(tensors)
     if missing:
@@ -84,6 +85,7 @@ def read_model_config(folder):
         item["file"] = str(path / "lora_weights.safetensors" if path.is_dir() else path)
     config["transformer"].setdefault("ropeAxes", [32, 32, 32, 32])
     config["transformer"].setdefault("ropeTheta", 2000)
+    config["autoencoder"].setdefault("groups", 32)
     config.setdefault("defaults", {})
     return config
 
@@ -119,7 +121,7 @@ class Model:
             sizes = adapter.config_of(tensors, model.config.heads, model.blocks, strength, temperature)
             part = adapter.Adapter(sizes)
             part.load_state_dict(tensors)
-        self.autoencoder = load_autoencoder(config["autoencoder"]["file"], device)
+        self.autoencoder = load_autoencoder(config["autoencoder"]["file"], device, config["autoencoder"]["groups"])
         self.face = load_face(config["identity"]["file"], device) if "identity" in config else None
         size = config["defaults"].get("resolution", 512)
         self.size, side = size, size // self.autoencoder.config.token_pixels
