@@ -122,7 +122,7 @@ export function readModelConfig(folder: string): ModelConfig {
 }
 
 /** Checks the parsed contents of `file`, which names other files relative to its own folder. */
-function parseModelConfig(json: unknown, file: string): ModelConfig {
+export function parseModelConfig(json: unknown, file: string): ModelConfig {
   const root = new Fields(json, '', file)
   const format = root.number('format', 'a whole number from 1', (x) => Number.isInteger(x) && x >= 1)
   if (format !== FORMAT) {

@@ -140,7 +140,11 @@ export function openCheckpoint(folder: string): CheckpointSpec {
 
 /** Examines a model folder and reports problems instead of throwing; a file that is no safetensors file still throws. */
 export function examineCheckpoint(folder: string): Examination {
-  const config = readModelConfig(folder)
+  return examineConfig(readModelConfig(folder))
+}
+
+/** {@link examineCheckpoint} for an `iconface.json` that is already read. */
+export function examineConfig(config: ModelConfig): Examination {
   const builder = new SpecBuilder(config)
   const transformer = builder.part('transformer', config.transformer.file, checkTransformer)
   const autoencoder = builder.part('autoencoder', config.autoencoder.file, (tensors) =>
