@@ -18,6 +18,8 @@ import { loadAddon, native, type NativeSession, type NativeTensor } from './nati
 import type { Result, RunParams, Tensor } from './ops'
 
 export type { Result, RunParams, Tensor } from './ops'
+export { type OpenTextEncoder, openTextEncoder, type TextEncoderOptions } from './text/encoder'
+export { PromptTokenizer, type PromptTokens } from './text/tokenizer'
 
 /**
  * Weights to compute with: byte ranges of files, under canonical names. A model folder is turned into one by

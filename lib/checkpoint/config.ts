@@ -31,6 +31,12 @@
  *     "withoutReferences": "prompt_without_references", // default: that one if the file has it, else withReferences
  *     "empty": "empty"
  *   },
+ *   "textEncoder": {                                // optional: encodes prompts of the caller's
+ *     "file": "text_encoder",                       // Qwen3-4B: a folder of shards, or one file
+ *     "tokenizer": "tokenizer/tokenizer.json",      // default: tokenizer.json beside it, or in ../tokenizer
+ *     "outputLayers": [9, 18, 27],
+ *     "ropeTheta": 1000000                          // default: what its config.json says, else this
+ *   },
  *   "defaults": { "resolution": 512, "steps": 12, "guidance": 4, "seed": 42, "rng": "torch-cuda" }
  * }
  * ```
@@ -95,7 +101,16 @@ export interface ModelConfig {
     readonly withoutReferences: string | undefined
     readonly empty: string
   }
+  readonly textEncoder: TextEncoderConfig | undefined
   readonly defaults: ModelDefaults
+}
+
+export interface TextEncoderConfig {
+  /** A file, or a folder that holds the weights. */
+  readonly file: string
+  readonly tokenizer: string | undefined
+  readonly outputLayers: readonly number[]
+  readonly ropeTheta: number | undefined
 }
 
 /**
@@ -155,9 +170,17 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
     withoutReferences: fields.optional('withoutReferences', () => fields.text('withoutReferences')),
     empty: fields.text('empty', 'empty'),
   }))
+  const textEncoder = root.optional('textEncoder', () =>
+    root.section('textEncoder').finish((fields) => ({
+      file: fields.file({ folders: true }),
+      tokenizer: fields.optional('tokenizer', () => fields.file({ key: 'tokenizer' })),
+      outputLayers: fields.layers('outputLayers', [9, 18, 27]),
+      ropeTheta: fields.optional('ropeTheta', () => fields.number('ropeTheta', 'a number above 1', (x) => x > 1)),
+    })),
+  )
   const defaults = root.section('defaults', {}).finish(readDefaults)
   root.refuseUnknown()
-  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, defaults }
+  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, textEncoder, defaults }
 }
 
 function readDefaults(fields: Fields): ModelDefaults {
@@ -279,6 +302,14 @@ class Fields {
     return value as number[]
   }
 
+  layers(key: string, otherwise: readonly number[]): readonly number[] {
+    const value = this.take(key, otherwise)
+    const whole = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 1
+    if (!Array.isArray(value) || value.length < 1 || value.length > 16 || !value.every(whole))
+      throw this.error(key, 'a list of 1 to 16 whole numbers from 1', value)
+    return value as number[]
+  }
+
   crop(): FaceCrop {
     if (this.values.crop === 'landmarks') {
       const allowed = FACE_CROPS.map((one) => `"${one}"`).join(' and ')
@@ -290,20 +321,20 @@ class Fields {
     return this.oneOf('crop', FACE_CROPS, 'template')
   }
 
-  /** The absolute path under the key `file`. */
-  file({ folders = false } = {}): string {
-    const value = this.text('file')
-    if (value.includes('\0')) throw this.error('file', 'a path', value)
+  /** The absolute path under a key. */
+  file({ key = 'file', folders = false } = {}): string {
+    const value = this.text(key)
+    if (value.includes('\0')) throw this.error(key, 'a path', value)
     const absolute = path.resolve(path.dirname(this.source), value)
     let status: fs.Stats
     try {
       status = fs.statSync(absolute)
     } catch (cause) {
       const { code, message } = fileError('read', absolute, cause)
-      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}file`, { cause })
+      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}${key}`, { cause })
     }
     if (!status.isFile() && !(folders && status.isDirectory())) {
-      throw this.error('file', folders ? 'a file or a folder' : 'a file', absolute)
+      throw this.error(key, folders ? 'a file or a folder' : 'a file', absolute)
     }
     return absolute
   }
