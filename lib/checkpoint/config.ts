@@ -33,6 +33,12 @@
  *     "withoutReferences": "prompt_without_references", // default: that one if the file has it, else withReferences
  *     "empty": "empty"
  *   },
+ *   "textEncoder": {                                // optional: encodes prompts of the caller's
+ *     "file": "text_encoder",                       // Qwen3-4B: a folder of shards, or one file
+ *     "tokenizer": "tokenizer/tokenizer.json",      // default: tokenizer.json beside it, or in ../tokenizer
+ *     "outputLayers": [9, 18, 27],
+ *     "ropeTheta": 1000000                          // default: what its config.json says, else this
+ *   },
  *   "defaults": { "resolution": 512, "steps": 12, "guidance": 4, "seed": 42, "rng": "torch-cuda" }
  * }
  * ```
@@ -105,7 +111,16 @@ export interface ModelConfig {
     readonly withoutReferences: string | undefined
     readonly empty: string
   }
+  readonly textEncoder: TextEncoderConfig | undefined
   readonly defaults: ModelDefaults
+}
+
+export interface TextEncoderConfig {
+  /** A file, or a folder that holds the weights. */
+  readonly file: string
+  readonly tokenizer: string | undefined
+  readonly outputLayers: readonly number[]
+  readonly ropeTheta: number | undefined
 }
 
 /**
@@ -170,9 +185,17 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
     withoutReferences: fields.optional('withoutReferences', () => fields.text('withoutReferences')),
     empty: fields.text('empty', 'empty'),
   }))
+  const textEncoder = root.optional('textEncoder', () =>
+    root.section('textEncoder').finish((fields) => ({
+      file: fields.file({ folders: true }),
+      tokenizer: fields.optional('tokenizer', () => fields.file({ key: 'tokenizer' })),
+      outputLayers: fields.layers('outputLayers', [9, 18, 27]),
+      ropeTheta: fields.optional('ropeTheta', () => fields.number('ropeTheta', 'a number above 1', (x) => x > 1)),
+    })),
+  )
   const defaults = root.section('defaults', {}).finish(readDefaults)
   root.refuseUnknown()
-  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, defaults }
+  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, textEncoder, defaults }
 }
 
 function readDefaults(fields: Fields): ModelDefaults {
@@ -291,6 +314,14 @@ class Fields {
     const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
     if (!Array.isArray(value) || value.length !== 4 || !value.every(even))
       throw this.error(key, 'a list of 4 even sizes', value)
+    return value as number[]
+  }
+
+  layers(key: string, otherwise: readonly number[]): readonly number[] {
+    const value = this.take(key, otherwise)
+    const whole = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 1
+    if (!Array.isArray(value) || value.length < 1 || value.length > 16 || !value.every(whole))
+      throw this.error(key, 'a list of 1 to 16 whole numbers from 1', value)
     return value as number[]
   }
 

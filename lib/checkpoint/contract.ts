@@ -13,6 +13,8 @@ import {
   faceTensors,
   type Shape,
   type TensorShapes,
+  type TextEncoderSizes,
+  textEncoderTensors,
   type TransformerSizes,
   transformerTensors,
 } from './expected'
@@ -228,6 +230,39 @@ export function checkPrompt(
     if (name !== undefined) expected.set(name, [length, contextDim])
   }
   return survey.compare({ length, contextDim }, expected, { unknown: 'allowed' })
+}
+
+/** Qwen3 as a text encoder, of which the hidden states after `outputLayers` are wanted. */
+export function checkTextEncoder(
+  tensors: NamedTensors,
+  outputLayers: readonly number[] = [],
+): Checked<TextEncoderSizes> {
+  const survey = new Survey('text encoder', tensors)
+  const layers = survey.count(/^layers\.(\d+)\./)
+  const [vocabulary, hidden] = survey.dims('embed_tokens.weight', 2)
+  const [headDim] = survey.dims('layers.0.self_attn.q_norm.weight', 1)
+  const [queries] = survey.dims('layers.0.self_attn.q_proj.weight', 2)
+  const [keys] = survey.dims('layers.0.self_attn.k_proj.weight', 2)
+  const [mlp] = survey.dims('layers.0.mlp.gate_proj.weight', 2)
+  if (survey.incomplete) return survey.failed()
+  const [heads, sharedHeads] = [queries! / headDim!, keys! / headDim!]
+  const whole = Number.isInteger(heads) && Number.isInteger(sharedHeads) && Number.isInteger(heads / sharedHeads)
+  if (headDim! % 2 !== 0 || !whole) {
+    survey.config(`its ${queries} query and ${keys} key channels make no heads of ${headDim} that can be shared`)
+    return survey.failed()
+  }
+  const beyond = outputLayers.find((layer) => layer > layers)
+  if (beyond !== undefined) survey.config(`output layer ${beyond} is wanted, and it has ${layers} layers`)
+  const sizes: TextEncoderSizes = {
+    vocabulary: vocabulary!,
+    hidden: hidden!,
+    heads,
+    sharedHeads,
+    headDim: headDim!,
+    mlp: mlp!,
+    layers,
+  }
+  return survey.compare(sizes, textEncoderTensors(sizes))
 }
 
 export interface PromptNames {

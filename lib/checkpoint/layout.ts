@@ -91,6 +91,9 @@ export interface CheckpointSpec {
   /** "identity.crop" -> "template" */
   readonly texts: Readonly<Record<string, string>>
   readonly defaults: Omit<ModelDefaults, 'resolution'> & { readonly size: number }
+  /** Where the prompts' embeddings and the text encoder are. The native side gets neither: see lib/text. */
+  readonly prompt: ModelConfig['prompt']
+  readonly textEncoder: ModelConfig['textEncoder']
 }
 
 /** One part of a model, for people. */
@@ -281,7 +284,7 @@ class SpecBuilder {
   }
 
   finish(sizes: ModelSizes): CheckpointSpec {
-    const { name, folder, synthesized, defaults, identity } = this.config
+    const { name, folder, synthesized, defaults, identity, prompt, textEncoder } = this.config
     const { resolution, ...others } = defaults
     this.squareConvolutions(sizes.autoencoder!)
     return {
@@ -296,6 +299,8 @@ class SpecBuilder {
       numbers: specNumbers(this.config, sizes),
       texts: { 'identity.crop': identity?.crop ?? ('template' satisfies FaceCrop), 'defaults.rng': defaults.rng },
       defaults: { ...others, size: resolution },
+      prompt,
+      textEncoder,
     }
   }
 

@@ -77,6 +77,13 @@ export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
   }
 }
 
+/** The text encoder's: Hugging Face's names without their prefix; the head that continues texts is not needed. */
+export function canonicalTextNames(sources: NamedTensors): Naming {
+  return rename(withoutPrefix(sources, ['model.']), 'Hugging Face', (name) =>
+    name === 'lm_head.weight' ? undefined : name,
+  )
+}
+
 /** Applies `canonical` to every name; `undefined` marks a tensor as not needed. */
 function rename(sources: NamedTensors, naming: string, canonical: (name: string) => string | undefined): Naming {
   const tensors: NamedTensors = new Map()

@@ -106,6 +106,16 @@ Tensor Weights::allocate_like(DType dtype, const Tensor& shape) {
   return t;
 }
 
+void Weights::expect(const Tensor& t) const {
+  for (const MappedFile& f : files_)
+    if (f.holds(t.data)) f.expect(t.data, t.bytes());
+}
+
+void Weights::forget(const Tensor& t) const {
+  for (const MappedFile& f : files_)
+    if (f.holds(t.data)) f.forget(t.data, t.bytes());
+}
+
 int64_t Weights::mapped_bytes() const {
   int64_t n = 0;
   for (const MappedFile& f : files_) n += f.size();

@@ -62,6 +62,11 @@ class Weights {
   /// What a name means from now on (a merged matrix).
   void replace(const std::string& name, const Tensor& tensor) { tensors_[name] = tensor; }
 
+  /// For networks that read their weights once, in order, and are larger than what may be resident: `expect` has a
+  /// mapped tensor fetched, `forget` lets its pages go (MappedFile). Nothing happens to tensors in memory of our own.
+  void expect(const Tensor&) const;
+  void forget(const Tensor&) const;
+
   int64_t mapped_bytes() const;
   int64_t private_bytes() const { return private_bytes_; }
   void check_unchanged() const;
