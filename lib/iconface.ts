@@ -21,6 +21,7 @@ import {
 } from './options'
 import { abortable, abortError, JobQueue } from './queue'
 import { Restoration } from './restoration'
+import { Prompts } from './text/prompts'
 
 /** What a restore uses where its options say nothing. */
 export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
@@ -36,6 +37,8 @@ export interface ModelInfo {
   variant: string
   /** It has an identity encoder: `embed` works and similarities are known. */
   identityEncoder: boolean
+  /** It has a text encoder: restores take any prompt. */
+  textEncoder: boolean
   /** Instruction set the model computes with. */
   isa: string
   threads: number
@@ -97,10 +100,18 @@ export class IConFace implements AsyncDisposable {
   readonly #session: NativeSession
   readonly #limits: CheckedLoad
   readonly #queue: JobQueue
+  readonly #prompts: Prompts
   #disposal: Promise<void> | null = null
 
-  private constructor(session: NativeSession, limits: CheckedLoad, precision: 'f32' | 'bf16', info: ModelInfo) {
+  private constructor(
+    session: NativeSession,
+    limits: CheckedLoad,
+    prompts: Prompts,
+    precision: 'f32' | 'bf16',
+    info: ModelInfo,
+  ) {
     this.device = 'cpu'
+    this.#prompts = prompts
     this.precision = precision
     this.info = info
     this.#session = session
@@ -133,12 +144,13 @@ export class IConFace implements AsyncDisposable {
         native(() => session.load()),
         signal,
       )
-      return new IConFace(session, checked, facts.precision, {
+      return new IConFace(session, checked, new Prompts(checkpoint), facts.precision, {
         name: checkpoint.name,
         folder,
         synthesized: checkpoint.synthesized,
         variant: checkpoint.variant,
         identityEncoder: Object.keys(checkpoint.tensors).some((name) => name.startsWith('face.')),
+        textEncoder: checkpoint.textEncoder !== undefined,
         isa: facts.isa,
         threads: facts.threads,
         bytes: facts.bytes,
@@ -158,7 +170,8 @@ export class IConFace implements AsyncDisposable {
    * @returns          RGB pixels at the model's resolution, the seed used, and how similar the face became.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE` when a picture cannot be decoded (says which one),
    *         `ERR_ICONFACE_ABORTED` when `signal` fires, `ERR_ICONFACE_OUT_OF_MEMORY` before any work, with figures,
-   *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`.
+   *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`; for a prompt of its own
+   *         `ERR_ICONFACE_UNSUPPORTED` when the model has no text encoder, and `ERR_ICONFACE_INVALID_CHECKPOINT`.
    * @example
    * const face = await model.restore('blurred.jpg', ['me.jpg'], {
    *   seed: 42,
@@ -186,10 +199,14 @@ export class IConFace implements AsyncDisposable {
         report('read', i + 1, pictures.length, performance.now() - began, -1)
         stop.throwIfAborted()
       }
+      const prompt = await this.#embeddings(options.prompt, stop, () =>
+        report('prompt', 0, 1, performance.now() - began, -1),
+      )
       const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
       const read = performance.now() - began
       const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
-      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant: options.variant, out }
+      const { variant } = options
+      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
       const running = native(() =>
         this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
           report(stage, step, steps, read + elapsedMs, etaMs),
@@ -207,6 +224,13 @@ export class IConFace implements AsyncDisposable {
         timings: { read, ...timings, total },
       })
     }, options.signal)
+  }
+
+  /** Embeddings of the caller's prompt, if there is one. */
+  async #embeddings(prompt: string | undefined, signal: AbortSignal, onEncode: () => void) {
+    if (prompt === undefined) return undefined
+    const { precision, info } = this
+    return this.#prompts.embeddings(prompt, { precision, threads: info.threads, isa: info.isa, signal }, onEncode)
   }
 
   /**

@@ -86,6 +86,8 @@ export interface RestoreJob {
   rng: 'torch-cuda' | 'torch-cpu'
   size: number
   variant: NativeVariant
+  /** Prompt embeddings [text, context], f32 or bf16, instead of the checkpoint's own. */
+  prompt?: NativeTensor | undefined
   /** The result, `size * size * 3` bytes of RGB; nobody else sees it before the job is done. */
   out: Uint8Array
 }

@@ -18,14 +18,16 @@ import { loadAddon, native, type NativeSession, type NativeTensor } from './nati
 import type { Result, RunParams, Tensor } from './ops'
 
 export type { Result, RunParams, Tensor } from './ops'
+export { type OpenTextEncoder, openTextEncoder, type TextEncoderOptions } from './text/encoder'
+export { PromptTokenizer, type PromptTokens } from './text/tokenizer'
 
 /**
  * Weights to compute with: byte ranges of files, under canonical names. A model folder is turned into one by
  * `Networks.load`; whoever holds weights in another arrangement writes it down directly.
  *
- * Names: `transformer.`, `vae.`, `adapter.`, `face.` before the published names (Black Forest Labs' for transformer and
- * autoencoder, the state dict's for AdaFace, model-spec.md 4 and 5 for the adapter). A network that has no tensors is
- * absent, and so is a pathway of the adapter.
+ * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.` before the published names (Black Forest Labs' for
+ * transformer and autoencoder, the state dict's for AdaFace, Hugging Face's without `model.` for Qwen3, model-spec.md 4
+ * and 5 for the adapter). A network that has no tensors is absent, and so is a pathway of the adapter.
  */
 export interface Checkpoint {
   readonly files: readonly { readonly path: string; readonly size: number }[]
@@ -37,16 +39,20 @@ export interface Checkpoint {
     readonly shape: readonly number[]
     readonly parts: readonly { readonly file: number; readonly offset: number; readonly bytes: number }[]
   }[]
-  /** `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [out, r]. */
+  /**
+   * `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [rows, r]; the rows
+   * that change begin at `row` (default 0).
+   */
   readonly loras?: readonly {
     readonly module: string
     readonly a: string
     readonly b: string
     readonly factor: number
+    readonly row?: number
   }[]
   /**
    * What shapes do not tell: `transformer.ropeAxes`, `transformer.ropeTheta`, `adapter.residualStrength`, `vae.groups`,
-   * `vae.bnEps`, `face.stageUnits`. A single number is a list of one.
+   * `vae.bnEps`, `face.stageUnits`, `text.outputLayers`, `text.ropeTheta`. A single number is a list of one.
    */
   readonly numbers?: Readonly<Record<string, readonly number[]>>
   readonly texts?: Readonly<Record<string, string>>
@@ -135,6 +141,11 @@ export interface NetworkKinds {
   decode: { tensors: { tokens: Tensor }; params: { rows: number; columns: number }; results: { image: Result } }
   /** Face [112, 112, 3], B, G, R in [-1, 1] -> raw embedding [512]; its norm is the face's quality. */
   face_embedding: { tensors: { face: Tensor }; params: Record<never, never>; results: { embedding: Result } }
+  /**
+   * Token ids [tokens] i32, of which the first `real` (all by default) are text and the others padding -> what the
+   * transformer reads, [tokens, E]: hidden states after `text.outputLayers` side by side, padded rows computed too.
+   */
+  text_embedding: { tensors: { ids: Tensor }; params: { real?: number }; results: { embeddings: Result } }
 }
 
 export interface NetworksOptions {

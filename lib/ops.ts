@@ -62,12 +62,19 @@ export interface Operations {
     params: { rows?: number[]; outDtype?: Float }
     results: { out: Result }
   }
-  /** RMSNorm per head and rotary embedding, q and k `[batch, tokens, H, d]` in place. */
+  /** `x / sqrt(mean(x^2) + 1e-6) * weight` over the last axis. */
+  rms_norm: { tensors: { x: Tensor; weight: Tensor }; params: { outDtype?: Float }; results: { out: Result } }
+  /**
+   * RMSNorm per head and rotary embedding, q and k `[batch, tokens, H, d]` in place. Rotated together: `adjacent`
+   * elements (FLUX, the default), or those half a head apart (`halves`, Qwen3).
+   */
   qk_norm_rope: {
-    tensors: { q?: Tensor; k?: Tensor; qScale: Tensor; kScale: Tensor; cos: Tensor; sin: Tensor }
-    params: Record<never, never>
+    tensors: { q?: Tensor; k?: Tensor; qScale?: Tensor; kScale?: Tensor; cos: Tensor; sin: Tensor }
+    params: { pairs?: 'adjacent' | 'halves' }
     results: { q: Result; k: Result }
   }
+  /** Rows of `table` `[V, D]` by `ids` `[tokens]` i32. */
+  embedding: { tensors: { ids: Tensor; table: Tensor }; params: { outDtype?: Float }; results: { out: Result } }
   /** Rotary tables `[tokens, d/2]` of position ids `[tokens, axes]`. */
   rope_table: {
     tensors: { ids: Tensor }
@@ -82,10 +89,13 @@ export interface Operations {
   }
   silu: { tensors: { x: Tensor }; params: Record<never, never>; results: { out: Result } }
   add: { tensors: { a: Tensor; b: Tensor }; params: Record<never, never>; results: { out: Result } }
-  /** `softmax(q k^T * scale) v`; up to four segments `[tokens, H, d]`, keys of all of them in order. */
+  /**
+   * `softmax(q k^T * scale) v`; up to four segments `[tokens, H, d]`, keys of all of them in order. k and v may have
+   * fewer heads, of which each serves as many of q's. `causal` (one segment): query i sees keys 0 to i.
+   */
   attention: {
     tensors: Partial<Record<`${'q' | 'k' | 'v'}${0 | 1 | 2 | 3}`, Tensor>>
-    params: { scale?: number; outDtype?: Float }
+    params: { scale?: number; causal?: boolean; outDtype?: Float }
     results: Record<`out${0 | 1 | 2 | 3}`, Result>
   }
   /** Key/value side of one block of the degraded cross-attention, in rank space. */
@@ -234,6 +244,14 @@ export function bf16(shape: number[], values: ArrayLike<number>): Tensor {
     (u & 0x7fffffff) > 0x7f800000 ? (u >>> 16) | 0x40 : (u + 0x7fff + ((u >>> 16) & 1)) >>> 16,
   )
   return { dtype: 'bf16', shape: checkedShape(shape, values.length), data }
+}
+
+/** A tensor of 32-bit integers: token and position ids. */
+export function i32(shape: number[], values: ArrayLike<number>): Tensor {
+  const data = Int32Array.from(values)
+  const other = data.findIndex((value, i) => value !== values[i])
+  if (other >= 0) throw invalid(`value ${other}`, 'a 32-bit integer', values[other])
+  return { dtype: 'i32', shape: checkedShape(shape, data.length), data }
 }
 
 /** The values of an f32 or bf16 tensor. */

@@ -9,7 +9,7 @@ import type { NativeVariant } from './native'
 
 /** How far a job is. */
 export interface Progress {
-  /** `read` (pictures), then the stages of the model in the order of `Restoration.timings`. */
+  /** `read` (pictures), `prompt` (only when one is encoded), then the model's in the order of `Restoration.timings`. */
   stage: string
   /** Steps done within this stage, of `steps`. */
   step: number
@@ -41,6 +41,11 @@ export interface RestoreOptions {
   size?: number
   /** Whose `torch.randn` the seed means: `torch-cuda` or `torch-cpu`. Default: the checkpoint's, `torch-cuda`. */
   rng?: Rng
+  /**
+   * What the picture shall be, in words. Default: the checkpoint's own prompt. Another one needs a model with a text
+   * encoder (`textEncoder` in its iconface.json); it is encoded once, then kept beside the model.
+   */
+  prompt?: string
   variant?: Variant
   /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
   signal?: AbortSignal
@@ -67,7 +72,17 @@ export interface LoadOptions {
   signal?: AbortSignal
 }
 
-const RESTORE_OPTIONS = ['steps', 'guidance', 'seed', 'size', 'rng', 'variant', 'signal', 'onProgress'] as const
+const RESTORE_OPTIONS = [
+  'steps',
+  'guidance',
+  'seed',
+  'size',
+  'rng',
+  'prompt',
+  'variant',
+  'signal',
+  'onProgress',
+] as const
 const LOAD_OPTIONS = [
   ...(['device', 'precision', 'threads', 'isa', 'maxPixels', 'maxReferences', 'maxQueue'] as const),
   'signal',
@@ -86,7 +101,7 @@ export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
 
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
   known('options', options, RESTORE_OPTIONS)
-  const { steps, guidance, seed, size, rng, signal, onProgress } = options
+  const { steps, guidance, seed, size, rng, prompt, signal, onProgress } = options
   if (steps !== undefined) integer('steps', steps, 1, 1000)
   if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
     throw invalid('guidance', 'a finite number of 0 or more', guidance)
@@ -94,10 +109,11 @@ export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestor
   if (seed !== undefined) checkTorchSeed(seed)
   if (size !== undefined) checkSize(size)
   if (rng !== undefined) oneOf('rng', rng, RNGS)
+  if (prompt !== undefined) checkPromptText(prompt)
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', 'a function', onProgress)
   checkSignal(signal)
-  return { steps, guidance, seed, size, rng, variant: checkVariant(options.variant), signal, onProgress }
+  return { steps, guidance, seed, size, rng, prompt, variant: checkVariant(options.variant), signal, onProgress }
 }
 
 export type CheckedLoad = LoadOptions & Required<Pick<LoadOptions, 'device' | 'precision' | Limit>>
@@ -146,6 +162,17 @@ function isSeed(seed: unknown): seed is number {
 function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
   const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isSeed(seed)
   if (!fits) throw invalid('seed', `${SEED}, or a bigint from 0n to 2n ** 64n - 1n`, seed)
+}
+
+/** Longer than the text encoder's tokens can be, and short enough to be tokenized at once. */
+const MAX_PROMPT = 10_000
+
+function checkPromptText(prompt: unknown): void {
+  if (typeof prompt !== 'string') throw invalid('prompt', 'a text', prompt)
+  if (prompt.length > MAX_PROMPT) {
+    throw invalid('prompt', `a text of at most ${MAX_PROMPT} characters`, `${prompt.length} characters`)
+  }
+  if (/\p{Surrogate}/u.test(prompt)) throw invalid('prompt', 'well-formed Unicode', prompt)
 }
 
 export function checkVariant(variant: Variant = {}): NativeVariant {

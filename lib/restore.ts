@@ -42,6 +42,7 @@ export async function restore(
     seed,
     size,
     rng,
+    prompt,
     variant,
     signal,
     onProgress,
@@ -51,7 +52,7 @@ export async function restore(
   const request = prepareRestore(
     input,
     references,
-    { steps, guidance, seed, size, rng, variant, signal, onProgress },
+    { steps, guidance, seed, size, rng, prompt, variant, signal, onProgress },
     checkLoadOptions(load),
   )
   const model = await abortable(shared(folder, load), signal)

@@ -7,19 +7,21 @@
  *   "name": "iconface-klein-4b",                    // for people
  *   "synthesized": false,                           // true: random weights, for tests and benchmarks
  *   "transformer": {
- *     "file": "flux-2-klein-base-4b.safetensors",   // Black Forest Labs' names or diffusers' (one file)
+ *     "file": "flux-2-klein-base-4b.safetensors",   // or diffusers' folder, or the index of several files
  *     "ropeAxes": [32, 32, 32, 32],                 // t, h, w, l; even, their sum is the head size
  *     "ropeTheta": 2000,
  *     "heads": 24                                   // optional, checked: hidden size / head size
  *   },
- *   "autoencoder": { "file": "ae.safetensors", "groups": 32 },  // of GroupNorm
+ *   "autoencoder": { "file": "ae.safetensors", "groups": 32 },  // or diffusers' folder; groups of GroupNorm
  *   "adapter": {                                    // optional: without it the model is Table 3's "Concat"
  *     "file": "adapter.safetensors",
+ *     "names": "names.json",                        // optional: how its tensors' names are to be read (name-map.ts)
+ *     "identity": true,                             // false: without its identity pathway, as when there is no AdaFace
  *     "residualStrength": 1,                        // s_deg, Eq. 6
  *     "temperature": 1                              // T, Eq. 4
  *   },
  *   "lora": [                                       // optional: merged into the transformer in this order
- *     { "file": "lora", "strength": 1, "alpha": 16 }  // a file, or a folder with lora_weights.safetensors
+ *     { "file": "lora", "strength": 1, "alpha": 16 }  // a file, or a trainer's folder
  *   ],
  *   "identity": {                                   // AdaFace; needed when the adapter has an identity pathway
  *     "file": "adaface_ir50.safetensors",
@@ -30,6 +32,12 @@
  *     "withReferences": "prompt",                   // names of tensors in that file
  *     "withoutReferences": "prompt_without_references", // default: that one if the file has it, else withReferences
  *     "empty": "empty"
+ *   },
+ *   "textEncoder": {                                // optional: encodes prompts of the caller's
+ *     "file": "text_encoder",                       // Qwen3-4B: a folder of shards, or one file
+ *     "tokenizer": "tokenizer/tokenizer.json",      // default: tokenizer.json beside it, or in ../tokenizer
+ *     "outputLayers": [9, 18, 27],
+ *     "ropeTheta": 1000000                          // default: what its config.json says, else this
  *   },
  *   "defaults": { "resolution": 512, "steps": 12, "guidance": 4, "seed": 42, "rng": "torch-cuda" }
  * }
@@ -87,7 +95,14 @@ export interface ModelConfig {
   }
   readonly autoencoder: { readonly file: string; readonly groups: number }
   readonly adapter:
-    { readonly file: string; readonly residualStrength: number; readonly temperature: number } | undefined
+    | {
+        readonly file: string
+        readonly names: string | undefined
+        readonly identity: boolean
+        readonly residualStrength: number
+        readonly temperature: number
+      }
+    | undefined
   readonly lora: readonly LoraConfig[]
   readonly identity: { readonly file: string; readonly crop: FaceCrop } | undefined
   readonly prompt: {
@@ -96,7 +111,16 @@ export interface ModelConfig {
     readonly withoutReferences: string | undefined
     readonly empty: string
   }
+  readonly textEncoder: TextEncoderConfig | undefined
   readonly defaults: ModelDefaults
+}
+
+export interface TextEncoderConfig {
+  /** A file, or a folder that holds the weights. */
+  readonly file: string
+  readonly tokenizer: string | undefined
+  readonly outputLayers: readonly number[]
+  readonly ropeTheta: number | undefined
 }
 
 /**
@@ -113,7 +137,7 @@ export function readModelConfig(folder: string): ModelConfig {
 }
 
 /** Checks the parsed contents of `file`, which names other files relative to its own folder. */
-function parseModelConfig(json: unknown, file: string): ModelConfig {
+export function parseModelConfig(json: unknown, file: string): ModelConfig {
   const root = new Fields(json, '', file)
   const format = root.number('format', 'a whole number from 1', (x) => Number.isInteger(x) && x >= 1)
   if (format !== FORMAT) {
@@ -127,17 +151,20 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
   const synthesized = root.flag('synthesized', false)
 
   const transformer = root.section('transformer').finish((fields) => ({
-    file: fields.file(),
+    file: fields.file({ folders: true }),
     heads: fields.optional('heads', () => fields.count('heads')),
     ropeAxes: fields.axes('ropeAxes', [32, 32, 32, 32]),
     ropeTheta: fields.number('ropeTheta', 'a number above 1', (x) => x > 1, 2000),
   }))
-  const autoencoder = root
-    .section('autoencoder')
-    .finish((fields) => ({ file: fields.file(), groups: fields.count('groups', GROUP_NORM_GROUPS) }))
+  const autoencoder = root.section('autoencoder').finish((fields) => ({
+    file: fields.file({ folders: true }),
+    groups: fields.count('groups', GROUP_NORM_GROUPS),
+  }))
   const adapter = root.optional('adapter', () =>
     root.section('adapter').finish((fields) => ({
       file: fields.file(),
+      names: fields.optional('names', () => fields.file({ key: 'names' })),
+      identity: fields.flag('identity', true),
       residualStrength: fields.number('residualStrength', 'a finite number', () => true, 1),
       temperature: fields.number('temperature', 'a number above 0', (x) => x > 0, 1),
     })),
@@ -158,9 +185,17 @@ function parseModelConfig(json: unknown, file: string): ModelConfig {
     withoutReferences: fields.optional('withoutReferences', () => fields.text('withoutReferences')),
     empty: fields.text('empty', 'empty'),
   }))
+  const textEncoder = root.optional('textEncoder', () =>
+    root.section('textEncoder').finish((fields) => ({
+      file: fields.file({ folders: true }),
+      tokenizer: fields.optional('tokenizer', () => fields.file({ key: 'tokenizer' })),
+      outputLayers: fields.layers('outputLayers', [9, 18, 27]),
+      ropeTheta: fields.optional('ropeTheta', () => fields.number('ropeTheta', 'a number above 1', (x) => x > 1)),
+    })),
+  )
   const defaults = root.section('defaults', {}).finish(readDefaults)
   root.refuseUnknown()
-  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, defaults }
+  return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, textEncoder, defaults }
 }
 
 function readDefaults(fields: Fields): ModelDefaults {
@@ -282,6 +317,14 @@ class Fields {
     return value as number[]
   }
 
+  layers(key: string, otherwise: readonly number[]): readonly number[] {
+    const value = this.take(key, otherwise)
+    const whole = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 1
+    if (!Array.isArray(value) || value.length < 1 || value.length > 16 || !value.every(whole))
+      throw this.error(key, 'a list of 1 to 16 whole numbers from 1', value)
+    return value as number[]
+  }
+
   crop(): FaceCrop {
     if (this.values.crop === 'landmarks') {
       const allowed = FACE_CROPS.map((one) => `"${one}"`).join(' and ')
@@ -293,20 +336,20 @@ class Fields {
     return this.oneOf('crop', FACE_CROPS, 'template')
   }
 
-  /** The absolute path under the key `file`. */
-  file({ folders = false } = {}): string {
-    const value = this.text('file')
-    if (value.includes('\0')) throw this.error('file', 'a path', value)
+  /** The absolute path under a key. */
+  file({ key = 'file', folders = false } = {}): string {
+    const value = this.text(key)
+    if (value.includes('\0')) throw this.error(key, 'a path', value)
     const absolute = path.resolve(path.dirname(this.source), value)
     let status: fs.Stats
     try {
       status = fs.statSync(absolute)
     } catch (cause) {
       const { code, message } = fileError('read', absolute, cause)
-      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}file`, { cause })
+      throw new IConFaceError(code, `${message}; ${this.source} names it in ${this.prefix}${key}`, { cause })
     }
     if (!status.isFile() && !(folders && status.isDirectory())) {
-      throw this.error('file', folders ? 'a file or a folder' : 'a file', absolute)
+      throw this.error(key, folders ? 'a file or a folder' : 'a file', absolute)
     }
     return absolute
   }

@@ -13,14 +13,17 @@ import {
   faceTensors,
   type Shape,
   type TensorShapes,
+  type TextEncoderSizes,
+  textEncoderTensors,
   type TransformerSizes,
   transformerTensors,
 } from './expected'
+import { isFp8 } from './fp8'
 import type { NamedTensors } from './names'
 
 /** Something that keeps a checkpoint from being used. */
 export interface Problem {
-  readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config'
+  readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config' | 'conversion' | 'file'
   /** The part of the model: "transformer", "adapter", … */
   readonly part: string
   /** A sentence without the part's name. */
@@ -229,6 +232,39 @@ export function checkPrompt(
   return survey.compare({ length, contextDim }, expected, { unknown: 'allowed' })
 }
 
+/** Qwen3 as a text encoder, of which the hidden states after `outputLayers` are wanted. */
+export function checkTextEncoder(
+  tensors: NamedTensors,
+  outputLayers: readonly number[] = [],
+): Checked<TextEncoderSizes> {
+  const survey = new Survey('text encoder', tensors)
+  const layers = survey.count(/^layers\.(\d+)\./)
+  const [vocabulary, hidden] = survey.dims('embed_tokens.weight', 2)
+  const [headDim] = survey.dims('layers.0.self_attn.q_norm.weight', 1)
+  const [queries] = survey.dims('layers.0.self_attn.q_proj.weight', 2)
+  const [keys] = survey.dims('layers.0.self_attn.k_proj.weight', 2)
+  const [mlp] = survey.dims('layers.0.mlp.gate_proj.weight', 2)
+  if (survey.incomplete) return survey.failed()
+  const [heads, sharedHeads] = [queries! / headDim!, keys! / headDim!]
+  const whole = Number.isInteger(heads) && Number.isInteger(sharedHeads) && Number.isInteger(heads / sharedHeads)
+  if (headDim! % 2 !== 0 || !whole) {
+    survey.config(`its ${queries} query and ${keys} key channels make no heads of ${headDim} that can be shared`)
+    return survey.failed()
+  }
+  const beyond = outputLayers.find((layer) => layer > layers)
+  if (beyond !== undefined) survey.config(`output layer ${beyond} is wanted, and it has ${layers} layers`)
+  const sizes: TextEncoderSizes = {
+    vocabulary: vocabulary!,
+    hidden: hidden!,
+    heads,
+    sharedHeads,
+    headDim: headDim!,
+    mlp: mlp!,
+    layers,
+  }
+  return survey.compare(sizes, textEncoderTensors(sizes))
+}
+
 export interface PromptNames {
   readonly withReferences: string
   readonly withoutReferences: string | undefined
@@ -279,6 +315,7 @@ class Survey {
 
   compare<Sizes>(sizes: Sizes, expected: TensorShapes, { unknown = 'refused' } = {}): Checked<Sizes> {
     for (const [name, shape] of expected) this.compareTensor(name, shape)
+    this.reportFp8(expected)
     if (unknown === 'refused') {
       for (const [name, { published }] of this.tensors) {
         if (!expected.has(name)) this.report('unknown', `${published} is not part of this network`)
@@ -294,9 +331,21 @@ class Survey {
     if (!sameShape(expected, tensor.shape)) {
       this.report('shape', `${label} is [${tensor.shape.join(', ')}], expected [${expected.join(', ')}]`)
     }
-    if (!WEIGHT_DTYPES.includes(tensor.dtype)) {
+    if (!WEIGHT_DTYPES.includes(tensor.dtype) && !isFp8(tensor.dtype)) {
       this.report('dtype', `${label} is stored as ${tensor.dtype}, expected ${WEIGHT_DTYPES.join(', ')}`)
     }
+  }
+
+  /** One problem for all of them: such a file needs one thing done to it, once. */
+  private reportFp8(expected: TensorShapes): void {
+    const found = [...expected.keys()].filter((name) => isFp8(this.tensors.get(name)?.dtype ?? 'F32'))
+    if (found.length === 0) return
+    const { dtype } = this.tensors.get(found[0]!)!
+    const which = found.length === 1 ? `${found[0]} is` : `${found.length} tensors, such as ${found[0]}, are`
+    this.report(
+      'conversion',
+      `${which} stored as ${dtype}, expected ${WEIGHT_DTYPES.join(', ')}: "iconface convert" makes bf16 of it, and so does "iconface prepare"`,
+    )
   }
 
   private report(kind: Problem['kind'], message: string): void {

@@ -1,5 +1,5 @@
 /**
- * From a PyTorch checkpoint to a safetensors file, tensor by tensor.
+ * From a PyTorch checkpoint, an fp8 file or shards to one safetensors file, tensor by tensor.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -7,9 +7,11 @@ import { closest } from '../closest'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { abortError } from '../queue'
 import type { DType } from './dtype'
-import { openPytorch, type PytorchFile, type PytorchTensor, type SkippedValue } from './pytorch'
+import { dequantise, isFp8 } from './fp8'
+import { isPytorch } from './pytorch'
 import { isReal, type RoundedDType, roundTensor } from './round'
 import { SafetensorsWriter, tensorBytes } from './safetensors-writer'
+import { openPytorchSource, openSafetensorsSource, type TensorSource, type StoredTensor } from './tensor-source'
 
 /** What `dtype` may be. */
 export const CONVERT_DTYPES = ['keep', 'f32', 'bf16', 'f16'] as const
@@ -17,54 +19,57 @@ export const CONVERT_DTYPES = ['keep', 'f32', 'bf16', 'f16'] as const
 export interface ConvertOptions {
   /** Only tensors whose names begin with it are written, without it. */
   readonly prefix?: string
-  /** Of tensors of real numbers; whole numbers and truth values keep theirs. Default `keep`. */
+  /** Of tensors of real numbers; whole numbers and truth values keep theirs. Default `keep`: fp8 becomes bf16. */
   readonly dtype?: (typeof CONVERT_DTYPES)[number]
+  /** Which tensors are written, by the name in the file. */
+  readonly filter?: (name: string) => boolean
   readonly signal?: AbortSignal
   /** Bytes written, of all. */
   readonly onProgress?: (progress: { bytes: number; totalBytes: number }) => void
 }
 
-/** What {@link convertPytorch} did. */
+/** What {@link convertWeights} did. */
 export interface Conversion {
   readonly input: string
   readonly output: string
-  readonly container: 'zip' | 'legacy'
+  readonly container: TensorSource['container']
   /** Written. */
   readonly tensors: number
   readonly bytes: number
   /** How many tensors there are of each type in the result. */
   readonly dtypes: Readonly<Partial<Record<DType, number>>>
-  /** Names of tensors that do not begin with the prefix. */
+  /** Names of tensors that were not asked for, or that say how fp8 values are to be read. */
   readonly leftOut: readonly string[]
   /** What is no tensor, or no weight. */
-  readonly skipped: readonly SkippedValue[]
+  readonly skipped: TensorSource['skipped']
 }
 
 /**
- * Writes the tensors of a PyTorch checkpoint as safetensors. `output` appears whole, once everything is read and
- * written, or not at all; a file that was there stays until then.
+ * Writes the tensors of a PyTorch checkpoint or of safetensors files as one safetensors file; fp8 weights are multiplied
+ * by their scales. `output` appears whole, once everything is read and written, or not at all; a file that was there
+ * stays until then.
  *
- * @throws {IConFaceError} what {@link openPytorch} throws; `ERR_ICONFACE_INVALID_ARGUMENT` when no name begins with the
- *         prefix or `output` is `input`; `ERR_ICONFACE_NUMERICAL` when a value is too large for `dtype`;
- *         `ERR_ICONFACE_ABORTED`.
+ * @param input  a PyTorch file, a safetensors file, the index of several, or a folder that holds one of the latter
+ * @throws {IConFaceError} what {@link openPytorch} and {@link openWeights} throw; `ERR_ICONFACE_INVALID_ARGUMENT` when no
+ *         name begins with the prefix or `output` is an input; `ERR_ICONFACE_NUMERICAL` when a value is too large for
+ *         `dtype`; `ERR_ICONFACE_ABORTED`.
  * @example
- * await convertPytorch('adaface_ir50_ms1mv2.ckpt', 'adaface.safetensors', { prefix: 'model.' })
+ * await convertWeights('adaface_ir50_ms1mv2.ckpt', 'adaface.safetensors', { prefix: 'model.' })
  */
-export async function convertPytorch(input: string, output: string, options: ConvertOptions = {}): Promise<Conversion> {
-  const { prefix = '', dtype = 'keep', signal, onProgress } = options
+export async function convertWeights(input: string, output: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const { dtype = 'keep', signal, onProgress } = options
   if (!CONVERT_DTYPES.includes(dtype)) throw invalid('dtype', CONVERT_DTYPES.join(', '), dtype)
-  const file = openPytorch(input)
+  const source = isPytorch(input) ? openPytorchSource(input) : openSafetensorsSource(input)
   try {
-    refuseSameFile(file.path, output)
-    const { items, leftOut } = select(file, prefix, dtype)
+    for (const file of source.files) refuseSameFile(file, output)
+    const { items, leftOut } = select(source, options)
     const writer = await SafetensorsWriter.create(output, items, { format: 'pt' })
     try {
       let bytes = 0
-      for (const { name, tensor, dtype } of items) {
+      for (const item of items) {
         if (signal?.aborted) throw abortError(signal)
-        const data = tensor.read()
-        await writer.write(tensor.dtype === dtype ? data : roundTensor(data, tensor.dtype, dtype as RoundedDType, name))
-        bytes += tensorBytes({ name, dtype, shape: tensor.shape })
+        await writer.write(convertTensor(item))
+        bytes += tensorBytes(item)
         onProgress?.({ bytes, totalBytes: writer.dataBytes })
       }
       await writer.finish()
@@ -73,43 +78,56 @@ export async function convertPytorch(input: string, output: string, options: Con
     }
     const dtypes: Partial<Record<DType, number>> = {}
     for (const { dtype } of items) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
-    const { path: from, container, skipped } = file
+    const { path: from, container, skipped } = source
     const done = { input: from, output: path.resolve(output), container, skipped, leftOut }
     return { ...done, tensors: items.length, bytes: writer.dataBytes, dtypes }
   } finally {
-    file.close()
+    source.close()
   }
 }
 
 interface Item {
   readonly name: string
-  readonly tensor: PytorchTensor
+  readonly tensor: StoredTensor
   readonly shape: readonly number[]
+  /** In the result. */
   readonly dtype: DType
 }
 
+function convertTensor({ name, tensor, shape, dtype }: Item): Uint8Array {
+  const data = tensor.read()
+  if (isFp8(tensor.dtype)) {
+    return dequantise(data, tensor.dtype, tensor.scales(), shape[0] ?? 1, dtype as RoundedDType, name)
+  }
+  return tensor.dtype === dtype ? data : roundTensor(data, tensor.dtype, dtype as RoundedDType, name)
+}
+
 /** What is written, under which name and type, and what is not. */
-function select(file: PytorchFile, prefix: string, wanted: (typeof CONVERT_DTYPES)[number]) {
+function select(source: TensorSource, { prefix = '', dtype = 'keep', filter = () => true }: ConvertOptions) {
   const items: Item[] = []
-  const leftOut: string[] = []
-  for (const [full, tensor] of file.tensors) {
+  const leftOut = [...source.leftOut]
+  for (const [full, tensor] of source.tensors) {
     const name = full.slice(prefix.length)
-    if (!full.startsWith(prefix) || name === '') {
+    if (!full.startsWith(prefix) || name === '' || !filter(full)) {
       leftOut.push(full)
       continue
     }
-    const dtype = wanted === 'keep' || !isReal(tensor.dtype) ? tensor.dtype : (wanted.toUpperCase() as DType)
-    items.push({ name, tensor, shape: tensor.shape, dtype })
+    items.push({ name, tensor, shape: tensor.shape, dtype: wantedDType(tensor.dtype, dtype) })
   }
   if (items.length === 0) {
-    const names = [...file.tensors.keys()]
+    const names = [...source.tensors.keys()]
     throw new IConFaceError(
       'ERR_ICONFACE_INVALID_ARGUMENT',
-      `no tensor of ${file.path} has a name that begins with ${describeValue(prefix)}; ` +
+      `no tensor of ${source.path} has a name that begins with ${describeValue(prefix)}; ` +
         `the closest is ${describeValue(closest(prefix, names))}, the first ${describeValue(names[0])}`,
     )
   }
   return { items, leftOut }
+}
+
+function wantedDType(stored: DType, wanted: (typeof CONVERT_DTYPES)[number]): DType {
+  if (wanted === 'keep') return isFp8(stored) ? 'BF16' : stored
+  return isReal(stored) || isFp8(stored) ? (wanted.toUpperCase() as DType) : stored
 }
 
 function refuseSameFile(input: string, output: string): void {

@@ -232,3 +232,34 @@ function addPooler(tensors: TensorShapes, name: string, queries: number, width: 
   tensors.set(`${name}.key.weight`, [width, width])
   tensors.set(`${name}.value.weight`, [width, width])
 }
+
+/** Qwen3 as a text encoder. */
+export interface TextEncoderSizes {
+  readonly vocabulary: number
+  readonly hidden: number
+  readonly heads: number
+  /** Of keys and values. */
+  readonly sharedHeads: number
+  readonly headDim: number
+  readonly mlp: number
+  readonly layers: number
+}
+
+export function textEncoderTensors(s: TextEncoderSizes): TensorShapes {
+  const tensors: TensorShapes = new Map()
+  const D = s.hidden
+  tensors.set('embed_tokens.weight', [s.vocabulary, D])
+  for (let i = 0; i < s.layers; i++) {
+    const layer = `layers.${i}`
+    tensors.set(`${layer}.input_layernorm.weight`, [D])
+    tensors.set(`${layer}.self_attn.q_proj.weight`, [s.heads * s.headDim, D])
+    for (const matrix of ['k_proj', 'v_proj']) tensors.set(`${layer}.self_attn.${matrix}.weight`, [s.sharedHeads * s.headDim, D]) // prettier-ignore
+    tensors.set(`${layer}.self_attn.o_proj.weight`, [D, s.heads * s.headDim])
+    for (const norm of ['q_norm', 'k_norm']) tensors.set(`${layer}.self_attn.${norm}.weight`, [s.headDim])
+    tensors.set(`${layer}.post_attention_layernorm.weight`, [D])
+    for (const matrix of ['gate_proj', 'up_proj']) tensors.set(`${layer}.mlp.${matrix}.weight`, [s.mlp, D])
+    tensors.set(`${layer}.mlp.down_proj.weight`, [D, s.mlp])
+  }
+  tensors.set('norm.weight', [D])
+  return tensors
+}

@@ -28,8 +28,10 @@ import {
   transformerTensors,
 } from './expected'
 import { type AlphaSource, type Lora, openLora } from './lora'
-import { type ByteRange, canonicalNames, type Naming, type NamedTensor, type Role } from './names'
-import { openSafetensors, type SafetensorsFile } from './safetensors'
+import { applyNameMap, readNameMap } from './name-map'
+import { type ByteRange, canonicalTensors, type NamedTensor, type NamedTensors, type Naming, type Role } from './names'
+import type { SafetensorsFile } from './safetensors'
+import { openWeights } from './shards'
 
 /** A tensor as one byte range of one file. */
 export interface SpecTensor {
@@ -41,7 +43,7 @@ export interface SpecTensor {
   readonly shape: readonly number[]
 }
 
-/** A tensor whose rows lie apart: the ranges follow each other in it. Only diffusers' transformers have any. */
+/** A tensor whose rows lie apart: the ranges follow each other in it. Mostly those of diffusers' transformers. */
 export interface SpecJoin {
   readonly name: string
   readonly dtype: DType
@@ -49,12 +51,14 @@ export interface SpecJoin {
   readonly parts: readonly ByteRange[]
 }
 
-/** `transformer.<module>.weight += factor * B A`. */
+/** `transformer.<module>.weight += factor * B A`, in the rows of the matrix that B has. */
 export interface SpecLora {
   readonly module: string
-  /** Names among `tensors`: [r, in] and [out, r]. */
+  /** Names among `tensors`: [r, in] and [rows, r]. */
   readonly a: string
   readonly b: string
+  /** The first row that is changed. */
+  readonly row: number
   /** strength * alpha / rank */
   readonly factor: number
   readonly rank: number
@@ -68,7 +72,8 @@ export interface SpecLora {
  * and shape make.
  *
  * Names: `transformer.`, `vae.`, `adapter.`, `face.` before the canonical names of expected.ts; `prompt.prompt`,
- * `prompt.empty` and, if they differ, `prompt.prompt_without_references`; `lora.<i>.<module>.A` and `.B`.
+ * `prompt.empty` and, if they differ, `prompt.prompt_without_references`; `lora.<i>.<module>.A` and `.B`, with the first
+ * row after the module where it is not 0.
  */
 export interface CheckpointSpec {
   readonly name: string
@@ -86,12 +91,17 @@ export interface CheckpointSpec {
   /** "identity.crop" -> "template" */
   readonly texts: Readonly<Record<string, string>>
   readonly defaults: Omit<ModelDefaults, 'resolution'> & { readonly size: number }
+  /** Where the prompts' embeddings and the text encoder are. The native side gets neither: see lib/text. */
+  readonly prompt: ModelConfig['prompt']
+  readonly textEncoder: ModelConfig['textEncoder']
 }
 
-/** One file of a model, for people. */
+/** One part of a model, for people. */
 export interface PartReport {
   readonly role: Role | 'lora'
-  readonly file: SafetensorsFile
+  /** The file, or the index of several. */
+  readonly path: string
+  readonly files: readonly SafetensorsFile[]
   /** Whose names the file uses. */
   readonly naming: string
   readonly ignored: readonly string[]
@@ -133,7 +143,11 @@ export function openCheckpoint(folder: string): CheckpointSpec {
 
 /** Examines a model folder and reports problems instead of throwing; a file that is no safetensors file still throws. */
 export function examineCheckpoint(folder: string): Examination {
-  const config = readModelConfig(folder)
+  return examineConfig(readModelConfig(folder))
+}
+
+/** {@link examineCheckpoint} for an `iconface.json` that is already read. */
+export function examineConfig(config: ModelConfig): Examination {
   const builder = new SpecBuilder(config)
   const transformer = builder.part('transformer', config.transformer.file, checkTransformer)
   const autoencoder = builder.part('autoencoder', config.autoencoder.file, (tensors) =>
@@ -143,8 +157,7 @@ export function examineCheckpoint(folder: string): Examination {
     hidden: transformer.hidden,
     blocks: transformer.doubleBlocks + transformer.singleBlocks,
   }
-  const adapter =
-    config.adapter && builder.part('adapter', config.adapter.file, (tensors) => checkAdapter(tensors, backbone))
+  const adapter = config.adapter && builder.adapter(config.adapter, backbone)
   const face = config.identity && builder.part('face', config.identity.file, checkFace)
   const prompt = builder.prompt()
   for (const [i, lora] of config.lora.entries()) {
@@ -204,6 +217,9 @@ function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
   return problems
 }
 
+/** What an adapter has to fit to. */
+type Backbone = NonNullable<Parameters<typeof checkAdapter>[1]>
+
 /** Canonical prefix of each part's tensors. */
 const PREFIX: Record<Role, string> = {
   transformer: 'transformer.',
@@ -217,19 +233,25 @@ const PREFIX: Record<Role, string> = {
 class SpecBuilder {
   readonly parts: PartReport[] = []
   readonly problems: Problem[] = []
+  private readonly files: SafetensorsFile[] = []
   private readonly tensors: Record<string, SpecTensor> = {}
   private readonly joins: SpecJoin[] = []
   private readonly loras: SpecLora[] = []
 
   constructor(private readonly config: ModelConfig) {}
 
-  /** Opens one file, checks it, and lists its tensors; the sizes if they can be read. */
-  part<Sizes>(role: Role, path: string, check: (tensors: Naming['tensors']) => Checked<Sizes>): Sizes | undefined {
-    const naming = this.open(role, path)
-    const { sizes, problems } = check(naming.tensors)
-    this.problems.push(...problems)
-    for (const [name, tensor] of naming.tensors) this.add(PREFIX[role] + name, tensor)
-    return sizes
+  /** Opens the weights of one part, checks them, and lists their tensors; the sizes if they can be read. */
+  part<Sizes>(role: Role, path: string, check: (tensors: NamedTensors) => Checked<Sizes>): Sizes | undefined {
+    return this.take(role, this.open(role, path), check)
+  }
+
+  /** The adapter, perhaps under other names, and without its identity pathway where iconface.json says so. */
+  adapter({ file, names, identity }: NonNullable<ModelConfig['adapter']>, backbone: Backbone | undefined) {
+    const map = names === undefined ? undefined : readNameMap(names)
+    const naming = this.open('adapter', file, map && ((tensors) => applyNameMap(map, tensors)))
+    return this.take('adapter', identity ? naming : withoutIdentity(naming), (tensors) =>
+      checkAdapter(tensors, backbone),
+    )
   }
 
   prompt(): { length: number; contextDim: number } | undefined {
@@ -248,20 +270,21 @@ class SpecBuilder {
     return sizes
   }
 
-  lora(index: number, { file, strength, modules, problems }: Lora): void {
-    const fileIndex = this.parts.push({ role: 'lora', file, naming: 'LoRA', ignored: [] }) - 1
+  lora(index: number, { file, strength, modules, problems, ignored }: Lora): void {
+    const fileIndex = this.files.push(file) - 1
+    this.parts.push({ role: 'lora', path: file.path, files: [file], naming: 'LoRA', ignored })
     this.problems.push(...problems)
-    for (const { module, a, b, rank, alpha, alphaSource } of modules) {
-      const name = `lora.${index}.${module}`
+    for (const { module, row, a, b, rank, alpha, alphaSource, scale } of modules) {
+      const name = `lora.${index}.${module}${row > 0 ? `.${row}` : ''}`
       this.tensors[`${name}.A`] = { file: fileIndex, ...a }
       this.tensors[`${name}.B`] = { file: fileIndex, ...b }
-      const factor = (strength * alpha) / rank
-      this.loras.push({ module, a: `${name}.A`, b: `${name}.B`, factor, rank, strength, alpha, alphaSource })
+      const factor = strength * scale
+      this.loras.push({ module, a: `${name}.A`, b: `${name}.B`, row, factor, rank, strength, alpha, alphaSource })
     }
   }
 
   finish(sizes: ModelSizes): CheckpointSpec {
-    const { name, folder, synthesized, defaults, identity } = this.config
+    const { name, folder, synthesized, defaults, identity, prompt, textEncoder } = this.config
     const { resolution, ...others } = defaults
     this.squareConvolutions(sizes.autoencoder!)
     return {
@@ -269,22 +292,32 @@ class SpecBuilder {
       folder,
       synthesized,
       variant: adapterVariant(sizes.adapter),
-      files: this.parts.map(({ file }) => ({ path: file.path, size: file.fileSize, mtimeMs: file.mtimeMs })),
+      files: this.files.map(({ path, fileSize, mtimeMs }) => ({ path, size: fileSize, mtimeMs })),
       tensors: this.tensors,
       joins: this.joins,
       loras: this.loras,
       numbers: specNumbers(this.config, sizes),
       texts: { 'identity.crop': identity?.crop ?? ('template' satisfies FaceCrop), 'defaults.rng': defaults.rng },
       defaults: { ...others, size: resolution },
+      prompt,
+      textEncoder,
     }
   }
 
-  private open(role: Role, path: string): Naming {
-    const file = openSafetensors(path)
-    const naming = canonicalNames(role, file, this.parts.length)
-    this.parts.push({ role, file, naming: naming.naming, ignored: naming.ignored })
+  private open(role: Role, target: string, name = (tensors: NamedTensors) => canonicalTensors(role, tensors)): Naming {
+    const weights = openWeights(target, this.files.length)
+    const naming = name(weights.tensors)
+    this.files.push(...weights.files)
+    this.parts.push({ role, path: weights.path, files: weights.files, naming: naming.naming, ignored: naming.ignored })
     for (const message of naming.problems) this.problems.push({ kind: 'config', part: role, message })
     return naming
+  }
+
+  private take<Sizes>(role: Role, { tensors }: Naming, check: (tensors: NamedTensors) => Checked<Sizes>) {
+    const { sizes, problems } = check(tensors)
+    this.problems.push(...problems)
+    for (const [name, tensor] of tensors) this.add(PREFIX[role] + name, tensor)
+    return sizes
   }
 
   private add(name: string, { dtype, shape, parts }: NamedTensor): void {
@@ -299,6 +332,10 @@ class SpecBuilder {
       if (tensor && sameShape(shape, tensor.shape)) this.tensors[PREFIX.autoencoder + name] = { ...tensor, shape }
     }
   }
+}
+
+function withoutIdentity(naming: Naming): Naming {
+  return { ...naming, tensors: new Map([...naming.tensors].filter(([name]) => !name.startsWith('identity.'))) }
 }
 
 /** Everything numeric about a model, by part. What shapes tell is repeated here so that nobody has to infer it twice. */

@@ -7,6 +7,8 @@
  * (q, k, v) or changed their order.
  */
 import type { DType } from './dtype'
+import { separateScales } from './fp8'
+import { diffusersModule, isDiffusers } from './modules'
 import type { SafetensorsFile, TensorInfo } from './safetensors'
 
 /** Bytes of the `file`-th file of a model. */
@@ -31,7 +33,7 @@ export type NamedTensors = Map<string, NamedTensor>
 /** The parts a model consists of. */
 export type Role = 'transformer' | 'autoencoder' | 'adapter' | 'face' | 'prompt'
 
-/** What {@link canonicalNames} found. */
+/** What {@link canonicalTensors} found. */
 export interface Naming {
   readonly tensors: NamedTensors
   /** Whose names the file uses, for people: "Black Forest Labs", "diffusers", "AdaFace", "IConFace". */
@@ -40,11 +42,6 @@ export interface Naming {
   readonly ignored: readonly string[]
   /** Names that say the same tensor twice, and rows that cannot be joined. */
   readonly problems: readonly string[]
-}
-
-/** Gives the tensors of a file their canonical names. Names nobody knows are kept; the contract will report them. */
-export function canonicalNames(role: Role, file: SafetensorsFile, index: number): Naming {
-  return canonicalTensors(role, sourceTensors(file.tensors, index))
 }
 
 /** The tensors of a file under the names they have there. */
@@ -56,11 +53,19 @@ export function sourceTensors(tensors: ReadonlyMap<string, TensorInfo>, index: n
   return sources
 }
 
-/** {@link canonicalNames} for tensors that are already listed. */
+/** The tensors of one file under their canonical names; `index` is the file's number in byte ranges. */
+export function canonicalNames(role: Role, file: SafetensorsFile, index: number): Naming {
+  return canonicalTensors(role, sourceTensors(file.tensors, index))
+}
+
+/** Gives published tensors their canonical names. Names nobody knows are kept; the contract will report them. */
 export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
   switch (role) {
-    case 'transformer':
-      return transformerNames(withoutPrefix(sources, ['model.diffusion_model.', 'diffusion_model.']))
+    case 'transformer': {
+      const { tensors, ignored, problems } = separateScales(sources)
+      const naming = transformerNames(withoutPrefix(tensors, ['model.diffusion_model.', 'diffusion_model.']))
+      return { ...naming, ignored: [...ignored, ...naming.ignored], problems: [...problems, ...naming.problems] }
+    }
     case 'autoencoder':
       return autoencoderNames(sources)
     case 'face':
@@ -70,6 +75,13 @@ export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
     default:
       return rename(sources, 'IConFace', (name) => name)
   }
+}
+
+/** The text encoder's: Hugging Face's names without their prefix; the head that continues texts is not needed. */
+export function canonicalTextNames(sources: NamedTensors): Naming {
+  return rename(withoutPrefix(sources, ['model.']), 'Hugging Face', (name) =>
+    name === 'lm_head.weight' ? undefined : name,
+  )
 }
 
 /** Applies `canonical` to every name; `undefined` marks a tensor as not needed. */
@@ -145,101 +157,85 @@ function autoencoderNames(sources: NamedTensors): Naming {
 
 // Transformer ---------------------------------------------------------------------------------------------------------
 
-const DIFFUSERS_TRANSFORMER: readonly Rule[] = [
-  [/^x_embedder\./, 'img_in.'],
-  [/^context_embedder\./, 'txt_in.'],
-  [/^time_guidance_embed\.timestep_embedder\.linear_1\./, 'time_in.in_layer.'],
-  [/^time_guidance_embed\.timestep_embedder\.linear_2\./, 'time_in.out_layer.'],
-  [/^time_guidance_embed\.guidance_embedder\.linear_1\./, 'guidance_in.in_layer.'],
-  [/^time_guidance_embed\.guidance_embedder\.linear_2\./, 'guidance_in.out_layer.'],
-  [/^(double_stream_modulation_img|double_stream_modulation_txt|single_stream_modulation)\.linear\./, '$1.lin.'],
-  [/^proj_out\./, 'final_layer.linear.'],
-  [/^norm_out\.linear\./, 'final_layer.adaLN_modulation.1.'],
-  [/^transformer_blocks\.(\d+)\.attn\.norm_q\.weight$/, 'double_blocks.$1.img_attn.norm.query_norm.scale'],
-  [/^transformer_blocks\.(\d+)\.attn\.norm_k\.weight$/, 'double_blocks.$1.img_attn.norm.key_norm.scale'],
-  [/^transformer_blocks\.(\d+)\.attn\.norm_added_q\.weight$/, 'double_blocks.$1.txt_attn.norm.query_norm.scale'],
-  [/^transformer_blocks\.(\d+)\.attn\.norm_added_k\.weight$/, 'double_blocks.$1.txt_attn.norm.key_norm.scale'],
-  [/^transformer_blocks\.(\d+)\.attn\.to_out\.0\./, 'double_blocks.$1.img_attn.proj.'],
-  [/^transformer_blocks\.(\d+)\.attn\.to_add_out\./, 'double_blocks.$1.txt_attn.proj.'],
-  [/^transformer_blocks\.(\d+)\.ff\.linear_in\./, 'double_blocks.$1.img_mlp.0.'],
-  [/^transformer_blocks\.(\d+)\.ff\.linear_out\./, 'double_blocks.$1.img_mlp.2.'],
-  [/^transformer_blocks\.(\d+)\.ff_context\.linear_in\./, 'double_blocks.$1.txt_mlp.0.'],
-  [/^transformer_blocks\.(\d+)\.ff_context\.linear_out\./, 'double_blocks.$1.txt_mlp.2.'],
-  [/^single_transformer_blocks\.(\d+)\.attn\.to_qkv_mlp_proj\./, 'single_blocks.$1.linear1.'],
-  [/^single_transformer_blocks\.(\d+)\.attn\.to_out\./, 'single_blocks.$1.linear2.'],
-  [/^single_transformer_blocks\.(\d+)\.attn\.norm_q\.weight$/, 'single_blocks.$1.norm.query_norm.scale'],
-  [/^single_transformer_blocks\.(\d+)\.attn\.norm_k\.weight$/, 'single_blocks.$1.norm.key_norm.scale'],
-]
-
-/** q, k and v of a double block, which diffusers keeps apart: the captured block, then which of the three. */
-const QUERY_KEY_VALUE = {
-  img: ['attn.to_q.weight', 'attn.to_k.weight', 'attn.to_v.weight'],
-  txt: ['attn.add_q_proj.weight', 'attn.add_k_proj.weight', 'attn.add_v_proj.weight'],
-} as const
-
-const MODULATION = 'final_layer.adaLN_modulation.1.weight'
-
 function transformerNames(sources: NamedTensors): Naming {
-  const diffusers = [...sources.keys()].some((name) => /^(single_)?transformer_blocks\.\d+\./.test(name))
-  if (!diffusers) return rename(sources, 'Black Forest Labs', (name) => name)
-  const { tensors, ignored, problems } = rename(sources, 'diffusers', (name) => applyRules(DIFFUSERS_TRANSFORMER, name))
-  const allProblems = [...problems]
-  joinQueryKeyValue(tensors, allProblems)
-  const modulation = tensors.get(MODULATION)
-  // diffusers stores scale before shift in the last layer.
-  if (modulation) tensors.set(MODULATION, swapHalves(modulation))
-  return { tensors, naming: 'diffusers', ignored, problems: allProblems }
-}
-
-/** Replaces each complete q, k, v of a double block by one `qkv` [3D, D]; an incomplete one stays and is reported. */
-function joinQueryKeyValue(tensors: NamedTensors, problems: string[]): void {
-  for (const name of [...tensors.keys()]) {
-    const match = /^transformer_blocks\.(\d+)\.attn\.(to_q|add_q_proj)\.weight$/.exec(name)
-    if (!match) continue
-    const stream = match[2] === 'to_q' ? 'img' : 'txt'
-    const names = QUERY_KEY_VALUE[stream].map((part) => `transformer_blocks.${match[1]}.${part}`)
-    const parts = names.flatMap((part) => tensors.get(part) ?? [])
-    if (parts.length < 3) continue
-    const joined = joinRows(parts)
-    if (!joined) {
-      problems.push(`${names.join(', ')} differ in type or width and cannot be joined`)
-      continue
+  if (!isDiffusers(sources.keys())) return rename(sources, 'Black Forest Labs', (name) => name)
+  const cut = new Map<string, Piece[]>()
+  const whole = new Map<string, NamedTensor>()
+  for (const [name, tensor] of sources) {
+    const [, module = ''] = /^(.+)\.weight$/.exec(name) ?? []
+    const known = diffusersModule(module)
+    if (!known?.rows) whole.set(name, tensor)
+    else {
+      const { pieces, of } = known.rows
+      const parts = cutRows(tensor, pieces.length)
+      const others = cut.get(`${known.name}.weight`) ?? []
+      cut.set(`${known.name}.weight`, [...others, ...pieces.map((at, i) => ({ at, of, name, tensor, part: parts?.[i] }))]) // prettier-ignore
     }
-    for (const part of names) tensors.delete(part)
-    tensors.set(`double_blocks.${match[1]}.${stream}_attn.qkv.weight`, joined)
   }
+  const joining: string[] = []
+  for (const [name, pieces] of cut) joinPieces(name, pieces, whole, joining)
+  const { tensors, ignored, problems } = rename(whole, 'diffusers', diffusersTensor)
+  return { tensors, naming: 'diffusers', ignored, problems: [...joining, ...problems] }
 }
 
-function joinRows(tensors: readonly NamedTensor[]): NamedTensor | undefined {
+/** The canonical name of a tensor that is not cut or joined; one that nobody knows keeps its name. */
+function diffusersTensor(name: string): string {
+  const [, module = '', kind = ''] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
+  const known = diffusersModule(module)
+  if (!known || known.rows) return name
+  return `${known.name}.${/_norm$/.test(known.name) ? 'scale' : kind}`
+}
+
+/** Part of a canonical matrix: number `at` of `of`, from the published tensor `name`. */
+interface Piece {
+  readonly at: number
+  readonly of: number
+  readonly name: string
+  readonly tensor: NamedTensor
+  /** `undefined` where the published tensor cannot be cut evenly. */
+  readonly part: NamedTensor | undefined
+}
+
+/**
+ * Adds the matrix that pieces of rows make to `tensors`. Incomplete ones stay under their published names, for the
+ * contract to report.
+ */
+function joinPieces(name: string, pieces: readonly Piece[], tensors: NamedTensors, problems: string[]): void {
+  const parts = [...pieces].sort((a, b) => a.at - b.at).flatMap(({ part }) => part ?? [])
+  const complete = pieces.length === pieces[0]!.of
+  const joined = complete && parts.length === pieces.length ? joinRows(parts) : undefined
+  if (joined) return void tensors.set(name, joined)
+  if (complete) {
+    const names = [...new Set(pieces.map((one) => one.name))].join(', ')
+    problems.push(`${names} cannot be joined to ${name}: types, widths or numbers of rows do not fit`)
+  }
+  for (const one of pieces) tensors.set(one.name, one.tensor)
+}
+
+/** Matrices below each other; `undefined` if they differ in type or width. */
+export function joinRows(tensors: readonly NamedTensor[]): NamedTensor | undefined {
   const first = tensors[0]!
-  if (tensors.some((t) => t.dtype !== first.dtype || t.shape.length !== 2 || t.shape[1] !== first.shape[1]))
-    return undefined
+  const fits = (t: NamedTensor) => t.dtype === first.dtype && t.shape.length === 2 && t.shape[1] === first.shape[1]
+  if (!tensors.every(fits)) return undefined
   return {
     dtype: first.dtype,
     shape: [tensors.reduce((rows, t) => rows + t.shape[0]!, 0), first.shape[1]!],
     parts: tensors.flatMap((t) => t.parts),
-    published: tensors.map((t) => t.published).join(' + '),
+    published: [...new Set(tensors.map((t) => t.published))].join(' + '),
   }
 }
 
-/** The lower half of the rows first. A tensor whose rows are odd in number is left alone: its shape will be refused. */
-function swapHalves(tensor: NamedTensor): NamedTensor {
+/** A tensor of one byte range in `count` equal pieces of rows; `undefined` if its rows do not divide. */
+export function cutRows(tensor: NamedTensor, count: number): NamedTensor[] | undefined {
+  if (count === 1) return [tensor]
   const [range] = tensor.parts
-  if (tensor.parts.length !== 1 || range!.bytes % 2 !== 0 || tensor.shape[0]! % 2 !== 0) return tensor
-  const half = range!.bytes / 2
-  const upper = { ...range!, bytes: half }
-  return { ...tensor, parts: [{ ...upper, offset: range!.offset + half }, upper] }
-}
-
-// LoRA ----------------------------------------------------------------------------------------------------------------
-
-/** Prefixes that trainers put before the backbone's module names. */
-const LORA_PREFIXES = ['base_model.model.', 'model.diffusion_model.', 'diffusion_model.', 'transformer.']
-
-/** What a tensor of a LoRA file is to which module, or `undefined` for a name of no known form. */
-export function loraName(name: string): { module: string; part: 'A' | 'B' | 'alpha' } | undefined {
-  const prefix = LORA_PREFIXES.find((one) => name.startsWith(one)) ?? ''
-  const match = /^(.+)\.(?:lora_(A|B)\.weight|(alpha))$/.exec(name.slice(prefix.length))
-  if (!match) return undefined
-  return { module: match[1]!, part: (match[2] as 'A' | 'B' | undefined) ?? 'alpha' }
+  const rows = tensor.shape[0]
+  if (tensor.parts.length !== 1 || rows === undefined || rows % count !== 0 || range!.bytes % count !== 0)
+    return undefined
+  const bytes = range!.bytes / count
+  return Array.from({ length: count }, (_, i) => ({
+    ...tensor,
+    shape: [rows / count, ...tensor.shape.slice(1)],
+    parts: [{ file: range!.file, offset: range!.offset + i * bytes, bytes }],
+  }))
 }

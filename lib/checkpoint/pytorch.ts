@@ -2,12 +2,13 @@
  * Reading the tensors of PyTorch checkpoints (`.pt`, `.pth`, `.ckpt`) without PyTorch and without running what is in
  * them: both containers of `torch.save`, Lightning's checkpoints, nested dicts.
  */
+import fs from 'node:fs'
 import { describeValue } from '../errors'
 import { type DType, dtypeBits, elementCount } from './dtype'
 import { PickleDict, PickleGlobal, PickleList, PickleTuple, type PickleValue } from './pickle-values'
 import { type Container, expansionLimit, malformed, MAX_EXPANSION, openContainer } from './pytorch-container'
 import { Placeholder, StorageReference, TensorReference } from './pytorch-globals'
-import { type ByteSource, openSource } from './source'
+import { type ByteSource, openRegularFile, openSource } from './source'
 
 /** Dicts within dicts; tensors are rarely deeper than 5. */
 const MAX_DEPTH = 64
@@ -67,6 +68,21 @@ export function openPytorch(file: string): PytorchFile {
     source.close()
     throw error
   }
+}
+
+/** Whether `file` begins as PyTorch files do. A folder, or what cannot be read, does not. */
+export function isPytorch(file: string): boolean {
+  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return false
+  const start = Buffer.alloc(4)
+  const descriptor = openRegularFile(file)
+  try {
+    fs.readSync(descriptor, start, 0, 4, 0)
+  } finally {
+    fs.closeSync(descriptor)
+  }
+  // The length of a safetensors header may begin with the same two bytes as a pickle, but a zero follows them.
+  const isPickle = start[0] === 0x80 && start[1]! >= 2 && start[1]! <= 5 && start[2] !== 0
+  return isPickle || start.toString('latin1') === 'PK\x03\x04'
 }
 
 /** {@link openPytorch} of a source, which the result closes. */

@@ -1,6 +1,7 @@
 /**
  * Writing safetensors files of any size with little memory: names and shapes first, then the data piece by piece.
  */
+import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
@@ -50,7 +51,7 @@ export class SafetensorsWriter {
   ): Promise<SafetensorsWriter> {
     const { header, dataBytes } = encodeHeader(tensors, metadata)
     const destination = path.resolve(file)
-    const temporary = `${destination}.${process.pid}.partial`
+    const temporary = `${destination}.${process.pid}.${randomBytes(4).toString('hex')}.partial`
     const handle = await fs.open(temporary, 'w').catch((cause: unknown) => {
       throw fileError('write', temporary, cause)
     })

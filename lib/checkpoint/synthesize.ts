@@ -8,6 +8,7 @@ import { fileError, IConFaceError, invalid } from '../errors'
 import { checkSeed } from '../options'
 import { abortError } from '../queue'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
+import { checkSpace } from './disk'
 import { roundToBFloat16 } from './dtype'
 import {
   adapterTensors,
@@ -215,19 +216,6 @@ function prepareFolder(folder: string, force: boolean): void {
   } catch (cause) {
     throw cause instanceof IConFaceError ? cause : fileError('create', folder, cause)
   }
-}
-
-/** Headers and the file system's own needs come on top of the weights. */
-const SPACE_MARGIN = 16 << 20
-
-function checkSpace(folder: string, bytes: number): void {
-  const { bavail, bsize } = fs.statfsSync(folder)
-  if (bavail * bsize >= bytes + SPACE_MARGIN) return
-  const gigabytes = (n: number) => `${(n / 1e9).toFixed(2)} GB`
-  throw new IConFaceError(
-    'ERR_ICONFACE_IO',
-    `${folder} has ${gigabytes(bavail * bsize)} free, the checkpoint needs ${gigabytes(bytes + SPACE_MARGIN)}`,
-  )
 }
 
 /** Elements made at a time: 16 MB as float32. */

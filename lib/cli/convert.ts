@@ -1,23 +1,26 @@
 /**
- * `iconface convert`: a PyTorch checkpoint as safetensors, read without running anything in it.
+ * `iconface convert`: a PyTorch checkpoint, an fp8 file or shards as one safetensors file; nothing in them is run.
  */
 
-import { type Conversion, CONVERT_DTYPES, convertPytorch } from '../checkpoint/convert'
+import { type Conversion, CONVERT_DTYPES, convertWeights } from '../checkpoint/convert'
 import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, parse } from './command'
 import { byteSize, progressDisplay, table } from './terminal'
 
 export const command: Command = {
-  summary: 'turn a PyTorch file (.pt, .pth, .ckpt) into safetensors',
+  summary: 'turn a PyTorch file (.pt, .pth, .ckpt), an fp8 file or shards into one safetensors file',
   usage: `Usage: iconface convert <in> <out.safetensors> [options]
 
 Reads both containers of torch.save without Python. The pickle in them is read as data: it may name what tensors need,
 and anything else is an error that says which class or function it asked for; nothing is ever run. Of a checkpoint of
 Lightning, state_dict is taken. What is left out is listed.
 
+<in> may also be a safetensors file, the index of several or a folder of them: they become one file, and weights in fp8
+become bf16, multiplied by the scales beside them.
+
   --prefix <p>     write only tensors whose names begin with <p>, without it (AdaFace: model.)
-  --dtype <type>   ${CONVERT_DTYPES.join(', ')} (default keep); whole numbers keep theirs
+  --dtype <type>   ${CONVERT_DTYPES.join(', ')} (default keep, which makes bf16 of fp8); whole numbers keep theirs
   --json           for programs
 `,
   async run(args, stop) {
@@ -33,7 +36,7 @@ Lightning, state_dict is taken. What is left out is listed.
     const begun = performance.now()
     let conversion: Conversion
     try {
-      conversion = await convertPytorch(input!, output!, {
+      conversion = await convertWeights(input!, output!, {
         prefix: values.prefix,
         dtype: values.dtype as (typeof CONVERT_DTYPES)[number],
         signal: stop,

@@ -2,8 +2,10 @@
  * `iconface inspect`: what a model folder or a weight file holds, and what is wrong with it.
  */
 
-import { type Description, describePath, type PartDescription } from '../checkpoint/describe'
+import { type Description, describePath } from '../checkpoint/describe'
 import { formatProblems } from '../checkpoint/contract'
+import type { PartDescription } from '../checkpoint/findings'
+import { TITLES } from '../checkpoint/recognise'
 import { invalid } from '../errors'
 import { findModel } from '../restore'
 import { type Command, parse } from './command'
@@ -13,10 +15,10 @@ export const command: Command = {
   summary: 'say what a model folder or weight file holds, and what is wrong with it',
   usage: `Usage: iconface inspect [<path>] [--all] [--json]
 
-<path> is a folder with iconface.json, a LoRA folder, or a safetensors file: a FLUX.2 transformer or autoencoder
-(Black Forest Labs' or diffusers' names), AdaFace, an IConFace adapter, a LoRA, prompt embeddings. Without <path> it is
-the model that restore uses: ICONFACE_MODEL, else the package's own small one.
-Only headers are read, never weights.
+<path> is a folder with iconface.json, or anything that "iconface prepare" could make one of: a folder of downloaded
+files, or a single file, safetensors or PyTorch, of a FLUX.2 transformer or autoencoder (Black Forest Labs' or diffusers'
+names, whole or in shards, fp8 too), AdaFace, an IConFace adapter, a LoRA, prompt embeddings. Without <path> it is the
+model that restore uses: ICONFACE_MODEL, else the package's own small one. Only headers are read, never weights.
 
   --all    list every problem, not only the first 20
   --json   for programs
@@ -35,13 +37,14 @@ The exit code is 1 when there are problems.
 }
 
 /** The report for people. */
-function describeText({ path, kind, name, variant, parts, problems }: Description, limit?: number): string {
+function describeText({ path, kind, name, variant, parts, missing, problems }: Description, limit?: number): string {
   const heading = kind === 'model' ? `${path}: ${name}` : path
   const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
-  const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind === 'model'))}`)
+  const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind !== 'file'))}`)
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
-  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${sections.join('')}\n${verdict}`
+  const absent = missing.length > 0 ? `\nmissing\n${table(missing.map(({ title, cost }) => [`  ${title}`, cost]))}` : ''
+  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${sections.join('')}${absent}\n${verdict}`
 }
 
 /** The rows of the paper's Table 3, in words. */
@@ -54,19 +57,10 @@ const VARIANTS: Readonly<Record<string, string>> = {
   Other: 'none of the paper (its combination of parts is not in Table 3)',
 }
 
-const TITLES: Readonly<Record<PartDescription['role'], string>> = {
-  transformer: 'FLUX.2 transformer',
-  autoencoder: 'FLUX.2 autoencoder',
-  adapter: 'IConFace adapter',
-  face: 'AdaFace identity network',
-  prompt: 'prompt embeddings',
-  lora: 'LoRA',
-  'test data': 'test data',
-  unknown: 'unknown tensors',
-}
-
-function title({ role, prefix }: PartDescription): string {
-  return prefix === '' ? TITLES[role] : `${TITLES[role]} (names begin with "${prefix}")`
+/** What one part is called, with the prefix that its names have in files of reference tensors. */
+export function title({ role, prefix }: PartDescription): string {
+  const name = role === 'test data' ? 'test data' : TITLES[role]
+  return prefix === '' ? name : `${name} (names begin with "${prefix}")`
 }
 
 function partRows(part: PartDescription, withFile: boolean): (readonly [string, string])[] {
@@ -74,7 +68,7 @@ function partRows(part: PartDescription, withFile: boolean): (readonly [string, 
   const rows: (readonly [string, string])[] = []
   if (withFile) rows.push(['  file', part.file])
   rows.push(['  tensors', `${part.tensors} (${types.join(', ')}), ${part.parameters} values, ${byteSize(part.bytes)}`])
-  if (part.naming !== TITLES[part.role] && part.role !== 'unknown') rows.push(['  names', part.naming])
+  if (part.naming !== title(part) && part.role !== 'unknown') rows.push(['  names', part.naming])
   if (part.ignored.length > 0) rows.push(['  not needed', `${part.ignored.length} tensors, such as ${part.ignored[0]}`])
   for (const [key, value] of Object.entries(part.sizes)) rows.push([`  ${key}`, sizeText(value)])
   return rows

@@ -13,6 +13,7 @@ import { table } from './terminal'
 const COMMANDS: Record<string, () => Promise<{ command: Command }>> = {
   restore: () => import('./restore.js'),
   degrade: () => import('./degrade.js'),
+  prepare: () => import('./prepare.js'),
   convert: () => import('./convert.js'),
   inspect: () => import('./inspect.js'),
   synthesize: () => import('./synthesize.js'),

@@ -22,6 +22,7 @@ const OPTIONS = {
   seed: { type: 'string' },
   size: { type: 'string' },
   rng: { type: 'string' },
+  prompt: { type: 'string' },
   strip: { type: 'string' },
   json: { type: 'boolean', default: false },
   quiet: { type: 'boolean', short: 'q', default: false },
@@ -38,6 +39,7 @@ ${MODEL_USAGE}      --steps N        sampling steps (default: the checkpoint's)
       --seed N         seed of the noise (default: 42)
       --size N         side of the result in pixels, a multiple of 16 (default: the checkpoint's)
       --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
+      --prompt TEXT    what the picture shall be, in words (default: the checkpoint's; others need its text encoder)
       --strip FILE     also write degraded, references and result side by side
       --json           print the report as JSON
   -q, --quiet          print nothing but errors
@@ -58,6 +60,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     seed: seed(values.seed),
     size: numeric('size', values.size),
     rng: values.rng as RestoreOptions['rng'],
+    prompt: values.prompt,
   }
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)

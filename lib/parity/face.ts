@@ -1,13 +1,8 @@
 /** The face encoder and the identity anchor. */
-import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { openSafetensors } from '../checkpoint/safetensors'
 import type { Checkpoint } from '../networks'
 import { f32, type Tensor } from '../ops'
 import { channelsFirst, channelsLast, item, items, reshape, values } from './arrange'
-import { type FormulaWeights, writeFormulaWeights } from './formula'
+import { type FormulaWeights, withFormulaWeights } from './formula'
 import type { Golden, Json } from './golden'
 import { Batch, type Run } from './run'
 import { LIMITS } from './sheet'
@@ -27,21 +22,16 @@ export async function compareFaceEncoder(golden: Golden, run: Run): Promise<void
     await compareEmbeddings(golden, run, golden.checkpoint({ 'weight.': 'face.' }, numbers), stage_units)
     return
   }
-  const file = path.join(tmpdir(), `iconface-parity-${randomUUID()}.safetensors`)
-  try {
-    await writeFormulaWeights(file, golden.json<FormulaWeights>('formula'), 'face.')
-    const written = openSafetensors(file)
-    const tensors = Object.fromEntries([...written.tensors].map(([name, tensor]) => [name, { file: 0, ...tensor }]))
-    await compareEmbeddings(
-      golden,
-      run,
-      { files: [{ path: file, size: written.fileSize }], tensors, numbers },
-      stage_units,
-    )
-    await run.dispose() // unmaps the file
-  } finally {
-    await rm(file, { force: true })
-  }
+  const formula = golden.json<FormulaWeights>('formula')
+  await withFormulaWeights(
+    formula,
+    (name) => `face.${name}`,
+    numbers,
+    async (checkpoint) => {
+      await compareEmbeddings(golden, run, checkpoint, stage_units)
+      await run.dispose() // unmaps the file
+    },
+  )
 }
 
 async function compareEmbeddings(

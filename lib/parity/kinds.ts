@@ -1,5 +1,5 @@
 /** What a golden file is, told from its metadata or else from its contents, and what compares it. */
-import { loraName } from '../checkpoint/names'
+import { loraName } from '../checkpoint/lora-names'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
@@ -11,6 +11,7 @@ import type { Run } from './run'
 import { compareSampler } from './sampler'
 import { compareNoise, compareSchedule } from './schedule'
 import { compareFormulaValues } from './test-values'
+import { compareTextEncoder } from './text'
 import { compareBlocks, compareLora, compareTransformer } from './transformer'
 
 interface Kind {
@@ -36,6 +37,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   vae_diffusers_keys: tensors(compareDiffusersNames, true),
   sampler: tensors(compareSampler, true),
   adaface_ir: tensors(compareFaceEncoder, false),
+  qwen3: tensors(compareTextEncoder, true),
   identity_anchor: tensors(compareAnchors, false),
   qk_rope: tensors(compareQkRope, false),
   preprocess: tensors(comparePreprocessing, false),
@@ -53,7 +55,10 @@ const COMPANIONS: Readonly<Record<string, string>> = {
 }
 
 /** Kinds of parts of a restore that the library does not have. */
-const LATER = /^(qwen3|retinaface|face_align|paste_back|landmark|detection)/
+const LATER = /^(retinaface|face_align|paste_back|landmark|detection)/
+
+/** Kinds of which there are several cases, named after the kind. */
+const FAMILIES = ['adaface_ir', 'qwen3']
 
 /** What is to be done with a file. */
 export type Decision =
@@ -63,8 +68,8 @@ export type Decision =
 export function decide(file: string): Decision {
   const kind = file.endsWith('.json') ? kindOfJson(readJson(file)) : kindOfTensors(file)
   if (kind === undefined) return { kind: 'unknown', skipped: 'no known kind' }
-  // Full-size cases of a network are named after it: adaface_ir50_full.
-  const family = Object.hasOwn(KINDS, kind) ? kind : kind.startsWith('adaface_ir') ? 'adaface_ir' : undefined
+  // Cases of some networks are named after them: adaface_ir50_full, qwen3_hd32.
+  const family = Object.hasOwn(KINDS, kind) ? kind : FAMILIES.find((name) => kind.startsWith(name))
   if (family !== undefined) return { kind, ...KINDS[family]! }
   if (COMPANIONS[kind] !== undefined) return { kind, skipped: COMPANIONS[kind] }
   return { kind, skipped: LATER.test(kind) ? 'not part of this version' : 'no known kind' }

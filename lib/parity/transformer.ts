@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { type Lora, openLora } from '../checkpoint/lora'
-import { loraName } from '../checkpoint/names'
+import { loraName } from '../checkpoint/lora-names'
 import type { Checkpoint, Networks, StoredTensor } from '../networks'
 import type { Tensor } from '../ops'
 import { concatenate, item, join, rows, values } from './arrange'
@@ -206,7 +206,7 @@ function withStoredLora(base: Checkpoint, golden: Golden, name: string, strength
   const loras: { module: string; a: string; b: string; factor: number }[] = []
   const modules = golden.names(`${name}.`).flatMap((each) => {
     const known = loraName(each)
-    return known?.part === 'A' ? [known.module] : []
+    return known?.part === 'A' ? [known.name] : []
   })
   for (const module of modules) {
     const stored = (part: string) => `${name}.${module}.${part}`
@@ -223,11 +223,11 @@ function withStoredLora(base: Checkpoint, golden: Golden, name: string, strength
 function withLora(base: Checkpoint, { file, strength, modules, problems }: Lora): Checkpoint {
   if (problems.length > 0) throw new Error(`${file.path}: ${problems[0]!.message}`)
   const tensors: Record<string, StoredTensor> = { ...base.tensors }
-  const loras = modules.map(({ module, a, b, rank, alpha }) => {
-    const names = { a: `lora.${module}.A`, b: `lora.${module}.B` }
+  const loras = modules.map(({ module, row, a, b, scale }) => {
+    const names = { a: `lora.${module}.${row}.A`, b: `lora.${module}.${row}.B` }
     tensors[names.a] = { file: base.files.length, ...a }
     tensors[names.b] = { file: base.files.length, ...b }
-    return { module, ...names, factor: (strength * alpha) / rank }
+    return { module, row, ...names, factor: strength * scale }
   })
   return { ...base, files: [...base.files, { path: file.path, size: file.fileSize }], tensors, loras }
 }

@@ -60,8 +60,8 @@ t.test('alpha: iconface.json, then the tensor, then adapter_config.json, then th
 t.test('what is wrong with a LoRA file', async (t) => {
   const cases: [Tensor[], RegExp][] = [
     [[], /holds no <module>\.lora_A\.weight/],
-    [pair(QKV, 4, 384, 128).slice(0, 1), /double_blocks\.0\.img_attn\.qkv\.lora_B\.weight is missing/],
-    [pair(QKV, 4, 384, 128).slice(1), /lora_A\.weight is missing/],
+    [pair(QKV, 4, 384, 128).slice(0, 1), /double_blocks\.0\.img_attn\.qkv: B \(lora_B, lora_up\) is missing/],
+    [pair(QKV, 4, 384, 128).slice(1), /qkv: A \(lora_A, lora_down\) is missing/],
     [pair(QKV, 4, 383, 128), /B A is \[383, 128\], the matrix is \[384, 128\]/],
     [pair('double_blocks.7.img_attn.qkv', 4, 384, 128), /is no matrix of the transformer/],
     [pair('double_blocks.0.img_attn.norm.query_norm', 4, 64, 1), /is no matrix of the transformer/],
@@ -78,7 +78,7 @@ t.test('what is wrong with a LoRA file', async (t) => {
     ],
     [
       [zeros(`${QKV}.lora_A.weight`, [4, 128], 'I64'), zeros(`${QKV}.lora_B.weight`, [384, 4])],
-      /lora_A\.weight is stored as I64/,
+      /qkv: A is stored as I64/,
     ],
   ]
   for (const [tensors, message] of cases) {

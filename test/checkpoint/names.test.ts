@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { canonicalNames, loraName, type NamedTensor } from '../../dist/checkpoint/names.js'
+import { canonicalNames, type NamedTensor } from '../../dist/checkpoint/names.js'
+import { loraName } from '../../dist/checkpoint/lora-names.js'
 import { openSafetensors } from '../../dist/checkpoint/safetensors.js'
 import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
 import { diffusersTransformer } from '../fixtures/diffusers'
@@ -111,8 +112,32 @@ t.test("AdaFace's checkpoint: prefix, classification head and counters", async (
 
 t.test('LoRA names', async (t) => {
   const module = 'double_blocks.0.img_attn.qkv'
-  t.same(loraName(`${module}.lora_A.weight`), { module, part: 'A' })
-  t.same(loraName(`base_model.model.${module}.lora_B.weight`), { module, part: 'B' })
-  t.same(loraName(`transformer.${module}.alpha`), { module, part: 'alpha' })
+  const whole = { name: module, rows: undefined }
+  const diffusers = 'transformer_blocks.12.attn.to_k'
+  const cases: [string, object][] = [
+    [`${module}.lora_A.weight`, { ...whole, part: 'A' }],
+    [`base_model.model.${module}.lora_B.weight`, { ...whole, part: 'B' }],
+    [`base_model.model.${module}.lora_A.default.weight`, { ...whole, part: 'A' }],
+    [`transformer.${module}.alpha`, { ...whole, part: 'alpha' }],
+    [`diffusion_model.${module}.lora_down.weight`, { ...whole, part: 'A' }],
+    ['lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight', { ...whole, part: 'B' }],
+    ['lora_unet_single_blocks_19_linear1.alpha', { name: 'single_blocks.19.linear1', part: 'alpha' }],
+    [
+      'lora_unet_final_layer_adaLN_modulation_1.lora_up.weight',
+      { name: 'final_layer.adaLN_modulation.1', rows: undefined },
+    ],
+    [`transformer.${diffusers}.lora_A.weight`, { name: 'double_blocks.12.img_attn.qkv', rows: { pieces: [1], of: 3 } }],
+    ['lora_unet_transformer_blocks_12_attn_to_k.lora_down.weight', { name: 'double_blocks.12.img_attn.qkv', rows: { pieces: [1], of: 3 } }], // prettier-ignore
+    [
+      'transformer.norm_out.linear.lora_B.weight',
+      { name: 'final_layer.adaLN_modulation.1', rows: { pieces: [1, 0], of: 2 } },
+    ],
+    [
+      'transformer.single_transformer_blocks.3.attn.to_out.lora_B.weight',
+      { name: 'single_blocks.3.linear2', part: 'B' },
+    ],
+  ]
+  for (const [name, expected] of cases) t.match(loraName(name), expected, name)
+  t.equal(loraName('lora_unet_double_blocks_0_img_attn_other.lora_up.weight'), undefined)
   for (const name of [`${module}.weight`, 'lora_A.weight', '.alpha', '']) t.equal(loraName(name), undefined)
 })

@@ -1,13 +1,15 @@
 // The same weights in other people's layouts restore the same pixels.
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
 import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
 import { IConFace, type ImageInput } from '../../dist/index.js'
 import { diffusersAutoencoder, diffusersTransformer } from '../fixtures/diffusers'
+import { diffusers, faceIr, kohya } from '../fixtures/lora'
 import { numbers } from '../fixtures/mutate'
-import { readTensors, writeTensors, zeros } from '../fixtures/weights'
+import { numbers as seeded } from '../fixtures/tensors'
+import { readTensors, type Tensor, writeTensors, zeros } from '../fixtures/weights'
 
 const scratch = t.testdir({})
 const native = join(scratch, 'native')
@@ -55,6 +57,55 @@ t.test('a LoRA of zeros changes nothing, another one does', async (t) => {
   t.ok(Buffer.from(await restoredPixels(published)).equals(pixels))
   await writeTensors(join(published, 'lora.safetensors'), [a, { ...b, data: ones }])
   t.notOk(Buffer.from(await restoredPixels(published)).equals(pixels))
+})
+
+t.test('the same LoRA in every layout restores the same pixels', async (t) => {
+  const folder = join(scratch, 'layouts')
+  cpSync(native, folder, { recursive: true })
+  const { normal } = seeded(7)
+  const matrix = (shape: number[], scale: number): Tensor => {
+    const values = Float32Array.from({ length: shape[0]! * shape[1]! }, () => scale * normal())
+    return { name: '', dtype: 'F32', shape, data: new Uint8Array(values.buffer) }
+  }
+  const number = (name: string, value: number): Tensor => ({ name, dtype: 'F32', shape: [], data: new Uint8Array(Float32Array.of(value).buffer) }) // prettier-ignore
+  const D = 128
+  const sizes: [string, number, number][] = [
+    ['double_blocks.0.img_attn.qkv', 3 * D, D],
+    ['double_blocks.1.txt_attn.qkv', 3 * D, D],
+    ['double_blocks.1.img_attn.proj', D, D],
+    ['double_blocks.1.img_mlp.0', 768, D],
+    ['single_blocks.0.linear1', 1152, D],
+    ['single_blocks.1.linear2', D, 512],
+    ['final_layer.adaLN_modulation.1', 2 * D, D],
+  ]
+  const lora = sizes.map(([module, out, into]) => ({ module, a: matrix([4, into], 0.1), b: matrix([out, 4], 0.1) }))
+  const alphas = lora.map(({ module }) => number(`${module}.alpha`, 6))
+  const peftConfig = { peft_type: 'LORA', r: 4, lora_alpha: 6, target_modules: ['qkv'] }
+  const metadata = { lora_adapter_metadata: JSON.stringify({ 'transformer.lora_alpha': 6, 'transformer.r': 4 }) }
+  const layouts: Record<string, { file: string; tensors: Tensor[]; config?: object; metadata?: Record<string, string> }> = {
+    'FaceIR': { file: 'lora_weights.safetensors', tensors: faceIr(lora, '', alphas) },
+    'FaceIR with adapter_config.json': { file: 'lora_weights.safetensors', tensors: faceIr(lora), config: { lora_alpha: 6, lora_rank: 4 } },
+    'PEFT': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: peftConfig },
+    'PEFT with another alpha for some': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 1, alpha_pattern: { qkv: 6, 'img_attn.proj': 6, 'img_mlp.0': 6, linear1: 6, linear2: 6, 'adaLN_modulation.1': 6 } } },
+    'PEFT with the root of the rank': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 3, use_rslora: true } },
+    'diffusers': { file: 'pytorch_lora_weights.safetensors', tensors: diffusers(lora), metadata },
+    'diffusers within PEFT': { file: 'adapter_model.safetensors', tensors: diffusers(lora, 'base_model.model.transformer.'), config: peftConfig },
+    'ComfyUI': { file: 'any.safetensors', tensors: faceIr(lora, 'diffusion_model.', alphas) },
+    'kohya': { file: 'any.safetensors', tensors: [...kohya(lora, () => number('', 6)), zeros('lora_te_text_model.alpha', [])] },
+  } // prettier-ignore
+  const without = Buffer.from(await restoredPixels(folder))
+  let first: Buffer | undefined
+  for (const [name, { file, tensors, config, metadata }] of Object.entries(layouts)) {
+    const place = join(folder, name)
+    mkdirSync(place)
+    if (config) writeFileSync(join(place, 'adapter_config.json'), JSON.stringify(config))
+    await writeTensors(join(place, file), tensors, metadata)
+    const json = JSON.parse(readFileSync(join(native, 'iconface.json'), 'utf8')) as object
+    writeFileSync(join(folder, 'iconface.json'), JSON.stringify({ ...json, lora: [{ file: name }] }))
+    const pixels = Buffer.from(await restoredPixels(folder))
+    t.ok((first ??= pixels).equals(pixels), name)
+  }
+  t.notOk(first!.equals(without))
 })
 
 t.test('a LoRA is merged into weights of half precision too', async (t) => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { type Conversion, convertPytorch } from '../../dist/checkpoint/convert.js'
+import { type Conversion, convertWeights } from '../../dist/checkpoint/convert.js'
 import { openSafetensors, readTensorBytes } from '../../dist/checkpoint/safetensors.js'
 import { checkpoint, dict, floats, pickle, storage, tensor, text } from '../fixtures/pickle'
 
@@ -18,7 +18,7 @@ const expected = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8'))
 
 t.test('writes the tensors of torch.save to the bit', async (t) => {
   for (const name of ['dtypes-zip.pt', 'dtypes-legacy.pt', 'views-zip.pt', 'state-dict-legacy.pt']) {
-    await convertPytorch(join(FOLDER, name), out)
+    await convertWeights(join(FOLDER, name), out)
     const file = openSafetensors(out)
     const actual = [...file.tensors].map(([key, { shape }]) => [key, shape, readTensorBytes(file, key).toString('hex')])
     const wanted = Object.entries(expected[name]!).map(([key, { shape, hex }]) => [key, shape, hex])
@@ -62,7 +62,7 @@ t.test('what fails leaves nothing, or what was there', async (t) => {
   t.match(convert(source, target), { status: 1, stderr: /has the checksum/ })
   t.equal(readFileSync(target, 'utf8'), 'before')
   t.same(readdirSync(folder).sort(), ['big.pt', 'weights.safetensors'])
-  await t.rejects(convertPytorch(lightning, target, { signal: AbortSignal.abort() }), { code: 'ERR_ICONFACE_ABORTED' })
+  await t.rejects(convertWeights(lightning, target, { signal: AbortSignal.abort() }), { code: 'ERR_ICONFACE_ABORTED' })
   t.same(readdirSync(folder).sort(), ['big.pt', 'weights.safetensors'])
 })
 

@@ -1,5 +1,6 @@
 // `iconface synthesize` and `iconface inspect` as processes: what they print and how they exit.
 import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
 import type { Description } from '../../dist/checkpoint/describe.js'
@@ -74,7 +75,9 @@ t.test('inspect of what is not there or no weights', async (t) => {
     status: 1,
     stderr: /ERR_ICONFACE_FILE_NOT_FOUND: .*gone does not exist/,
   })
-  t.match(iconface('inspect', scratch), { status: 1, stderr: /iconface\.json does not exist/ })
+  const empty = join(scratch, 'empty')
+  mkdirSync(empty)
+  t.match(iconface('inspect', empty), { status: 1, stderr: /holds no iconface\.json and no weights/ })
   t.match(iconface('inspect', MAIN), {
     status: 1,
     stderr: /ERR_ICONFACE_INVALID_CHECKPOINT: .*no valid safetensors file/,

@@ -6,8 +6,8 @@ import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } fr
 
 type Named = Record<string, Tensor>
 
-/** The definition, in float64: the rows of all queries in order, over the keys of all segments. */
-function reference(tensors: Named, scale?: number): Float64Array {
+/** The definition, in float64: the rows of all queries in order, over the keys of all segments; causal: up to their own. */
+function reference(tensors: Named, scale?: number, causal = false): Float64Array {
   const rows = (letter: string) => {
     const parts = [0, 1, 2, 3].flatMap((i) => tensors[`${letter}${i}`] ?? [])
     return { data: Float64Array.from(parts.flatMap((part) => [...toFloat32(part)])), shape: parts[0]!.shape }
@@ -17,20 +17,22 @@ function reference(tensors: Named, scale?: number): Float64Array {
   const width = heads * d
   const factor = scale ?? 1 / Math.sqrt(d)
   const out = new Float64Array(q.data.length)
-  const keys = k.data.length / width
+  const groups = k.shape[1]!
+  const keys = k.data.length / (groups * d)
   for (let row = 0; row < q.data.length / width; row++)
     for (let head = 0; head < heads; head++) {
       const at = row * width + head * d
-      const logits = Float64Array.from({ length: keys }, (_, key) => {
+      const of = (key: number) => (key * groups + Math.floor(head / (heads / groups))) * d
+      const logits = Float64Array.from({ length: causal ? Math.min(keys, row + 1) : keys }, (_, key) => {
         let sum = 0
-        for (let i = 0; i < d; i++) sum += q.data[at + i]! * k.data[key * width + head * d + i]!
+        for (let i = 0; i < d; i++) sum += q.data[at + i]! * k.data[of(key) + i]!
         return sum * factor
       })
       const most = logits.reduce((a, b) => Math.max(a, b))
       const p = logits.map((logit) => Math.exp(logit - most))
       const total = p.reduce((a, b) => a + b)
-      for (let key = 0; key < keys; key++)
-        for (let i = 0; i < d; i++) out[at + i]! += (p[key]! / total) * v.data[key * width + head * d + i]!
+      for (const [key, weight] of p.entries())
+        for (let i = 0; i < d; i++) out[at + i]! += (weight / total) * v.data[of(key) + i]!
     }
   return out
 }
@@ -44,6 +46,9 @@ interface Case {
   keys: number[]
   heads: number
   d: number
+  /** Heads of k and v; as many as q's by default. */
+  groups?: number
+  causal?: boolean
   sharp?: number
   scale?: number
 }
@@ -59,11 +64,23 @@ const CASES: Case[] = [
   { queries: [33], keys: [70], heads: 2, d: 5, scale: 0.3 },
   { queries: [20], keys: [90], heads: 1, d: 1 },
   { queries: [29], keys: [700], heads: 2, d: 128, sharp: 100 }, // logits in the thousands
+  { queries: [9, 23], keys: [0, 41], heads: 6, groups: 2, d: 32 }, // grouped
+  { queries: [5], keys: [70], heads: 7, groups: 1, d: 48 },
+  { queries: [1], keys: [1], heads: 1, d: 16, causal: true },
+  { queries: [67], keys: [67], heads: 2, d: 32, causal: true },
+  { queries: [83], keys: [11], heads: 4, groups: 2, d: 32, causal: true }, // padding after a text
+  { queries: [31], keys: [61], heads: 1, d: 24, causal: true }, // keys nobody sees
+  { queries: [1203], keys: [1201], heads: 2, groups: 1, d: 64, causal: true }, // several blocks of keys and rows
+  { queries: [600], keys: [600], heads: 1, d: 128, sharp: 100, causal: true },
 ]
 
-function tensorsOf({ queries, keys, heads, d, sharp = 1 }: Case, dtype: typeof f32, seed: number): Named {
+function tensorsOf(
+  { queries, keys, heads, groups = heads, d, sharp = 1 }: Case,
+  dtype: typeof f32,
+  seed: number,
+): Named {
   const random = numbers(seed)
-  const make = (tokens: number, factor: number) => {
+  const make = (tokens: number, heads: number, factor: number) => {
     const shape = [tokens, heads, d]
     return dtype(
       shape,
@@ -71,9 +88,9 @@ function tensorsOf({ queries, keys, heads, d, sharp = 1 }: Case, dtype: typeof f
     )
   }
   const named: Named = {}
-  for (const [i, tokens] of queries.entries()) if (tokens > 0) named[`q${i}`] = make(tokens, sharp)
+  for (const [i, tokens] of queries.entries()) if (tokens > 0) named[`q${i}`] = make(tokens, heads, sharp)
   for (const [i, tokens] of keys.entries())
-    if (tokens > 0) Object.assign(named, { [`k${i}`]: make(tokens, 1), [`v${i}`]: make(tokens, 1) })
+    if (tokens > 0) Object.assign(named, { [`k${i}`]: make(tokens, groups, 1), [`v${i}`]: make(tokens, groups, 1) })
   return named
 }
 
@@ -82,9 +99,9 @@ for (const { isa, ops } of everyIsa()) {
     for (const [seed, one] of CASES.entries())
       for (const dtype of [f32, bf16]) {
         const tensors = tensorsOf(one, dtype, seed)
-        const expected = reference(tensors, one.scale)
+        const expected = reference(tensors, one.scale, one.causal)
         for (const outDtype of ['f32', 'bf16'] as const) {
-          const results = await ops.run('attention', tensors, { scale: one.scale, outDtype })
+          const results = await ops.run('attention', tensors, { scale: one.scale, causal: one.causal, outDtype })
           for (const [i, tokens] of one.queries.entries())
             if (tokens > 0) t.strictSame(results[`out${i as 0}`].shape, [tokens, one.heads, one.d])
           const error = relativeError(outputs(results), expected)
@@ -114,6 +131,24 @@ t.test('a NaN among the keys is not hidden', async (t) => {
   ;(tensors.k0!.data as Float32Array)[17 * 16] = NaN
   const { out0 } = await new OpContext().run('attention', tensors)
   t.ok(toFloat32(out0).every(Number.isNaN))
+})
+
+t.test('causal: keys that come later change nothing', async (t) => {
+  const ops = new OpContext()
+  for (const dtype of [f32, bf16]) {
+    const tensors = tensorsOf({ queries: [70], keys: [70], heads: 2, d: 32 }, dtype, 3)
+    const whole = toFloat32((await ops.run('attention', tensors, { causal: true })).out0)
+    const row = 2 * 32
+    for (const [name, value] of [
+      ['k0', NaN],
+      ['v0', 1e30],
+    ] as const)
+      // prettier-ignore
+      tensors[name]!.data.set(dtype([37, row], new Float32Array(37 * row).fill(value)).data as never, 33 * row)
+    const changed = toFloat32((await ops.run('attention', tensors, { causal: true })).out0)
+    t.strictSame([...changed.subarray(0, 33 * row)], [...whole.subarray(0, 33 * row)])
+    t.ok(changed.subarray(33 * row).every(Number.isNaN))
+  }
 })
 
 t.test('any number of threads gives the same bits', async (t) => {
@@ -174,9 +209,15 @@ t.test('refusals', async (t) => {
     code,
     message: /v0 must be F32 \[5, 3, 4\]/,
   })
-  await t.rejects(ops.run('attention', { q0, k0: random.tensor([5, 2, 4]), v0 }), {
+  const [k2, v2] = [random.tensor([5, 2, 4]), random.tensor([5, 2, 4])]
+  await t.rejects(ops.run('attention', { q0, k0: k2, v0: v2 }), { code, message: /3 heads of q .* multiple of the 2/ })
+  await t.rejects(ops.run('attention', { q0, k0, v0, k1: k2, v1: v2 }), {
     code,
-    message: /k0 must be F32 \[\*, 3, 4\]/,
+    message: /k1 must be F32 \[\*, 3, 4\]/,
+  })
+  await t.rejects(ops.run('attention', { q0, k0, v0, k1: k0, v1: v0 }, { causal: true }), {
+    code,
+    message: /causal attention takes 1 segment, not 2/,
   })
   await t.rejects(ops.run('attention', { q0, k0: bf16([5, 3, 4], new Float32Array(60)), v0 }), {
     code,

@@ -4,8 +4,10 @@ import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { loadGolden, needsGolden } from '../fixtures/golden'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
+type Pairs = 'adjacent' | 'halves'
+
 /** The definition, in float64. x [batch, tokens, H, d], angles [tokens, d/2]. */
-function reference(x: Tensor, scale: ArrayLike<number>, cos: Tensor, sin: Tensor): Float64Array {
+function reference(x: Tensor, scale: ArrayLike<number>, cos: Tensor, sin: Tensor, pairs: Pairs): Float64Array {
   const [, tokens, heads, d] = x.shape as [number, number, number, number]
   const values = toFloat32(x)
   const out = new Float64Array(values.length)
@@ -15,11 +17,12 @@ function reference(x: Tensor, scale: ArrayLike<number>, cos: Tensor, sin: Tensor
     for (let i = 0; i < d; i++) squares += values[head * d + i]! ** 2
     const inverse = 1 / Math.sqrt(squares / d + 1e-6)
     for (let m = 0; m < d / 2; m++) {
-      const even = values[head * d + 2 * m]! * inverse * scale[2 * m]!
-      const odd = values[head * d + 2 * m + 1]! * inverse * scale[2 * m + 1]!
+      const [e, o] = pairs === 'adjacent' ? [2 * m, 2 * m + 1] : [m, m + d / 2]
+      const even = values[head * d + e]! * inverse * scale[e]!
+      const odd = values[head * d + o]! * inverse * scale[o]!
       const [c, s] = [toFloat32(cos)[(token * d) / 2 + m]!, toFloat32(sin)[(token * d) / 2 + m]!]
-      out[head * d + 2 * m] = c * even - s * odd
-      out[head * d + 2 * m + 1] = s * even + c * odd
+      out[head * d + e] = c * even - s * odd
+      out[head * d + o] = s * even + c * odd
     }
   }
   return out
@@ -51,15 +54,18 @@ for (const { isa, ops } of everyIsa()) {
           dtype(shape, random.tensor(shape, () => 3 * random.normal()).data as Float32Array),
         ]
         const [qScale, kScale] = [random.tensor([d]), bf16([d], random.tensor([d]).data as Float32Array)]
-        const out = await ops.run('qk_norm_rope', { q, k, qScale, kScale, ...table })
         const limit = dtype === bf16 ? 4e-3 : 3e-7
-        for (const [name, x, scale] of [
-          ['q', q, qScale],
-          ['k', k, kScale],
-        ] as const) {
-          t.equal(out[name].dtype, x.dtype)
-          const error = relativeError(toFloat32(out[name]), reference(x, toFloat32(scale), table.cos, table.sin))
-          t.ok(error < limit, `${name} ${x.dtype} [${shape}]: ${error.toExponential(1)}`)
+        for (const pairs of ['adjacent', 'halves'] as const) {
+          const out = await ops.run('qk_norm_rope', { q, k, qScale, kScale, ...table }, { pairs })
+          for (const [name, x, scale] of [
+            ['q', q, qScale],
+            ['k', k, kScale],
+          ] as const) {
+            t.equal(out[name].dtype, x.dtype)
+            const expected = reference(x, toFloat32(scale), table.cos, table.sin, pairs)
+            const error = relativeError(toFloat32(out[name]), expected)
+            t.ok(error < limit, `${name} ${x.dtype} [${shape}] ${pairs}: ${error.toExponential(1)}`)
+          }
         }
       }
     }
@@ -145,4 +151,5 @@ t.test('refusals', async (t) => {
     message: /k must be .*\[\*, 4, \*, 8\]/,
   })
   await t.rejects(ops.run('qk_norm_rope', { ...good, qScale: random.tensor([4]) }), { code, message: /qScale/ })
+  await t.rejects(ops.run('qk_norm_rope', good, { pairs: 'thirds' as 'halves' }), { code, message: /pairs .*thirds/ })
 })

@@ -307,11 +307,14 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
     const size_t bytes = static_cast<size_t>(request->size) * request->size * 3;
     if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes)
       fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
+    auto prompt_memory = std::make_shared<Pages>();
+    if (!js_job.Get("prompt").IsUndefined())
+      request->prompt = tensor_from_js("prompt", js_job.Get("prompt"), prompt_memory.get());
     request->out = Tensor::of(address_of(out.As<Napi::TypedArray>()), DType::U8, {request->size, request->size, 3});
     held.push_back(Napi::Persistent(out.As<Napi::Object>()));
 
     const auto submitted = std::chrono::steady_clock::now();
-    Pending& pending = submit(env, [this, request, submitted](Job& job) -> Answer {
+    Pending& pending = submit(env, [this, request, prompt_memory, submitted](Job& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto result = std::make_shared<RestoreResult>();

@@ -86,7 +86,8 @@ CheckpointSpec spec_from_js(const Napi::Object& o) {
     const Napi::Object l = object(v, "a LoRA");
     const Napi::Value factor = l.Get("factor");
     if (!factor.IsNumber()) fail(Code::InvalidArgument, "expected a number for factor");
-    spec.loras.push_back({text(l, "module"), text(l, "a"), text(l, "b"), factor.As<Napi::Number>().DoubleValue()});
+    spec.loras.push_back({text(l, "module"), text(l, "a"), text(l, "b"), factor.As<Napi::Number>().DoubleValue(),
+                          l.Has("row") ? whole(l, "row") : 0});
   });
   each_entry(o.Get("numbers"), "numbers",
              [&](const std::string& name, const Napi::Value& v) { spec.numbers[name] = numbers_from_js(v, name); });

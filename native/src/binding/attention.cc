@@ -6,10 +6,11 @@
 
 namespace iconface::binding {
 
-/// Segments q<i>, k<i>, v<i> for i = 0..3, counted up to the last one named; out<i> for every q<i>.
+/// Segments q<i>, k<i>, v<i> for i = 0..3, counted up to the last one named; out<i> for every q<i>. scale, causal.
 void attention(Context& ctx, Call& call) {
   op::AttentionArgs a;
   a.scale = static_cast<float>(call.number("scale", 0));
+  a.causal = call.flag("causal");
   for (int i = 0; i < op::AttentionArgs::kMaxSegments; i++) {
     const auto operand = [&](const char* name) { return call.optional((name + std::to_string(i)).c_str()); };
     op::AttentionSegment& s = a.segment[i];

@@ -238,4 +238,12 @@ void face_embedding(Context& ctx, Call& call) {
       .embed(ctx, face, call.output("embedding", DType::F32, {AdaFace::kEmbedding}));
 }
 
+/// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens, C].
+void text_embedding(Context& ctx, Call& call) {
+  const Qwen3Encoder& network = model_of(call).need(model_of(call).text, "text encoder");
+  const Tensor ids = input(call, "ids", 1);
+  network.encode(ctx, ids, call.size("real", ids.shape[0]),
+                 call.output("embeddings", DType::F32, {ids.shape[0], network.width()}));
+}
+
 }  // namespace iconface::binding

@@ -41,8 +41,21 @@ void layer_norm_modulate(Context& ctx, Call& call) {
   op::layer_norm_modulate(ctx, a);
 }
 
+/// x [..., D], weight [D]; outDtype (x's type unless given) -> out
+void rms_norm(Context& ctx, Call& call) {
+  const Tensor x = call.input("x");
+  op::rms_norm(
+      ctx,
+      {.x = x, .out = call.output_like("out", call.dtype("outDtype", x.dtype), x), .weight = call.input("weight")});
+}
+
+/// q?, k?, qScale, kScale, cos, sin; pairs 'adjacent' | 'halves'
 void qk_norm_rope(Context& ctx, Call& call) {
   op::QkNormRopeArgs a;
+  const std::string pairs = call.text("pairs", "adjacent");
+  if (pairs != "adjacent" && pairs != "halves")
+    fail(Code::InvalidArgument, "expected 'adjacent' or 'halves' for pairs but received '%s'", pairs.c_str());
+  a.pairs = pairs == "halves" ? op::RopePairs::Halves : op::RopePairs::Adjacent;
   if (call.optional("q").defined()) a.q = call.inout(ctx, "q");
   if (call.optional("k").defined()) a.k = call.inout(ctx, "k");
   a.q_scale = call.optional("qScale");

@@ -6,7 +6,9 @@ namespace iconface::binding {
 #define ICONFACE_KINDS(X)    \
   X(linear)                  \
   X(layer_norm_modulate)     \
+  X(rms_norm)                \
   X(qk_norm_rope)            \
+  X(embedding)               \
   X(rope_table)              \
   X(timestep_embedding)      \
   X(silu)                    \
@@ -41,7 +43,8 @@ namespace iconface::binding {
   X(schedule)                \
   X(encode)                  \
   X(decode)                  \
-  X(face_embedding)
+  X(face_embedding)          \
+  X(text_embedding)
 
 #define X(kind) void kind(Context&, Call&);
 ICONFACE_KINDS(X)

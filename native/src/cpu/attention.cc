@@ -1,9 +1,10 @@
-// attention: out = softmax(scale * q k^T) v for every head, not causal                                     spec 3, 5, 7
-// q, out [tokens_q, H, d] and k, v [tokens_k, H, d] in up to four segments, read where they lie (views into qkv).
+// attention: out = softmax(scale * q k^T) v for every head                                                 spec 3, 5, 7
+// q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv).
 //
 // First all keys and values are packed for the tile kernel (cpu/tile.h), a group of heads at a time where a long
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
-// A segment is padded to whole panels; padded keys get the score -infinity.
+// A segment is padded to whole panels; padded keys get the score -infinity, and so do, in causal attention, later keys
+// (blocks of nothing else are left out). Key/value heads are packed once for all the query heads that share them.
 // Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of
 // 14 rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new
 // maximum)) + tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded
@@ -33,13 +34,14 @@ ICONFACE_INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) { return std
 /// Sizes that follow from the shape alone.
 template <class Product>
 struct Plan {
-  int64_t heads, d;
+  int64_t heads, d;        // heads of k and v
+  int64_t sharing = 1;     // query heads of each
   int64_t key_panels = 0;  // of all segments
   int64_t channel_panels;  // kTileCols channels each
   int64_t units_d;         // units of a row of q or k
   int64_t key_block;       // keys of a block, a multiple of kTileCols
   int64_t most_tiles;      // tiles of rows in a unit of work
-  int64_t group;           // heads packed at a time
+  int64_t group;           // heads of k and v packed at a time
   float c;                 // scale * log2(e)
 
   explicit Plan(const op::AttentionArgs& a) {
@@ -47,8 +49,10 @@ struct Plan {
     while (!any->k.defined()) any++;
     heads = any->k.shape[1];
     d = any->k.shape[2];
-    for (int i = 0; i < a.segments; i++)
+    for (int i = 0; i < a.segments; i++) {
       if (a.segment[i].k.defined()) key_panels += ceil_div(a.segment[i].k.shape[0], kTileCols);
+      if (a.segment[i].q.defined()) sharing = a.segment[i].q.shape[1] / heads;
+    }
     channel_panels = ceil_div(d, kTileCols);
     units_d = units_of<Product>(d);
     const int64_t key_bytes = 4 * (units_d + channel_panels * kTileCols / Product::kPerUnit);
@@ -148,10 +152,19 @@ ICONFACE_INLINE void update_row(const Plan<Product>& plan, const Scratch& s, int
   for (int64_t i = 0; i < plan.width(); i += kLanes) store(out + i, load(out + i) * shrink);
 }
 
-/// Adds keys [first, first + panels) of one head, packed at k and v, to a tile of rows.
+/// Hides the scores of keys [first, first + keys) that come after the query, for rows from query `query` on.
+ICONFACE_INLINE void hide_later_keys(float* scores, int64_t stride, int64_t query, int64_t rows, int64_t first,
+                                     int64_t keys) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = std::max<int64_t>(0, query + r + 1 - first); j < keys; j++)
+      scores[r * stride + j] = -__builtin_inff();
+}
+
+/// Adds keys [first, first + panels) of one head, packed at k and v, to a tile of rows; the first of them is query
+/// `query` of its segment.
 template <class Product>
 void attend(const op::AttentionArgs& a, const Plan<Product>& plan, const Scratch& s, int64_t row, int64_t rows,
-            const unit* k, const unit* v, int64_t first, int64_t panels) {
+            int64_t query, const unit* k, const unit* v, int64_t first, int64_t panels) {
   const TileA q = {s.q + row * plan.units_d, plan.units_d, plan.units_d};
   for (int64_t i = 0; i < panels; i++) {
     float* scores = s.scores + i * kTileCols;
@@ -160,6 +173,7 @@ void attend(const op::AttentionArgs& a, const Plan<Product>& plan, const Scratch
     for (int64_t r = 0; keys < kTileCols && r < rows; r++)
       for (int64_t j = keys; j < kTileCols; j++) scores[r * plan.key_block + j] = -__builtin_inff();
   }
+  if (a.causal) hide_later_keys(s.scores, plan.key_block, query, rows, first * kTileCols, panels * kTileCols);
   const int64_t p_stride = plan.key_block / Product::kPerUnit;
   for (int64_t r = 0; r < rows; r++)
     update_row(plan, s, row + r, s.scores + r * plan.key_block, panels * kTileCols, s.p + r * p_stride);
@@ -183,9 +197,11 @@ void attend_rows(const op::AttentionArgs& a, const Plan<Product>& plan, const Sc
   std::fill(s.out, s.out + rows * plan.width(), 0.0f);
   const int64_t step = plan.key_block / kTileCols;
   for (int64_t first = 0; first < plan.key_panels; first += step)
-    for (int64_t row = 0; row < rows; row += kTileRows)
-      attend(a, plan, s, row, std::min<int64_t>(kTileRows, rows - row), k, v, first,
-             std::min(step, plan.key_panels - first));
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      const int64_t tile_rows = std::min<int64_t>(kTileRows, rows - row), query = begin + row;
+      if (a.causal && first * kTileCols >= query + tile_rows) continue;  // all of the block comes later
+      attend(a, plan, s, row, tile_rows, query, k, v, first, std::min(step, plan.key_panels - first));
+    }
 
   const auto finish = [&](auto* out) {
     out += begin * segment.out.stride[0] + head * segment.out.stride[1];
@@ -220,7 +236,7 @@ template <class T, class Product>
 void run(Context& ctx, const op::AttentionArgs& a) {
   const Plan<Product> plan(a);
   const int64_t workers = ctx.pool.workers();
-  const RowBlocks blocks(a, plan.group, plan.most_tiles, workers);
+  const RowBlocks blocks(a, plan.group * plan.sharing, plan.most_tiles, workers);
   Workspace::Frame frame(ctx.workspace);
   const auto units = [&](int64_t n) { return static_cast<unit*>(ctx.workspace.bytes(n * 4)); };
   const auto floats = [&](int64_t n) { return static_cast<float*>(ctx.workspace.bytes(n * 4)); };
@@ -243,8 +259,8 @@ void run(Context& ctx, const op::AttentionArgs& a) {
       for (int64_t panel = first; panel < std::min(first + kPackPanels, plan.key_panels); panel++)
         pack_panel<T>(a, plan, head0 + h, panel, k + h * plan.k_units(), v + h * plan.v_units());
     });
-    parallel_for(ctx.pool, heads * blocks.per_head, [&](int64_t unit_index, int worker) {
-      const int64_t h = unit_index / blocks.per_head;
+    parallel_for(ctx.pool, heads * plan.sharing * blocks.per_head, [&](int64_t unit_index, int worker) {
+      const int64_t head = unit_index / blocks.per_head, h = head / plan.sharing;
       int64_t block = unit_index % blocks.per_head;
       const op::AttentionSegment* segment = a.segment.data();
       for (;; segment++) {
@@ -260,7 +276,8 @@ void run(Context& ctx, const op::AttentionArgs& a) {
                             all.sum + worker * blocks.rows,
                             all.scores + worker * kTileRows * plan.key_block,
                             all.p + worker * p_units};
-      attend_rows<T>(a, plan, mine, *segment, head0 + h, begin, rows, k + h * plan.k_units(), v + h * plan.v_units());
+      attend_rows<T>(a, plan, mine, *segment, head0 * plan.sharing + head, begin, rows, k + h * plan.k_units(),
+                     v + h * plan.v_units());
     });
   }
 }

@@ -6,7 +6,9 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 void linear(Context&, const op::LinearArgs&);
 void layer_norm_modulate(Context&, const op::LayerNormModulateArgs&);
+void rms_norm(Context&, const op::RmsNormArgs&);
 void qk_norm_rope(Context&, const op::QkNormRopeArgs&);
+int64_t embedding(Context&, const op::EmbeddingArgs&);
 void silu(Context&, const op::SiluArgs&);
 void add(Context&, const op::AddArgs&);
 void attention(Context&, const op::AttentionArgs&);

@@ -1,4 +1,4 @@
-// attention: softmax(q k^T / sqrt(d)) v, non-causal, over segments read where they lie.                      spec 3, 5, 7
+// attention: softmax(q k^T / sqrt(d)) v over segments read where they lie.                                  spec 3, 5, 7
 #pragma once
 #include <array>
 
@@ -9,15 +9,19 @@ namespace iconface::op {
 /// The keys of all segments form one sequence in the order given; the queries are those segments that name q and out.
 /// So text and image rows need no concatenation, the last block asks for the scene rows only, and a pooler's learned
 /// queries attend to other tokens' keys. Scores and softmax in f32, streamed: memory does not grow with tokens^2.
+/// Grouped queries: k and v may have fewer heads, H = n G; query head h reads key/value head h / n.
 struct AttentionSegment {
   Tensor q = {}, out = {};  // [tokens_q, H, d], both or neither
-  Tensor k = {}, v = {};    // [tokens_k, H, d], both or neither
+  Tensor k = {}, v = {};    // [tokens_k, G, d], both or neither; G divides H
 };
 struct AttentionArgs {
   static constexpr int kMaxSegments = 4;
   int segments = 0;
-  std::array<AttentionSegment, kMaxSegments> segment;  // one dtype (F32 or BF16) and one H, d for all; out F32 or BF16
+  std::array<AttentionSegment, kMaxSegments> segment;  // one dtype (F32 or BF16) and one H, G, d for all; out either
   float scale = 0;                                     // 0 means 1/sqrt(d)
+  /// Query i sees keys 0 .. i (one segment). Fewer keys than queries: the last queries see all of them, as the padding
+  /// after a text does, whose own keys nobody sees.
+  bool causal = false;
 };
 void attention(Context&, const AttentionArgs&);
 

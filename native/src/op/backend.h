@@ -3,6 +3,7 @@
 #include "op/attention.h"
 #include "op/convert.h"
 #include "op/convolution.h"
+#include "op/embedding.h"
 #include "op/flow.h"
 #include "op/identity_anchor.h"
 #include "op/linear.h"
@@ -18,7 +19,10 @@ struct Backend {
 
   void (*linear)(Context&, const op::LinearArgs&);
   void (*layer_norm_modulate)(Context&, const op::LayerNormModulateArgs&);
+  void (*rms_norm)(Context&, const op::RmsNormArgs&);
   void (*qk_norm_rope)(Context&, const op::QkNormRopeArgs&);
+  /// Returns the place of the first id outside the table, then nothing is written; else the number of ids.
+  int64_t (*embedding)(Context&, const op::EmbeddingArgs&);
   void (*silu)(Context&, const op::SiluArgs&);
   void (*add)(Context&, const op::AddArgs&);
   void (*attention)(Context&, const op::AttentionArgs&);

@@ -48,6 +48,18 @@ void layer_norm_modulate(Context& ctx, const LayerNormModulateArgs& a) {
   ctx.backend.layer_norm_modulate(ctx, a);
 }
 
+void rms_norm(Context& ctx, const RmsNormArgs& a) {
+  const char* op = "rms_norm";
+  check(a.x.defined() && a.x.rank >= 1 && (a.x.dtype == DType::F32 || a.x.dtype == DType::BF16) && a.x.last() > 0, op,
+        "x must be F32 or BF16 [..., D], not %s", a.x.defined() ? a.x.describe().c_str() : "absent");
+  check_same(op, "out", a.out, "x", a.x);
+  check(a.out.dtype == DType::F32 || a.out.dtype == DType::BF16, op, "out must be F32 or BF16, not %s",
+        a.out.describe().c_str());
+  check(a.x.data != a.out.data || a.x.dtype == a.out.dtype, op, "out may be x only if it has x's type");
+  check_tensor(op, "weight", a.weight, kWeight, {a.x.last()});
+  ctx.backend.rms_norm(ctx, a);
+}
+
 void qk_norm_rope(Context& ctx, const QkNormRopeArgs& a) {
   const char* op = "qk_norm_rope";
   check(a.q.defined() || a.k.defined(), op, "q or k must be given");

@@ -32,6 +32,7 @@ Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(
     autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);
   ctx.check_cancelled();
   if (weights.has("face.input_layer.0.weight")) face = std::make_unique<AdaFace>(ctx, weights, spec);
+  if (weights.has("text.embed_tokens.weight")) text = std::make_unique<Qwen3Encoder>(ctx, weights, spec, compute);
 }
 
 void Model::fail_missing(const char* part) {

@@ -8,6 +8,7 @@
 #include "network/flow_sampler.h"
 #include "network/flux2_transformer.h"
 #include "network/identity_pathway.h"
+#include "network/qwen3_encoder.h"
 #include "network/structure_pathway.h"
 
 namespace iconface {
@@ -26,6 +27,7 @@ class Model {
   std::unique_ptr<IdentityPathway> identity;
   std::unique_ptr<Autoencoder> autoencoder;
   std::unique_ptr<AdaFace> face;
+  std::unique_ptr<Qwen3Encoder> text;
 
   /// The network, or InvalidCheckpoint naming the part that the checkpoint lacks.
   template <class Network>

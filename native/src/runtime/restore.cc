@@ -176,10 +176,16 @@ Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r
   const Flux2Transformer& transformer = *model.transformer;
   const int64_t references = static_cast<int64_t>(r.pictures.size()) - 1, context = transformer.config().context;
   const bool own_prompt = references == 0 && model.weights.has("prompt.prompt_without_references");
-  const Tensor prompt =
-      model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
+  Tensor prompt = model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
   ConditioningInputs in;
   if (r.guidance != 1) in.text.push_back(model.weights.get("prompt.empty", {prompt.shape[0], context}));
+  if (r.prompt.defined()) {
+    const bool fits = r.prompt.has_shape({prompt.shape[0], context});
+    if (!fits || (r.prompt.dtype != DType::F32 && r.prompt.dtype != DType::BF16))
+      fail(Code::InvalidArgument, "restore: prompt must be F32 or BF16 [%lld, %lld], not %s",
+           static_cast<long long>(prompt.shape[0]), static_cast<long long>(context), r.prompt.describe().c_str());
+    prompt = r.prompt;
+  }
   in.text.push_back(prompt);
   in.condition_latents = latents;
   in.ids = position_ids(ctx, prompt.shape[0], grid, references);

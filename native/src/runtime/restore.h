@@ -19,7 +19,8 @@ struct RestoreRequest {
   uint64_t seed = 42;
   op::Generator generator = op::Generator::TorchCuda;
   Variant variant;
-  Tensor out;  // [size, size, 3] U8
+  Tensor prompt = {};  // [text, context] F32 or BF16, instead of the checkpoint's own
+  Tensor out;          // [size, size, 3] U8
   /// Called on the job's thread when a stage begins (step 0) and after each of its steps: pictures encoded, sampler steps.
   std::function<void(const char* stage, int step, int steps)> progress;
 };

@@ -106,6 +106,16 @@ Tensor Weights::allocate_like(DType dtype, const Tensor& shape) {
   return t;
 }
 
+void Weights::expect(const Tensor& t) const {
+  for (const MappedFile& f : files_)
+    if (f.holds(t.data)) f.expect(t.data, t.bytes());
+}
+
+void Weights::forget(const Tensor& t) const {
+  for (const MappedFile& f : files_)
+    if (f.holds(t.data)) f.forget(t.data, t.bytes());
+}
+
 int64_t Weights::mapped_bytes() const {
   int64_t n = 0;
   for (const MappedFile& f : files_) n += f.size();
@@ -120,21 +130,27 @@ namespace {
 // Rows of W merged at a time: their f32 copy stays small beside the matrix.
 constexpr int64_t kMergeRows = 1024;
 
-/// rows [n, in] += factor * B[first..first+n] A for one LoRA.
+/// W[first..first+count] += factor * B A for one LoRA, in those of the rows that it changes; `rows` holds them, [count, in].
 void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& lora, int64_t first,
               const Tensor& rows) {
-  const int64_t n = rows.shape[0], in = rows.shape[1];
+  const int64_t in = rows.shape[1];
   const Tensor a = weights.get(lora.a, {-1, in});
   const int64_t rank = a.shape[0];
   const Tensor b = weights.get(lora.b, {-1, rank});
+  const int64_t begin = std::max(first, lora.row), end = std::min(first + rows.shape[0], lora.row + b.shape[0]);
+  if (begin >= end) return;
+  const int64_t n = end - begin;
   Workspace::Frame frame(ctx.workspace);
   const Tensor a32 = ctx.workspace.tensor(DType::F32, {rank, in}), at = ctx.workspace.tensor(DType::F32, {in, rank});
   const Tensor b32 = ctx.workspace.tensor(DType::F32, {1, n, rank}), factor = ctx.workspace.tensor(DType::F32, {in});
   op::convert(ctx, {.x = a, .out = a32});
   op::transpose(ctx, {.x = a32, .out = at});
-  op::convert(ctx, {.x = b.slice(0, first, first + n).reshape({1, n, rank}), .out = b32});
+  op::convert(ctx, {.x = b.slice(0, begin - lora.row, end - lora.row).reshape({1, n, rank}), .out = b32});
   if (!ctx.planning()) std::fill_n(factor.as<float>(), in, static_cast<float>(lora.factor));
-  op::linear(ctx, {.x = b32, .weight = at, .out = rows.reshape({1, n, in}), .gate = op::Segmented::all(n, factor)});
+  op::linear(ctx, {.x = b32,
+                   .weight = at,
+                   .out = rows.slice(0, begin - first, end - first).reshape({1, n, in}),
+                   .gate = op::Segmented::all(n, factor)});
 }
 }  // namespace
 
@@ -144,7 +160,13 @@ void merge_loras(Context& ctx, Weights& weights, const std::vector<CheckpointSpe
   for (const auto& [name, list] : by_matrix) {
     const Tensor base = weights.get(name, {-1, -1});
     const int64_t out = base.shape[0], in = base.shape[1];
-    for (const CheckpointSpec::Lora* lora : list) weights.get(lora->b, {out, weights.get(lora->a, {-1, in}).shape[0]});
+    for (const CheckpointSpec::Lora* lora : list) {
+      const Tensor b = weights.get(lora->b, {-1, weights.get(lora->a, {-1, in}).shape[0]});
+      if (lora->row > out - b.shape[0])
+        fail(Code::InvalidCheckpoint, "LoRA %s changes %lld rows from row %lld of %s, which has %lld", lora->b.c_str(),
+             static_cast<long long>(b.shape[0]), static_cast<long long>(lora->row), name.c_str(),
+             static_cast<long long>(out));
+    }
     // While planning, an address to check shapes with; not `base` itself, whose type (F16) nothing may be stored in.
     const Tensor merged = ctx.planning() ? Tensor::of(base.data, dtype, {out, in}) : weights.allocate(dtype, {out, in});
     Workspace::Frame frame(ctx.workspace);

@@ -27,8 +27,9 @@ struct CheckpointSpec {
   };
   struct Lora {
     std::string module;  // "double_blocks.0.img_attn.qkv"
-    std::string a, b;    // names of its tensors [r, in], [out, r]
+    std::string a, b;    // names of its tensors [r, in], [n, r]
     double factor = 1;   // strength * alpha / r
+    int64_t row = 0;     // the change begins at this row of the matrix and takes n
   };
   std::vector<File> files;
   std::map<std::string, Entry> tensors;
@@ -61,6 +62,11 @@ class Weights {
   /// What a name means from now on (a merged matrix).
   void replace(const std::string& name, const Tensor& tensor) { tensors_[name] = tensor; }
 
+  /// For networks that read their weights once, in order, and are larger than what may be resident: `expect` has a
+  /// mapped tensor fetched, `forget` lets its pages go (MappedFile). Nothing happens to tensors in memory of our own.
+  void expect(const Tensor&) const;
+  void forget(const Tensor&) const;
+
   int64_t mapped_bytes() const;
   int64_t private_bytes() const { return private_bytes_; }
   void check_unchanged() const;
@@ -74,7 +80,7 @@ class Weights {
   int64_t private_bytes_ = 0;
 };
 
-/// W += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
+/// W[row..row+n] += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
 void merge_loras(Context&, Weights&, const std::vector<CheckpointSpec::Lora>&, DType dtype);
 
 }  // namespace iconface

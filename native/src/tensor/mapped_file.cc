@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -59,6 +60,22 @@ void* MappedFile::at(int64_t offset, int64_t bytes) const {
     fail(Code::InvalidCheckpoint, "%s: bytes [%lld, +%lld) lie outside its %lld", path_.c_str(),
          static_cast<long long>(offset), static_cast<long long>(bytes), static_cast<long long>(size_));
   return data_ + offset;
+}
+
+bool MappedFile::holds(const void* address) const {
+  const char* p = static_cast<const char*>(address);
+  return p >= data_ && p < data_ + size_;
+}
+
+void MappedFile::expect(const void* begin, int64_t bytes) const { advise(begin, bytes, MADV_WILLNEED); }
+void MappedFile::forget(const void* begin, int64_t bytes) const { advise(begin, bytes, MADV_DONTNEED); }
+
+/// Whole pages that touch the range: nothing is lost where a neighbour shares one, since all of them are the file's.
+void MappedFile::advise(const void* begin, int64_t bytes, int advice) const {
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const int64_t first = (static_cast<const char*>(begin) - data_) / page * page;
+  const int64_t end = std::min(size_, static_cast<const char*>(begin) - data_ + bytes);
+  if (end > first) madvise(data_ + first, static_cast<size_t>(end - first), advice);
 }
 
 void MappedFile::check_unchanged() const {

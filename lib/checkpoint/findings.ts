@@ -1,0 +1,189 @@
+/**
+ * What one set of weights is: which network, under whose names, how large, and what keeps it from being used.
+ */
+import {
+  type Checked,
+  checkAdapter,
+  checkAutoencoder,
+  checkFace,
+  checkPrompt,
+  checkTransformer,
+  type Problem,
+} from './contract'
+import { elementCount } from './dtype'
+import { openLora } from './lora'
+import { applyNameMap, type NameMap } from './name-map'
+import { canonicalTensors, type NamedTensors, type Role } from './names'
+import { isPytorch, openPytorch } from './pytorch'
+import { type Kind, recogniseKind } from './recognise'
+import { openWeights } from './shards'
+
+/** A network, or what else a file holds. */
+export interface PartDescription {
+  readonly role: Kind | 'test data'
+  /** Absolute: the file, or the index of several. */
+  readonly file: string
+  /** Whose tensor names it uses. */
+  readonly naming: string
+  /** What the names of its tensors begin with in this file; empty in published files. */
+  readonly prefix: string
+  readonly tensors: number
+  readonly parameters: number
+  readonly bytes: number
+  /** Tensors by element type. */
+  readonly dtypes: Readonly<Record<string, number>>
+  /** Tensors that inference does not need. */
+  readonly ignored: readonly string[]
+  /** Sizes read off the shapes. */
+  readonly sizes: Readonly<Record<string, unknown>>
+}
+
+/** Weights, examined. */
+export interface Finding {
+  /** Absolute: the file, or the index of several. */
+  readonly path: string
+  readonly parts: readonly PartDescription[]
+  readonly problems: readonly Problem[]
+}
+
+/** Prefixes that files of reference tensors put before the networks in them, the longest first. */
+const PREFIXES = ['weight.transformer.', 'weight.vae.', 'weight.', 'adapter.', 'input.', 'intermediate.', 'output.']
+const TEST_DATA = ['input.', 'intermediate.', 'output.']
+
+/**
+ * Says what weights are: a safetensors file, the index of several, a folder of either, or a PyTorch file.
+ *
+ * @param names  other names of an adapter's tensors
+ */
+export function describeWeights(target: string, names?: NameMap): Finding {
+  const { path, tensors, pytorch } = openTensors(target)
+  if (names) {
+    const found = examineAdapter(tensors, names)
+    const part = describePart('adapter', path, '', tensors, found)
+    return { path, parts: [part], problems: [...found.problems, ...(pytorch ? [conversionProblem('adapter')] : [])] }
+  }
+  const groups = new Map<string, NamedTensors>()
+  for (const [name, tensor] of tensors) {
+    const prefix = PREFIXES.find((one) => name.startsWith(one)) ?? ''
+    const group: NamedTensors = groups.get(prefix) ?? new Map()
+    groups.set(prefix, group.set(name.slice(prefix.length), tensor))
+  }
+  const problems: Problem[] = []
+  const parts = [...groups].map(([prefix, group]): PartDescription => {
+    const role = TEST_DATA.includes(prefix) ? 'test data' : recogniseKind([...group.keys()])
+    const found = examineGroup(role, path, group, pytorch)
+    problems.push(...found.problems)
+    if (pytorch && role !== 'test data' && role !== 'unknown') problems.push(conversionProblem(role))
+    return describePart(role, path, prefix, group, found)
+  })
+  return { path, parts, problems }
+}
+
+function describePart(
+  role: PartDescription['role'],
+  file: string,
+  prefix: string,
+  tensors: NamedTensors,
+  { naming, ignored, sizes }: Found,
+): PartDescription {
+  return { role, file, naming, prefix, ...totals(tensors.values()), ignored, sizes: { ...sizes } }
+}
+
+function conversionProblem(part: string): Problem {
+  const message = 'it is a PyTorch file: "iconface convert" makes safetensors of it, and so does "iconface prepare"'
+  return { kind: 'conversion', part, message }
+}
+
+/** The tensors of weights; byte ranges only of safetensors files mean anything. */
+function openTensors(target: string): { path: string; tensors: NamedTensors; pytorch: boolean } {
+  if (!isPytorch(target)) return { ...openWeights(target), pytorch: false }
+  const file = openPytorch(target)
+  try {
+    const tensors: NamedTensors = new Map()
+    for (const [name, { dtype, shape, bytes }] of file.tensors) {
+      tensors.set(name, { dtype, shape, parts: [{ file: 0, offset: 0, bytes }], published: name })
+    }
+    return { path: file.path, tensors, pytorch: true }
+  } finally {
+    file.close()
+  }
+}
+
+interface Found {
+  readonly naming: string
+  readonly ignored: readonly string[]
+  readonly sizes: object | undefined
+  readonly problems: readonly Problem[]
+}
+
+const CHECKS: Record<Role, (tensors: NamedTensors) => Checked<object>> = {
+  transformer: checkTransformer,
+  autoencoder: checkAutoencoder,
+  adapter: (tensors) => checkAdapter(tensors),
+  face: checkFace,
+  prompt: (tensors) => checkPrompt(tensors),
+}
+
+function examineGroup(role: PartDescription['role'], target: string, tensors: NamedTensors, pytorch: boolean): Found {
+  switch (role) {
+    case 'test data':
+      return { naming: 'test data', ignored: [], sizes: undefined, problems: [] }
+    case 'unknown': {
+      const problem: Problem = { kind: 'unknown', part: 'file', message: `its tensors are of no network known here` }
+      return { naming: 'unknown', ignored: [], sizes: undefined, problems: [problem] }
+    }
+    case 'lora':
+      return pytorch ? { naming: 'LoRA', ignored: [], sizes: undefined, problems: [] } : examineLora(target)
+    case 'text encoder':
+      return { naming: 'Hugging Face', ignored: [], sizes: undefined, problems: [] }
+    case 'face detector':
+      return { naming: 'RetinaFace', ignored: [], sizes: undefined, problems: [] }
+    default: {
+      const { naming, ignored, tensors: named, problems } = canonicalTensors(role, tensors)
+      return examineNamed(role, naming, ignored, named, problems)
+    }
+  }
+}
+
+function examineAdapter(tensors: NamedTensors, names: NameMap): Found {
+  const { naming, ignored, tensors: named, problems } = applyNameMap(names, tensors)
+  return examineNamed('adapter', naming, ignored, named, problems)
+}
+
+function examineNamed(
+  role: Role,
+  naming: string,
+  ignored: readonly string[],
+  tensors: NamedTensors,
+  complaints: readonly string[],
+): Found {
+  const { sizes, problems } = CHECKS[role](tensors)
+  const clashes = complaints.map((message): Problem => ({ kind: 'config', part: role, message }))
+  return { naming, ignored, sizes, problems: [...clashes, ...problems] }
+}
+
+function examineLora(target: string): Found {
+  const { modules, problems, ignored } = openLora({ file: target, strength: 1, alpha: undefined })
+  const ranks = [...new Set(modules.map(({ rank }) => rank))]
+  const alphas = [...new Set(modules.map(({ alpha, alphaSource }) => `${alpha} (${alphaSource})`))]
+  return { naming: 'LoRA', ignored, sizes: { modules: modules.length, rank: ranks, alpha: alphas }, problems }
+}
+
+interface Stored {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly bytes?: number
+  readonly parts?: readonly { readonly bytes: number }[]
+}
+
+/** Numbers of all these tensors. */
+export function totals(tensors: Iterable<Stored>) {
+  const sum = { tensors: 0, parameters: 0, bytes: 0, dtypes: {} as Record<string, number> }
+  for (const { dtype, shape, bytes, parts = [] } of tensors) {
+    sum.tensors++
+    sum.parameters += elementCount(shape)!
+    sum.bytes += bytes ?? parts.reduce((total, part) => total + part.bytes, 0)
+    sum.dtypes[dtype] = (sum.dtypes[dtype] ?? 0) + 1
+  }
+  return sum
+}

@@ -1,0 +1,89 @@
+/**
+ * `iconface prepare`: a model folder from downloaded files, or from repositories of the Hugging Face Hub.
+ */
+
+import path from 'node:path'
+import { downloadFromHub } from '../checkpoint/hub'
+import { type Preparation, prepareModel } from '../checkpoint/prepare'
+import { invalid } from '../errors'
+import type { Progress } from '../options'
+import { type Command, missing, parse } from './command'
+import { byteSize, progressDisplay, table } from './terminal'
+
+export const command: Command = {
+  summary: 'make a model folder of downloaded files, or of repositories of the Hugging Face Hub',
+  usage: `Usage: iconface prepare [<path> ...] [--hub <owner/name> ...] --out <folder> [options]
+
+Says what each file is and writes <folder>/iconface.json, which names them where they lie. Only what cannot be mapped is
+written once more, into <folder>: PyTorch files (AdaFace's .ckpt) as safetensors, fp8 weights as bf16.
+
+A <path> is a file, or a folder to look for files in: the FLUX.2 [klein] base transformer and the FLUX.2 autoencoder
+(single files or diffusers' folders, whole or in shards), an IConFace adapter, LoRAs (FaceIR, PEFT, diffusers, kohya),
+AdaFace, prompt embeddings. What is missing is listed with what that costs.
+
+  --out <folder>       where to
+  --hub <repository>   owner/name, owner/name@revision or owner/name:path, may be repeated; downloads into the cache that
+                       all Hugging Face libraries share, goes on where it broke off, checks what came (HF_TOKEN,
+                       HF_HOME and HF_ENDPOINT are heeded)
+  --adapter <file>     an adapter whose tensors have other names
+  --names <file>       which names those are (JSON; see the README)
+  --name <text>        name of the model (default: the folder's)
+  --force              replace the iconface.json of the folder
+  --json               for programs
+`,
+  async run(args, stop) {
+    const { values, positionals } = parse(args, {
+      out: { type: 'string' },
+      hub: { type: 'string', multiple: true, default: [] },
+      adapter: { type: 'string' },
+      names: { type: 'string' },
+      name: { type: 'string' },
+      force: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    } as const)
+    if (!values.out) throw missing('--out', 'the folder to make')
+    const { out, hub, json, ...options } = values
+    if (positionals.length + hub.length === 0) throw invalid('the arguments', 'files, folders or --hub', positionals)
+    const display = progressDisplay(process.stderr)
+    const show = (stage: string) => {
+      const begun = performance.now()
+      return (progress: Bytes) => display.show(megabytes(stage, progress, performance.now() - begun))
+    }
+    try {
+      const paths = [...positionals]
+      for (const repository of hub) {
+        paths.push(await downloadFromHub(repository, { signal: stop, onProgress: show('download') }))
+        display.end()
+      }
+      const preparation = await prepareModel(paths, out, { ...options, signal: stop, onProgress: show('convert') })
+      display.end()
+      process.stdout.write(json ? `${JSON.stringify(preparation, null, 2)}\n` : describe(preparation))
+    } finally {
+      display.end()
+    }
+  },
+}
+
+interface Bytes {
+  readonly bytes: number
+  readonly totalBytes: number
+}
+
+/** Progress in MiB; the time left is judged by what came since `elapsedMs` began, which a resumed download exceeds. */
+function megabytes(stage: string, { bytes, totalBytes }: Bytes, elapsedMs: number): Progress {
+  const etaMs = bytes === 0 ? null : (elapsedMs * (totalBytes - bytes)) / bytes
+  return { stage, step: Math.floor(bytes / 2 ** 20), steps: Math.ceil(totalBytes / 2 ** 20), elapsedMs, etaMs }
+}
+
+function describe({ folder, parts, unused, missing, notes }: Preparation): string {
+  const used = parts.map(({ title, source, naming, converted, bytes, file }): [string, string] => {
+    const how = converted ? `, converted ${converted} to ${path.basename(file)}` : ''
+    return [`  ${title}`, `${source} (${naming}, ${byteSize(bytes)}${how})`]
+  })
+  const sections = [`${folder}/iconface.json\n\nused\n${table(used)}`]
+  if (unused.length > 0) sections.push(`not used\n${table(unused.map(({ file, reason }) => [`  ${file}`, reason]))}`)
+  if (missing.length > 0) sections.push(`missing\n${table(missing.map(({ title, cost }) => [`  ${title}`, cost]))}`)
+  if (notes.length > 0) sections.push(`note\n${notes.map((note) => `  ${note}\n`).join('')}`)
+  sections.push(`next: iconface restore photo.jpg --ref same-person.jpg --model ${folder} -o restored.png\n`)
+  return sections.join('\n')
+}

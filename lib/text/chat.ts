@@ -1,0 +1,13 @@
+/**
+ * A prompt as Qwen3 sees it: its chat template for one user message, with the beginning of an answer that does not
+ * think (model-spec.md 7). FLUX.2 [klein] was trained on hidden states of exactly this text.
+ */
+export function chatText(prompt: string): string {
+  return `<|im_start|>user\n${prompt}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n`
+}
+
+/** Tokens of the template, each of which must be one in the tokenizer too. */
+export const CHAT_TOKENS = ['<|im_start|>', '<|im_end|>', '<think>', '</think>'] as const
+
+/** What fills the rows behind a text. */
+export const PADDING_TOKEN = '<|endoftext|>'

@@ -1,0 +1,170 @@
+/**
+ * The text encoder where it lies: Qwen3 as a folder of Hugging Face shards or as one file, with its tokenizer. It is
+ * opened to encode one prompt, reads its weights layer by layer from the mapped file, and is closed again.
+ */
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
+import { readJson } from '../checkpoint/config'
+import { checkTextEncoder, formatProblems } from '../checkpoint/contract'
+import { canonicalTextNames } from '../checkpoint/names'
+import { type SafetensorsFile } from '../checkpoint/safetensors'
+import { openWeights, type WeightFiles } from '../checkpoint/shards'
+import { openSource } from '../checkpoint/source'
+import { describeValue, expectation, IConFaceError } from '../errors'
+import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
+import { i32, type Result } from '../ops'
+import { abortError } from '../queue'
+import { PromptTokenizer } from './tokenizer'
+
+export interface TextEncoderOptions {
+  /** Layers after which the hidden states are taken, from 1. FLUX.2 [klein] reads 9, 18 and 27. */
+  outputLayers?: readonly number[] | undefined
+  /** Of RoPE. Default: what the folder's `config.json` says, else 1 000 000. */
+  ropeTheta?: number | undefined
+  /** Default: `tokenizer.json` beside the weights, or in the folder `tokenizer` beside theirs. */
+  tokenizer?: string | undefined
+}
+
+const OUTPUT_LAYERS = [9, 18, 27]
+const ROPE_THETA = 1e6
+
+/** The value with which every published Qwen3 was trained, and the only one the operations know. */
+const NORM_EPSILON = 1e-6
+
+/** An opened text encoder; nothing of its weights is in memory. */
+export interface OpenTextEncoder {
+  /** For `Networks.load`, whose kind `text_embedding` it can run. */
+  readonly checkpoint: Checkpoint
+  readonly weights: WeightFiles
+  /** Width of a token's embedding: output layers times hidden size. */
+  readonly width: number
+}
+
+/**
+ * Opens a text encoder: a folder with its shards, an index, or a single safetensors file.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` with all that is wrong with it; `ERR_ICONFACE_UNSUPPORTED`
+ *         for a model that is no plain Qwen3; `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`.
+ * @example
+ * await using networks = await Networks.load(openTextEncoder('FLUX.2-klein-base-4B/text_encoder').checkpoint)
+ * const { embeddings } = await networks.run('text_embedding', { ids: i32([tokens.length], tokens) })
+ */
+export function openTextEncoder(file: string, options: TextEncoderOptions = {}): OpenTextEncoder {
+  const weights = openWeights(file)
+  const { tensors } = canonicalTextNames(weights.tensors)
+  const outputLayers = options.outputLayers ?? OUTPUT_LAYERS
+  const { sizes, problems } = checkTextEncoder(tensors, outputLayers)
+  if (!sizes || problems.length > 0) {
+    throw new IConFaceError(
+      'ERR_ICONFACE_INVALID_CHECKPOINT',
+      `${weights.path} is no text encoder that can be used:\n${formatProblems(problems)}`,
+    )
+  }
+  const stored = [...tensors].map(([name, { dtype, shape, parts }]) => [`text.${name}`, { dtype, shape, ...parts[0]! }])
+  return {
+    weights,
+    width: outputLayers.length * sizes.hidden,
+    checkpoint: {
+      files: weights.files.map(({ path, fileSize }) => ({ path, size: fileSize })),
+      tensors: Object.fromEntries(stored) as Checkpoint['tensors'],
+      numbers: {
+        'text.outputLayers': outputLayers,
+        'text.ropeTheta': [options.ropeTheta ?? configuredTheta(path.dirname(weights.path)) ?? ROPE_THETA],
+      },
+    },
+  }
+}
+
+/** RoPE's theta as the `config.json` beside the weights gives it; refuses what this package would compute wrongly. */
+function configuredTheta(folder: string): number | undefined {
+  const file = path.join(folder, 'config.json')
+  if (!fs.existsSync(file)) return undefined
+  const json = readJson(file)
+  const config = (typeof json === 'object' && json !== null ? json : {}) as Record<string, unknown>
+  const refuse = (key: string, expected: string) => {
+    throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${file}: ${expectation(key, expected, config[key])}`)
+  }
+  if ((config.model_type ?? 'qwen3') !== 'qwen3') refuse('model_type', '"qwen3"')
+  if ((config.rms_norm_eps ?? NORM_EPSILON) !== NORM_EPSILON) refuse('rms_norm_eps', String(NORM_EPSILON))
+  if (config.rope_scaling) refuse('rope_scaling', 'null')
+  const parameters = (config.rope_parameters ?? {}) as Record<string, unknown>
+  const theta = config.rope_theta ?? parameters.rope_theta
+  if (theta !== undefined && !(typeof theta === 'number' && theta > 1 && Number.isFinite(theta))) {
+    throw new IConFaceError(
+      'ERR_ICONFACE_INVALID_CHECKPOINT',
+      `${file}: ${expectation('rope_theta', 'a number above 1', theta)}`,
+    )
+  }
+  return theta
+}
+
+/** The tokenizer of a text encoder. */
+export function tokenizerFile({ path: weights }: WeightFiles, { tokenizer }: TextEncoderOptions): string {
+  const folder = path.dirname(weights)
+  const places = tokenizer ? [tokenizer] : [folder, path.join(folder, '..', 'tokenizer')].map((place) => path.join(place, 'tokenizer.json')) // prettier-ignore
+  const found = places.find((place) => fs.existsSync(place))
+  if (found !== undefined) return found
+  throw new IConFaceError(
+    'ERR_ICONFACE_FILE_NOT_FOUND',
+    `the text encoder ${weights} has no tokenizer: ${places.join(' and ')} ${places.length > 1 ? 'do' : 'does'} not exist; ` +
+      "put Qwen3's tokenizer.json there, or name it in iconface.json, textEncoder.tokenizer",
+  )
+}
+
+/**
+ * The embeddings of a prompt: [length, width] f32, as the transformer reads them.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_ABORTED`; `ERR_ICONFACE_INVALID_ARGUMENT` for a prompt that is too long;
+ *         `ERR_ICONFACE_NUMERICAL` when a value is not finite; as {@link openTextEncoder} and {@link PromptTokenizer}
+ */
+export async function encodePrompt(
+  encoder: OpenTextEncoder,
+  tokenizer: PromptTokenizer,
+  prompt: string,
+  length: number,
+  { signal, ...options }: NetworksOptions & { signal?: AbortSignal | undefined } = {},
+): Promise<Result> {
+  const { ids, real } = tokenizer.encodePrompt(prompt, length)
+  const networks = await Networks.load(encoder.checkpoint, options)
+  const stop = () => void networks.dispose()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    signal?.throwIfAborted()
+    const { embeddings } = await networks.run('text_embedding', { ids: i32([length], ids) }, { real })
+    if ((embeddings.data as Float32Array).every(Number.isFinite)) return embeddings
+    throw new IConFaceError('ERR_ICONFACE_NUMERICAL', `${encoder.weights.path} gave an embedding that is not finite`)
+  } catch (error) {
+    throw signal?.aborted ? abortError(signal) : error
+  } finally {
+    signal?.removeEventListener('abort', stop)
+    await networks.dispose()
+  }
+}
+
+/** Bytes looked at in each of so many places of a file. */
+const SAMPLE_BYTES = 4096
+const SAMPLES = 64
+
+/**
+ * A hash of what a prompt's embeddings depend on: the tokenizer, the settings, and the weights, of which the headers and
+ * samples are read (all of their 8 GB would take longer than encoding the prompt).
+ */
+export function fingerprint({ checkpoint, weights }: OpenTextEncoder, tokenizer: string): string {
+  const hash = createHash('sha256').update(JSON.stringify(checkpoint.numbers)).update(fs.readFileSync(tokenizer))
+  for (const file of weights.files) for (const piece of samples(file)) hash.update(piece)
+  return hash.digest('hex')
+}
+
+function* samples({ path: file, fileSize, headerBytes }: SafetensorsFile): Generator<Buffer> {
+  const source = openSource(file)
+  try {
+    yield source.read(0, 8 + headerBytes, 'the header')
+    const bytes = Math.min(SAMPLE_BYTES, fileSize)
+    for (let i = 0; i < SAMPLES; i++) {
+      yield source.read(Math.floor(((fileSize - bytes) * i) / (SAMPLES - 1)), bytes, describeValue(`sample ${i}`))
+    }
+  } finally {
+    source.close()
+  }
+}

@@ -1,0 +1,151 @@
+// Downloads from a Hugging Face Hub on this machine: the cache's layout, going on after a cut, and what is refused.
+import { createHash } from 'node:crypto'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { downloadFromHub } from '../../dist/checkpoint/hub.js'
+import { COMMIT, hubServer, type Misbehaviour } from '../fixtures/hub-server'
+import { numbers } from '../fixtures/mutate'
+
+const random = numbers(1)
+const noise = (bytes: number) => Buffer.from(Uint8Array.from({ length: bytes }, () => random(256)))
+const BIG = noise(300_000)
+const FILES: Record<string, Buffer> = {
+  'model_index.json': Buffer.from('{}'),
+  'README.md': Buffer.from('words'),
+  'flux-2-klein-base-4b.safetensors': noise(1000),
+  'transformer/diffusion_pytorch_model.safetensors': BIG,
+  'transformer/config.json': Buffer.from('{"a":1}'),
+  'vae/diffusion_pytorch_model.safetensors': noise(500),
+}
+const REPO = 'owner/model-4B'
+
+async function setUp(t: Test, behaviour: Misbehaviour = {}, files = FILES) {
+  const server = await hubServer(REPO, files)
+  t.teardown(server.close)
+  Object.assign(server.behaviour, behaviour)
+  const cacheDir = t.testdir({})
+  const storage = join(cacheDir, 'models--owner--model-4B')
+  const options = { hubUrl: server.url, cacheDir, token: 'hf_secret', idleMs: 300 }
+  const blob = (content: Buffer) => join(storage, 'blobs', createHash('sha256').update(content).digest('hex'))
+  return { ...server, options, storage, blob }
+}
+
+t.test('a repository lies in the cache as Hugging Face libraries lay it out', async (t) => {
+  const { options, storage, blob, requests } = await setUp(t)
+  const progress: number[] = []
+  const folder = await downloadFromHub(REPO, { ...options, onProgress: ({ bytes, totalBytes }) => progress.push(bytes / totalBytes) }) // prettier-ignore
+  t.equal(folder, join(storage, 'snapshots', COMMIT))
+  t.equal(readFileSync(join(storage, 'refs', 'main'), 'utf8'), COMMIT)
+  for (const [name, content] of Object.entries(FILES)) {
+    const wanted = name !== 'README.md' && name !== 'flux-2-klein-base-4b.safetensors'
+    t.equal(existsSync(join(folder, name)), wanted, name)
+    if (!wanted) continue
+    t.ok(lstatSync(join(folder, name)).isSymbolicLink())
+    t.ok(readFileSync(join(folder, name)).equals(content))
+  }
+  t.ok(existsSync(blob(BIG)))
+  const [git] = readdirSync(join(storage, 'blobs')).filter((name) => name.length === 40)
+  t.ok(git, 'small files are named by their Git checksum')
+  t.notOk(readdirSync(join(storage, 'blobs')).some((name) => /incomplete|lock/.test(name)))
+  t.ok(requests.every(({ authorization }) => authorization === 'Bearer hf_secret'))
+  t.equal(progress.at(-1), 1)
+  const count = requests.length
+  t.equal(await downloadFromHub(REPO, options), folder)
+  t.equal(requests.length, count + 2, 'the second time only the list is asked for')
+})
+
+t.test('one file, one folder, a commit', async (t) => {
+  const { options, storage } = await setUp(t)
+  const snapshot = join(storage, 'snapshots', COMMIT)
+  t.equal(await downloadFromHub(`${REPO}:flux-2-klein-base-4b.safetensors`, options), join(snapshot, 'flux-2-klein-base-4b.safetensors')) // prettier-ignore
+  t.same(readdirSync(snapshot), ['flux-2-klein-base-4b.safetensors'])
+  t.equal(await downloadFromHub(`${REPO}@${COMMIT}:vae/`, options), join(snapshot, 'vae'))
+  t.same(readdirSync(join(snapshot, 'vae')), ['diffusion_pytorch_model.safetensors'])
+})
+
+t.test('a connection that is cut goes on where it ended, also in the next run', async (t) => {
+  const { options, blob, requests } = await setUp(t, { cutAfter: 100_000, cuts: 2 })
+  await downloadFromHub(`${REPO}:transformer`, options)
+  t.ok(readFileSync(blob(BIG)).equals(BIG))
+  const ranges = requests.filter(({ path }) => path.includes('diffusion')).map(({ range }) => range)
+  t.same(ranges, [undefined, 'bytes=100000-', 'bytes=200000-'])
+
+  const again = await setUp(t)
+  mkdirSync(join(again.storage, 'blobs'), { recursive: true })
+  writeFileSync(`${again.blob(BIG)}.incomplete`, BIG.subarray(0, 123_456))
+  await downloadFromHub(`${REPO}:transformer`, again.options)
+  t.ok(readFileSync(again.blob(BIG)).equals(BIG))
+  t.ok(again.requests.some(({ range }) => range === 'bytes=123456-'))
+})
+
+t.test('a server that does not know Range sends the whole', async (t) => {
+  const { options, storage, blob } = await setUp(t, { ignoreRange: true })
+  mkdirSync(join(storage, 'blobs'), { recursive: true })
+  writeFileSync(`${blob(BIG)}.incomplete`, noise(777))
+  await downloadFromHub(`${REPO}:transformer`, options)
+  t.ok(readFileSync(blob(BIG)).equals(BIG))
+})
+
+t.test('what arrives damaged is removed and never gets a name', async (t) => {
+  const cases: [Misbehaviour, RegExp][] = [
+    [{ damage: true }, /damaged on the way: expected sha256 [0-9a-f]{64} but received [0-9a-f]{64}/],
+    [{ tooLong: true }, /sends more than the 300000 bytes it promised/],
+  ]
+  for (const [behaviour, message] of cases) {
+    const { options, storage, blob } = await setUp(t, behaviour)
+    const code = 'ERR_ICONFACE_INVALID_CHECKPOINT'
+    await t.rejects(downloadFromHub(`${REPO}:transformer/diffusion_pytorch_model.safetensors`, options), { code, message }) // prettier-ignore
+    t.same(readdirSync(join(storage, 'blobs')), [])
+    t.notOk(existsSync(blob(BIG)))
+    t.notOk(existsSync(join(storage, 'snapshots')))
+  }
+  // The beginning that was there is of another file.
+  const { options, storage, blob } = await setUp(t)
+  mkdirSync(join(storage, 'blobs'), { recursive: true })
+  writeFileSync(`${blob(BIG)}.incomplete`, noise(1000))
+  await t.rejects(downloadFromHub(`${REPO}:transformer`, options), { message: /damaged on the way/ })
+  await downloadFromHub(`${REPO}:transformer`, options)
+  t.ok(readFileSync(blob(BIG)).equals(BIG))
+})
+
+t.test('servers that refuse, are silent or lie', { timeout: 60_000 }, async (t) => {
+  const cases: [Misbehaviour, object][] = [
+    [{ status: 403 }, { code: 'ERR_ICONFACE_IO', message: /answered 403.*accept the licence/ }],
+    [{ status: 404 }, { code: 'ERR_ICONFACE_IO', message: /answered 404/ }],
+    [{ tree: [{ type: 'file', path: '../../evil.safetensors', size: 1, oid: 'a'.repeat(40) }] }, { code: 'ERR_ICONFACE_IO', message: /evil/ }], // prettier-ignore
+    [{ tree: [{ type: 'file', path: 'a.safetensors', size: 1, oid: '../x' }] }, { code: 'ERR_ICONFACE_IO' }],
+    [{ tree: [{ type: 'file', path: 'a.safetensors', size: -1, oid: 'a'.repeat(40) }] }, { code: 'ERR_ICONFACE_IO' }],
+    [{ tree: { not: 'a list' } }, { code: 'ERR_ICONFACE_IO' }],
+    [{ tree: [] }, { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /has no/ }],
+  ]
+  for (const [behaviour, expected] of cases) {
+    const { options, storage } = await setUp(t, behaviour)
+    await t.rejects(downloadFromHub(REPO, options), expected, JSON.stringify(behaviour))
+    t.notOk(existsSync(join(storage, 'refs')))
+  }
+  const { options } = await setUp(t)
+  await t.rejects(downloadFromHub('owner/other', options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /no model owner\/other/ }) // prettier-ignore
+  await t.rejects(downloadFromHub('owner/gated', options), { code: 'ERR_ICONFACE_IO', message: /accept its licence/ })
+  await t.rejects(downloadFromHub(`${REPO}:nothing`, options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
+  await t.rejects(downloadFromHub(`${REPO}:README.md/`, { ...options, hubUrl: 'http://127.0.0.1:1' }), { code: 'ERR_ICONFACE_IO' }) // prettier-ignore
+  for (const text of ['model', 'a/b/c', '../x', 'a/..', 'owner/name:../x', 'owner/name:/etc', 'owner/name@..', '']) {
+    await t.rejects(downloadFromHub(text, options), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' }, text)
+  }
+})
+
+t.test('a silent server is asked again, and then the download goes on', async (t) => {
+  const { options, behaviour, blob } = await setUp(t, { stall: true })
+  setTimeout(() => (behaviour.stall = false), 200)
+  await downloadFromHub(`${REPO}:transformer`, options)
+  t.ok(readFileSync(blob(BIG)).equals(BIG))
+})
+
+t.test('abort, and two downloads of the same file at once', async (t) => {
+  const { options, behaviour, requests } = await setUp(t, { stall: true })
+  await t.rejects(downloadFromHub(REPO, { ...options, idleMs: 60_000, signal: AbortSignal.timeout(300) }), { code: 'ERR_ICONFACE_ABORTED' }) // prettier-ignore
+  behaviour.stall = false
+  requests.length = 0
+  await Promise.all([downloadFromHub(`${REPO}:vae`, options), downloadFromHub(`${REPO}:vae`, options)])
+  t.equal(requests.filter(({ path }) => path.includes('/resolve/')).length, 1)
+})
