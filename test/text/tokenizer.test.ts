@@ -114,7 +114,7 @@ function mutateInside(json: object, random: (below: number) => number): void {
   if (key === undefined) return
   const value = inside[key]
   if (typeof value === 'object' && value !== null && random(6) > 0) mutateInside(value, random)
-  else if (random(4) === 0) delete inside[key]
+  else if (random(4) === 0 && !Array.isArray(json)) delete inside[key]
   else inside[key] = ODD[random(ODD.length)]
 }
 
