@@ -4,9 +4,11 @@ import t from 'tap'
 import { adapterTensors, autoencoderTensors, faceTensors, transformerTensors } from '../dist/checkpoint/expected.js'
 import { loadAddon } from '../dist/native.js'
 import { type Checkpoint, Networks, type NetworksOptions } from '../dist/networks.js'
-import { f32, type Tensor, toFloat32 } from '../dist/ops.js'
+import { f32, i32, type Tensor, toFloat32 } from '../dist/ops.js'
+import { OUTPUT_LAYERS, SIZES as TEXT_SIZES, textWeights } from './fixtures/qwen'
 import { asMaps, asTokens, decode, encode, faceEmbedding, maps } from './fixtures/reference/convolutional'
 import { matrix, type Matrix, rowsOf, type Weights } from './fixtures/reference/matrix'
+import { textEmbedding } from './fixtures/reference/qwen3'
 import {
   doubleBlock,
   rotation,
@@ -267,6 +269,26 @@ async function faceCase(): Promise<Case> {
   return { name: 'face encoder', checkpoint, run, expected, precisions: ['f32'] }
 }
 
+async function textCase(): Promise<Case> {
+  const weights = textWeights(11)
+  const options = { ...TEXT_SIZES, theta: 1e6, outputLayers: OUTPUT_LAYERS }
+  const { uniform } = numbers(12)
+  const ids = Array.from({ length: 37 }, () => Math.floor(uniform() * TEXT_SIZES.vocabulary))
+  const expected = {
+    'all of it text': textEmbedding(weights, options, ids, 37).v,
+    padded: textEmbedding(weights, options, ids, 9).v,
+    'one token': textEmbedding(weights, options, ids.slice(0, 1), 1).v,
+  }
+  const run = async (networks: Networks) => ({
+    'all of it text': (await networks.run('text_embedding', { ids: i32([37], ids) })).embeddings,
+    padded: (await networks.run('text_embedding', { ids: i32([37], ids) }, { real: 9 })).embeddings,
+    'one token': (await networks.run('text_embedding', { ids: i32([1], [ids[0]!]) })).embeddings,
+  })
+  const settings = { 'text.outputLayers': OUTPUT_LAYERS, 'text.ropeTheta': [1e6] }
+  const checkpoint = await writeCheckpoint(join(folder, 'text.safetensors'), weights, settings)
+  return { name: 'text encoder', checkpoint, run, expected, precisions: PRECISIONS }
+}
+
 // Tests -------------------------------------------------------------------------------------------------------------------
 
 async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Promise<Outputs> {
@@ -274,7 +296,7 @@ async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Pro
   return await run(networks)
 }
 
-for (const make of [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase]) {
+for (const make of [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase, textCase]) {
   void t.test(make.name.replace('Case', ''), async (t) => {
     const each = await make()
     for (const precision of each.precisions) {
@@ -316,6 +338,28 @@ void t.test('schedule', async (t) => {
 
 /** For tests of what needs no reference: computing that takes a second. */
 let autoencoder: Promise<Case> | undefined
+
+void t.test('the text encoder says what it cannot take', async (t) => {
+  const { checkpoint } = await textCase()
+  await using networks = await Networks.load(checkpoint)
+  const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
+  const ids = i32([3], [1, TEXT_SIZES.vocabulary, 2])
+  await t.rejects(networks.run('text_embedding', { ids }), {
+    code,
+    message: /ids\[1\] is none of the table's 320 rows/,
+  })
+  const run = (real: number) => networks.run('text_embedding', { ids: i32([3], [1, 2, 3]) }, { real })
+  await t.rejects(run(4), { code, message: /1 to 3 tokens, not 4/ })
+  await t.rejects(run(0), { code, message: /real/ })
+  for (const outputLayers of [[], [0], [5], [1.5]])
+    await t.rejects(Networks.load({ ...checkpoint, numbers: { 'text.outputLayers': outputLayers } }), {
+      code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+      message: /output layers/,
+    })
+  const { 'text.norm.weight': norm, ...tensors } = checkpoint.tensors
+  t.ok(norm)
+  await t.rejects(Networks.load({ ...checkpoint, tensors }), { message: /text\.norm\.weight is missing/ })
+})
 
 void t.test('traces are named, and off unless asked for', async (t) => {
   const { checkpoint } = await (autoencoder ??= autoencoderCase())
