@@ -68,7 +68,7 @@ t.test('what is refused, with the key, the expected and the received value', asy
     [{ ...MINIMAL, transformer: 't' }, /expected an object for transformer but received "t"/],
     [{ ...MINIMAL, transformer: {} }, /transformer\.file is missing, expected a text/],
     [{ ...MINIMAL, transformer: { file: 7 } }, /expected a text for transformer\.file but received 7/],
-    [{ ...MINIMAL, transformer: { file: '.' } }, /expected a file for transformer\.file/],
+    [{ ...MINIMAL, prompt: { file: '.' } }, /expected a file for prompt\.file/],
     [{ ...MINIMAL, transformer: { file: 'a\0b' } }, /expected a path for transformer\.file/],
     [
       { ...MINIMAL, transformer: { file: 't', heads: 1.5 } },
