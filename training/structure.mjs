@@ -28,7 +28,7 @@ const changed = []
 const show = (name, e) =>
   console.log(`${name.padEnd(62)} ${e.mean.toFixed(4)}  [${e.interval.map((x) => x.toFixed(4)).join(', ')}]`)
 
-await using model = await IConFace.load(options.model)
+const model = await IConFace.load(options.model)
 const { size } = model.info.defaults
 for (let i = 0; i < count; i++) {
   const a = await first[i].load(size)
@@ -49,3 +49,4 @@ show('landmark error to the truth, one reference', estimate(errors.first))
 show('one reference less none (paired)', pairedDifference(errors.first, errors.none))
 show('landmarks moved by swapping the state of the reference', estimate(moved))
 show('PSNR between the results of the two references', estimate(changed))
+await model.dispose()
