@@ -1,0 +1,93 @@
+// What the kernels of linear share: the problem as the device sees it, and the epilogue.
+#pragma once
+#include "cuda/launch.cuh"
+#include "cuda/numbers.cuh"
+#include "cuda/rows.cuh"
+#include "op/linear.h"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+/// out[m, n] = epilogue(sum_k x[m, k] W[n, k]); W has 2n rows for SwiGLU.
+struct LinearProblem {
+  Rows x, out;
+  const void* weight;
+  int64_t weight_stride;  // elements
+  DType x_type, weight_type, out_type;
+  int m, n, k;
+  const float* bias;
+  op::Activation activation;
+  bool accumulate;
+  bool wide_out;  // columns of out, bias and gates may be touched 8 bytes at a time
+  // Row r of out belongs to token r % tokens; gate[i] holds for the tokens before gate_end[i].
+  int tokens, gates;
+  int gate_end[op::Segmented::kMax];
+  const float* gate[op::Segmented::kMax];
+
+  __host__ __device__ bool swiglu() const { return activation == op::Activation::Swiglu; }
+};
+
+__device__ __forceinline__ float silu_of(float v) { return v / (1.0f + fast_exp2(v * -1.44269504f)); }
+
+/// One row of out while its columns are finished.
+struct OutRow {
+  void* out;
+  const float* gate;  // null: none
+
+  __device__ __forceinline__ OutRow(const LinearProblem& p, int row) : gate(nullptr) {
+    const int64_t offset = p.out.offset(row);
+    out = p.out_type == DType::F32 ? static_cast<void*>(static_cast<float*>(p.out.data) + offset)
+                                   : static_cast<__nv_bfloat16*>(p.out.data) + offset;
+    if (p.gates == 0) return;
+    const int token = row % p.tokens;
+#pragma unroll
+    for (int i = op::Segmented::kMax - 1; i >= 0; i--)
+      if (i < p.gates && token < p.gate_end[i]) gate = p.gate[i];
+  }
+
+  /// The finished value v into column `column`.
+  __device__ __forceinline__ void store(const LinearProblem& p, int column, float v) const {
+    if (p.out_type == DType::BF16) {
+      static_cast<__nv_bfloat16*>(out)[column] = to_bf16(v);
+      return;
+    }
+    float* const to = static_cast<float*>(out) + column;
+    if (gate != nullptr)
+      *to += gate[column] * v;
+    else
+      *to = p.accumulate ? *to + v : v;
+  }
+  /// N finished values, all within the row, the first at a multiple of N columns of an F32 row with p.wide_out.
+  template <int N>
+  __device__ __forceinline__ void store_wide(const LinearProblem& p, int column, const float (&v)[N]) const {
+    static_assert(N == 2 || N == 4);
+    using Vector = std::conditional_t<N == 2, float2, float4>;
+    union Values {
+      Vector vector;
+      float value[N];
+      __device__ Values() {}
+    };
+    Values sum, scale;
+    Vector* const to = reinterpret_cast<Vector*>(static_cast<float*>(out) + column);
+    if (gate != nullptr) {
+      sum.vector = *to;
+      scale.vector = *reinterpret_cast<const Vector*>(gate + column);
+#pragma unroll
+      for (int i = 0; i < N; i++) sum.value[i] += scale.value[i] * v[i];
+    } else if (p.accumulate) {
+      sum.vector = *to;
+#pragma unroll
+      for (int i = 0; i < N; i++) sum.value[i] += v[i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; i++) sum.value[i] = v[i];
+    }
+    *to = sum.vector;
+  }
+};
+
+/// The launchers of linear.cu's three cases.
+void linear_few_rows(Context&, const LinearProblem&);
+void linear_fma(Context&, const LinearProblem&);
+void linear_mma(Context&, const LinearProblem&);
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET
