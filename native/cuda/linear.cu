@@ -1,7 +1,6 @@
 // linear: out = epilogue(x W^T). Which kernel does it: a few rows, f32 or bf16.
-#include "cuda/linear.cuh"
-
 #include "cuda/kernels.h"
+#include "cuda/linear.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -60,7 +60,8 @@ __device__ __forceinline__ void dot(const LinearProblem& p, const X* const (&x)[
 
 template <class X, class W>
 __global__ void __launch_bounds__(kWarps * 32) linear_few_rows_kernel(LinearProblem p, bool wide) {
-  const int column = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32), lane = static_cast<int>(threadIdx.x) % 32;
+  const int column = static_cast<int>(blockIdx.x * kWarps + threadIdx.x / 32),
+            lane = static_cast<int>(threadIdx.x) % 32;
   if (column >= p.n) return;
   const X* x[kMaxRows];
 #pragma unroll

@@ -17,11 +17,11 @@ constexpr int kThreads = 256, kStep = 16;
 template <int kR>
 struct FmaTile {
   static constexpr int R = kR, T = 16 * R, half = R / 2;
-  static constexpr int lanes_per_row = kThreads / T;         // threads that load one row
-  static constexpr int per_thread = kStep / lanes_per_row;   // elements each of them loads
-  static constexpr int stride = T + 4;                       // of a line of shared memory, in floats
+  static constexpr int lanes_per_row = kThreads / T;        // threads that load one row
+  static constexpr int per_thread = kStep / lanes_per_row;  // elements each of them loads
+  static constexpr int stride = T + 4;                      // of a line of shared memory, in floats
   static constexpr int operand = kStep * stride;
-  static constexpr int shared_bytes = 2 * 2 * operand * 4;   // two operands, two buffers
+  static constexpr int shared_bytes = 2 * 2 * operand * 4;  // two operands, two buffers
 };
 
 /// N elements of a row as f32, `left` of which exist; `wide`: all or none do, and they are aligned.
@@ -103,9 +103,11 @@ __device__ __forceinline__ void read_line(const float* line, int at, float (&to)
 }
 
 template <class Tile, class W>
-__global__ void __launch_bounds__(kThreads) linear_fma_kernel(LinearProblem p, int tiles_n, bool x_wide, bool weight_wide) {
+__global__ void __launch_bounds__(kThreads)
+    linear_fma_kernel(LinearProblem p, int tiles_n, bool x_wide, bool weight_wide) {
   const int tile_m = static_cast<int>(blockIdx.x) / tiles_n, tile_n = static_cast<int>(blockIdx.x) % tiles_n;
-  const int at_m = static_cast<int>(threadIdx.x) / 16 * Tile::half, at_n = static_cast<int>(threadIdx.x) % 16 * Tile::half;
+  const int at_m = static_cast<int>(threadIdx.x) / 16 * Tile::half,
+            at_n = static_cast<int>(threadIdx.x) % 16 * Tile::half;
   float* const shared = shared_memory<float>();
   Loader<Tile, W> loader(p, tile_m, tile_n, x_wide, weight_wide);
   const int steps = (p.k + kStep - 1) / kStep;

@@ -23,9 +23,9 @@ template <int kBm, int kBn, int kBk, int kWarpsM, int kWarpsN, int kStageCount>
 struct MmaTile {
   static constexpr int Bm = kBm, Bn = kBn, Bk = kBk, kStages = kStageCount, warps_n = kWarpsN;
   static constexpr int threads = kWarpsM * kWarpsN * 32;
-  static constexpr int Wm = Bm / kWarpsM, Wn = Bn / kWarpsN;          // of a warp
-  static constexpr int chunks = Bk / 8;                               // 16-byte pieces of a row
-  static constexpr int rows_per_pass = threads / chunks;              // rows that all threads copy at once
+  static constexpr int Wm = Bm / kWarpsM, Wn = Bn / kWarpsN;  // of a warp
+  static constexpr int chunks = Bk / 8;                       // 16-byte pieces of a row
+  static constexpr int rows_per_pass = threads / chunks;      // rows that all threads copy at once
   static constexpr int x_passes = Bm / rows_per_pass, weight_passes = Bn / rows_per_pass;
   static constexpr int stage_elements = (Bm + Bn) * Bk;
   static constexpr int shared_bytes = kStages * stage_elements * 2;
@@ -33,7 +33,8 @@ struct MmaTile {
 };
 
 /// Element of piece `chunk` of `row` in a swizzled tile: pieces of the same column lie in different banks for 8
-/// consecutive rows (for Bk = 32 two rows share a line of 128 bytes).
+/// consecutive rows (for Bk = 32 two rows share a line of 128 bytes). Since it is an XOR, two pieces further on, n times,
+/// is swizzled(row, chunk) ^ 16 n for chunk 0 or 1.
 template <int Bk>
 __device__ __forceinline__ int swizzled(int row, int chunk) {
   static_assert(Bk == 32 || Bk == 64);
@@ -89,8 +90,7 @@ struct Loader {
 #pragma unroll
     for (int i = 0; i < Tile::weight_passes; i++) {
       const int n = weight_row<Tile>(p, tile_n, row + i * Tile::rows_per_pass);
-      weight[i] =
-          n >= 0 ? static_cast<const char*>(p.weight) + n * p.weight_stride * weight_bytes : nullptr;
+      weight[i] = n >= 0 ? static_cast<const char*>(p.weight) + n * p.weight_stride * weight_bytes : nullptr;
     }
   }
 
@@ -98,8 +98,7 @@ struct Loader {
     const int k = step * Tile::Bk + chunk * 8, left = p.k - k;
 #pragma unroll
     for (int i = 0; i < Tile::x_passes; i++)
-      piece(p, x[i], DType::BF16, p.x.data, k, left,
-            stage + swizzled<Tile::Bk>(row + i * Tile::rows_per_pass, chunk));
+      piece(p, x[i], DType::BF16, p.x.data, k, left, stage + swizzled<Tile::Bk>(row + i * Tile::rows_per_pass, chunk));
 #pragma unroll
     for (int i = 0; i < Tile::weight_passes; i++)
       piece(p, weight[i], p.weight_type, p.weight, k, left,
@@ -121,17 +120,16 @@ struct Loader {
 template <class Tile>
 __device__ __forceinline__ void multiply(const __nv_bfloat16* stage, int warp_m, int warp_n, int lane,
                                          float (&sums)[Tile::Wm / 16][Tile::Wn / 8][4]) {
+  const int at_x = swizzled<Tile::Bk>(warp_m * Tile::Wm + lane % 16, lane / 16);
+  const int at_weight = swizzled<Tile::Bk>(warp_n * Tile::Wn + lane % 8 + lane / 16 * 8, lane / 8 % 2);
   const __nv_bfloat16* const weight = stage + Tile::Bm * Tile::Bk;
 #pragma unroll
   for (int k = 0; k < Tile::Bk / 16; k++) {
     uint32_t a[Tile::Wm / 16][4], b[Tile::Wn / 16][4];
 #pragma unroll
-    for (int i = 0; i < Tile::Wm / 16; i++)
-      ldmatrix_x4(a[i], stage + swizzled<Tile::Bk>(warp_m * Tile::Wm + i * 16 + lane % 16, 2 * k + lane / 16));
+    for (int i = 0; i < Tile::Wm / 16; i++) ldmatrix_x4(a[i], stage + (at_x ^ 16 * k) + i * 16 * Tile::Bk);
 #pragma unroll
-    for (int j = 0; j < Tile::Wn / 16; j++)
-      ldmatrix_x4(b[j], weight + swizzled<Tile::Bk>(warp_n * Tile::Wn + j * 16 + lane % 8 + lane / 16 * 8,
-                                                    2 * k + lane / 8 % 2));
+    for (int j = 0; j < Tile::Wn / 16; j++) ldmatrix_x4(b[j], weight + (at_weight ^ 16 * k) + j * 16 * Tile::Bk);
 #pragma unroll
     for (int i = 0; i < Tile::Wm / 16; i++)
 #pragma unroll
@@ -223,8 +221,7 @@ __global__ void __launch_bounds__(Tile::threads) linear_mma_kernel(LinearProblem
   for (int step = 0; step < steps; step++) {
     cp_async_wait<Tile::kStages - 2>();
     __syncthreads();  // this step's stage is filled, and everyone has left the one that is filled next
-    if (step + Tile::kStages - 1 < steps)
-      loader.load(p, step + Tile::kStages - 1, ring + write * Tile::stage_elements);
+    if (step + Tile::kStages - 1 < steps) loader.load(p, step + Tile::kStages - 1, ring + write * Tile::stage_elements);
     cp_async_commit();
     multiply<Tile>(ring + read * Tile::stage_elements, warp_m, warp_n, lane, sums);
     read = read + 1 == Tile::kStages ? 0 : read + 1;
