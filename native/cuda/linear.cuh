@@ -26,8 +26,6 @@ struct LinearProblem {
   __host__ __device__ bool swiglu() const { return activation == op::Activation::Swiglu; }
 };
 
-__device__ __forceinline__ float silu_of(float v) { return v / (1.0f + fast_exp2(v * -1.44269504f)); }
-
 /// One row of out while its columns are finished.
 struct OutRow {
   void* out;

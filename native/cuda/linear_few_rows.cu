@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kWarps * 32) linear_few_rows_kernel(LinearProb
     if (i >= p.m || lane != i) continue;
     if (p.bias != nullptr) v[0] += p.bias[column];
     if (p.bias != nullptr && p.swiglu()) v[1] += p.bias[p.n + column];
-    if (p.activation != op::Activation::None) v[0] = silu_of(v[0]);
+    if (p.activation != op::Activation::None) v[0] = silu(v[0]);
     if (p.swiglu()) v[0] *= v[1];
     OutRow(p, i).store(p, column, v[0]);
   }

@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads)
           continue;
         }
         v[j] = sums[i][h * Tile::half + j] + bias(column);
-        if (p.activation != op::Activation::None) v[j] = silu_of(v[j]);
+        if (p.activation != op::Activation::None) v[j] = silu(v[j]);
         if (p.swiglu()) v[j] *= sums[i][Tile::half + j] + bias(p.n + column);
       }
       if (p.out_type == DType::F32 && p.wide_out && first + Tile::half <= p.n) {
@@ -182,7 +182,7 @@ void run(Context& ctx, const LinearProblem& p) {
 template <class W>
 void choose(Context& ctx, const LinearProblem& p) {
   const int64_t wide_tiles = ((p.m + 127) / 128) * ((p.n * (p.swiglu() ? 2 : 1) + 127) / 128);
-  if (wide_tiles >= multiprocessors(ctx))
+  if (wide_tiles >= device_of(ctx).multiprocessors())
     run<FmaTile<8>, W>(ctx, p);
   else
     run<FmaTile<4>, W>(ctx, p);

@@ -163,10 +163,10 @@ __device__ __forceinline__ void finish(const LinearProblem& p, int first_row, in
           if constexpr (kSwiglu) {
             const float a = sums[i][2 * j][2 * half + e] + bias(column, column < p.n);
             const float b = sums[i][2 * j + 1][2 * half + e] + bias(p.n + column, column < p.n);
-            v[j][e] = silu_of(a) * b;
+            v[j][e] = silu(a) * b;
           } else {
             v[j][e] = sums[i][j][2 * half + e] + bias(column, column < p.n);
-            if (p.activation == op::Activation::Silu) v[j][e] = silu_of(v[j][e]);
+            if (p.activation == op::Activation::Silu) v[j][e] = silu(v[j][e]);
           }
         }
       if (p.out_type == DType::BF16 && p.wide_out) {
@@ -262,7 +262,7 @@ void linear_mma(Context& ctx, const LinearProblem& p) {
   const bool direct = p.weight_type == DType::BF16 && p.k % 8 == 0 && p.x.aligned(16, 2) &&
                       reinterpret_cast<uintptr_t>(p.weight) % 16 == 0 && p.weight_stride % 8 == 0;
   // Small tiles read each operand more often from the second cache and from shared memory, but fill the machine better.
-  const int64_t processors = multiprocessors(ctx);
+  const int64_t processors = device_of(ctx).multiprocessors();
   const double large = time_in<Large>(p, processors, 1.0), middle = time_in<Middle>(p, processors, 0.9),
                small = time_in<Small>(p, processors, 0.6);
   if (!direct) {
