@@ -45,10 +45,10 @@ void attention(Context& ctx, const op::AttentionArgs& a) {
     }
   }
   p.scale = (a.scale > 0 ? a.scale : 1.0f / std::sqrt(static_cast<float>(p.d))) * 1.44269504f;
-  if (type == DType::BF16 && direct && p.d % 16 == 0 && p.d <= 512)
-    attention_mma(ctx, p);
-  else
+  if (type != DType::BF16 || !direct || p.d % 16 != 0 || p.d > 512)
     attention_fma(ctx, p, type);
+  else if (p.d != 128 || device_of(ctx).architecture() != 90 || !attention_wgmma(ctx, p))
+    attention_mma(ctx, p);
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -95,12 +95,7 @@ __device__ __forceinline__ void multiply_values(const Scores<Tile>& p, const __n
   for (int step = 0; step < Tile::Bn / 16; step++) {
     uint32_t a[Tile::Rows / 16][4];
 #pragma unroll
-    for (int i = 0; i < Tile::Rows / 16; i++)
-#pragma unroll
-      for (int h = 0; h < 4; h++) {
-        const float(&pair)[4] = p[i][2 * step + h / 2];
-        a[i][h] = pack_bf16(pair[h % 2 * 2], pair[h % 2 * 2 + 1]);
-      }
+    for (int i = 0; i < Tile::Rows / 16; i++) pack_keys(p[i], step, a[i]);
 #pragma unroll
     for (int j = 0; j < Tile::Dv / 16; j++) {
       uint32_t b[4];
@@ -112,107 +107,6 @@ __device__ __forceinline__ void multiply_values(const Scores<Tile>& p, const __n
       }
     }
   }
-}
-
-/// Scores become p; maximum, this lane's share of the sum, and out follow. One row per (i, half), in four lanes.
-template <class Tile>
-__device__ __forceinline__ void update(float c, Scores<Tile>& scores, float (&maximum)[Tile::Rows / 16][2],
-                                       float (&sum)[Tile::Rows / 16][2], Output<Tile>& out) {
-#pragma unroll
-  for (int i = 0; i < Tile::Rows / 16; i++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const float before = maximum[i][half];
-      float now = before;
-#pragma unroll
-      for (int j = 0; j < Tile::Bn / 8; j++)
-        now = fmaxf(now, fmaxf(scores[i][j][2 * half], scores[i][j][2 * half + 1]));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 1));
-      now = fmaxf(now, __shfl_xor_sync(0xffffffffu, now, 2));
-      const float shrink = fast_exp2((before - now) * c), minus = -now * c;
-      float total = 0;
-#pragma unroll
-      for (int j = 0; j < Tile::Bn / 8; j++)
-#pragma unroll
-        for (int e = 2 * half; e < 2 * half + 2; e++) {
-          scores[i][j][e] = fast_exp2(fmaf(scores[i][j][e], c, minus));
-          total += scores[i][j][e];
-        }
-      maximum[i][half] = now;
-      sum[i][half] = sum[i][half] * shrink + total;
-#pragma unroll
-      for (int j = 0; j < Tile::Dv / 8; j++) {
-        out[i][j][2 * half] *= shrink;
-        out[i][j][2 * half + 1] *= shrink;
-      }
-    }
-}
-
-/// Keys from `count` on score -infinity.
-template <class Tile>
-__device__ __forceinline__ void mask(int count, int lane, Scores<Tile>& scores) {
-#pragma unroll
-  for (int j = 0; j < Tile::Bn / 8; j++)
-#pragma unroll
-    for (int e = 0; e < 4; e++)
-      if (j * 8 + lane % 4 * 2 + e % 2 >= count)
-#pragma unroll
-        for (int i = 0; i < Tile::Rows / 16; i++) scores[i][j][e] = -INFINITY;
-}
-
-/// Divides by the sums and stores the rows that exist.
-template <class Tile>
-__device__ __forceinline__ void store(const AttentionProblem& p, const TokenBlock& rows, int head, int channel,
-                                      int first_row, int lane, const float (&sum)[Tile::Rows / 16][2],
-                                      const Output<Tile>& out) {
-  const AttentionRun& run = p.out[rows.segment];
-  const bool narrow = p.out_type[rows.segment] == DType::BF16, wide = p.wide_out[rows.segment];
-#pragma unroll
-  for (int i = 0; i < Tile::Rows / 16; i++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      float total = sum[i][half];
-      total += __shfl_xor_sync(0xffffffffu, total, 1);
-      total += __shfl_xor_sync(0xffffffffu, total, 2);
-      const float inverse = 1.0f / total;
-      const int row = first_row + i * 16 + half * 8 + lane / 4;
-      const bool exists = row < rows.count;
-      const int64_t at = (rows.first + row) * run.token_stride + head * run.head_stride;
-#pragma unroll
-      for (int j = 0; j < Tile::Dv / 8; j += 2) {
-        float v[2][2];
-#pragma unroll
-        for (int g = 0; g < 2; g++)
-#pragma unroll
-          for (int e = 0; e < 2; e++) v[g][e] = out[i][j + g][2 * half + e] * inverse;
-        const bool here = exists && channel + j * 8 < p.d;  // d is a multiple of 16: both groups or none
-        const int column = channel + j * 8 + lane % 4 * 2;
-        if (narrow && wide) {
-          // Even lanes take four columns of the first group of 8, odd lanes four of the second.
-          const bool odd = lane % 2 != 0;
-          const uint32_t first = pack_bf16(v[0][0], v[0][1]), second = pack_bf16(v[1][0], v[1][1]);
-          const uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? first : second, 1);
-          if (here)
-            *reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(run.data) + at + (odd ? column + 6 : column)) =
-                odd ? make_uint2(other, second) : make_uint2(first, other);
-        } else if (here) {
-#pragma unroll
-          for (int g = 0; g < 2; g++) {
-            if (!narrow && wide)
-              *reinterpret_cast<float2*>(static_cast<float*>(run.data) + at + column + g * 8) =
-                  make_float2(v[g][0], v[g][1]);
-            else
-#pragma unroll
-              for (int e = 0; e < 2; e++) {
-                if (narrow)
-                  static_cast<__nv_bfloat16*>(run.data)[at + column + g * 8 + e] = to_bf16(v[g][e]);
-                else
-                  static_cast<float*>(run.data)[at + column + g * 8 + e] = v[g][e];
-              }
-          }
-        }
-      }
-    }
 }
 
 template <class Tile>
@@ -243,7 +137,9 @@ __global__ void __launch_bounds__(Tile::threads) attention_mma_kernel(AttentionP
     cp_async_commit();
     Scores<Tile> scores;
     multiply_keys<Tile>(my_q, k, lane, scores);
-    if (keys.count < Tile::Bn) mask<Tile>(keys.count, lane, scores);
+    if (keys.count < Tile::Bn)
+#pragma unroll
+      for (int i = 0; i < Tile::Rows / 16; i++) mask_keys(keys.count, lane, scores[i]);
 
     cp_async_wait<0>();
     __syncthreads();  // v is there; everyone has left k
@@ -252,10 +148,17 @@ __global__ void __launch_bounds__(Tile::threads) attention_mma_kernel(AttentionP
       copy_rows<Tile, Tile::Bn, Tile::D>(p.k[keys.segment], keys, head, 0, p.d, k);
     }
     cp_async_commit();
-    update<Tile>(p.scale, scores, maximum, sum, out);
+#pragma unroll
+    for (int i = 0; i < Tile::Rows / 16; i++) {
+      float shrink[2];
+      soften_rows(p.scale, scores[i], maximum[i], sum[i], shrink);
+      scale_rows(shrink, out[i]);
+    }
     multiply_values<Tile>(scores, v, lane, out);
   }
-  store<Tile>(p, rows, head, channel, warp * Tile::Rows, lane, sum, out);
+#pragma unroll
+  for (int i = 0; i < Tile::Rows / 16; i++)
+    store_rows(p, rows, head, channel, warp * Tile::Rows + i * 16, lane, sum[i], out[i]);
 }
 
 template <class Tile>

@@ -44,7 +44,7 @@ void linear(Context& ctx, const op::LinearArgs& a) {
     linear_few_rows(ctx, p);
   else if (p.x_type == DType::F32)
     linear_fma(ctx, p);
-  else
+  else if (device_of(ctx).architecture() != 90 || !linear_wgmma(ctx, p))
     linear_mma(ctx, p);
 }
 

@@ -83,9 +83,68 @@ struct OutRow {
   }
 };
 
-/// The launchers of linear.cu's three cases.
+/// Which 8-column parts of a warp's sums are the two factors of one SwiGLU output.
+enum class Pairs { None, Neighbours, Halves };
+
+/// Epilogue of 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma: part f belongs to 8 columns, of which
+/// lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]). Rows from row_end on do not exist.
+template <Pairs kPairs, int kParts>
+__device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_row, int row_end, int first_column,
+                                            int lane, const float (&sums)[kParts][4]) {
+  constexpr bool kSwiglu = kPairs != Pairs::None;
+  constexpr int kGroups = kSwiglu ? kParts / 2 : kParts;  // of 8 columns of out
+  static_assert(kGroups % 2 == 0);
+  const auto bias = [&](int index, bool exists) { return p.bias != nullptr && exists ? p.bias[index] : 0.0f; };
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = first_row + half * 8 + lane / 4;
+    const bool exists = row < row_end;
+    const OutRow out(p, exists ? row : first_row);
+    const auto value = [&](int group, int e) {
+      const int column = first_column + group * 8 + lane % 4 * 2 + e;
+      const int first = kPairs == Pairs::Neighbours ? 2 * group : group;
+      float v = sums[first][2 * half + e] + bias(column, column < p.n);
+      if (p.activation != op::Activation::None) v = silu(v);
+      if constexpr (kSwiglu) {
+        const int second = kPairs == Pairs::Neighbours ? first + 1 : first + kGroups;
+        v *= sums[second][2 * half + e] + bias(p.n + column, column < p.n);
+      }
+      return v;
+    };
+    // Two groups of 8 columns at a time.
+#pragma unroll
+    for (int j = 0; j < kGroups; j += 2) {
+      const float v[2][2] = {{value(j, 0), value(j, 1)}, {value(j + 1, 0), value(j + 1, 1)}};
+      if (p.out_type == DType::BF16 && p.wide_out) {
+        // Even lanes take four columns of the first group, odd lanes four of the second.
+        const bool odd = lane % 2 != 0;
+        const uint32_t first = pack_bf16(v[0][0], v[0][1]), second = pack_bf16(v[1][0], v[1][1]);
+        const uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? first : second, 1);
+        const int column = first_column + j * 8 + (odd ? 8 + (lane % 4 - 1) * 2 : lane % 4 * 2);
+        if (exists && column < p.n)
+          *reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(out.out) + column) =
+              odd ? make_uint2(other, second) : make_uint2(first, other);
+      } else if (exists) {
+#pragma unroll
+        for (int g = 0; g < 2; g++) {
+          const int column = first_column + (j + g) * 8 + lane % 4 * 2;
+          if (p.out_type == DType::F32 && p.wide_out && column < p.n) {
+            out.store_wide<2>(p, column, v[g]);
+          } else {
+            if (column < p.n) out.store(p, column, v[g][0]);
+            if (column + 1 < p.n) out.store(p, column + 1, v[g][1]);
+          }
+        }
+      }
+    }
+  }
+}
+
+/// The launchers of linear.cu's cases.
 void linear_few_rows(Context&, const LinearProblem&);
 void linear_fma(Context&, const LinearProblem&);
 void linear_mma(Context&, const LinearProblem&);
+/// sm_90a only. False (and nothing done) where the problem does not suit it: then it is linear_mma's.
+bool linear_wgmma(Context&, const LinearProblem&);
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -140,62 +140,6 @@ __device__ __forceinline__ void multiply(const __nv_bfloat16* stage, int warp_m,
   }
 }
 
-/// Epilogue of a warp's sums. `first_row` is the warp's first row, `first_column` its first column of out.
-template <class Tile, bool kSwiglu>
-__device__ __forceinline__ void finish(const LinearProblem& p, int first_row, int first_column, int lane,
-                                       const float (&sums)[Tile::Wm / 16][Tile::Wn / 8][4]) {
-  constexpr int kGroups = Tile::Wn / 8 / (kSwiglu ? 2 : 1);  // of 8 columns of out
-  const int mine = first_column + lane % 4 * 2;
-  const auto bias = [&](int index, bool exists) { return p.bias != nullptr && exists ? p.bias[index] : 0.0f; };
-#pragma unroll
-  for (int i = 0; i < Tile::Wm / 16; i++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      const int row = first_row + i * 16 + half * 8 + lane / 4;
-      const bool exists = row < p.m;
-      const OutRow out(p, exists ? row : 0);
-      float v[kGroups][2];
-#pragma unroll
-      for (int j = 0; j < kGroups; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-          const int column = mine + j * 8 + e;
-          if constexpr (kSwiglu) {
-            const float a = sums[i][2 * j][2 * half + e] + bias(column, column < p.n);
-            const float b = sums[i][2 * j + 1][2 * half + e] + bias(p.n + column, column < p.n);
-            v[j][e] = silu(a) * b;
-          } else {
-            v[j][e] = sums[i][j][2 * half + e] + bias(column, column < p.n);
-            if (p.activation == op::Activation::Silu) v[j][e] = silu(v[j][e]);
-          }
-        }
-      if (p.out_type == DType::BF16 && p.wide_out) {
-        // Even lanes take four columns of the first group of a pair, odd lanes four of the second.
-#pragma unroll
-        for (int j = 0; j < kGroups; j += 2) {
-          const bool odd = lane % 2 != 0;
-          const uint32_t first = pack_bf16(v[j][0], v[j][1]), second = pack_bf16(v[j + 1][0], v[j + 1][1]);
-          const uint32_t other = __shfl_xor_sync(0xffffffffu, odd ? first : second, 1);
-          const int column = first_column + j * 8 + (odd ? 8 + (lane % 4 - 1) * 2 : lane % 4 * 2);
-          if (exists && column < p.n)
-            *reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(out.out) + column) =
-                odd ? make_uint2(other, second) : make_uint2(first, other);
-        }
-      } else if (exists) {
-#pragma unroll
-        for (int j = 0; j < kGroups; j++) {
-          const int column = mine + j * 8;
-          if (p.out_type == DType::F32 && p.wide_out && column < p.n) {
-            out.store_wide<2>(p, column, v[j]);
-          } else {
-            if (column < p.n) out.store(p, column, v[j][0]);
-            if (column + 1 < p.n) out.store(p, column + 1, v[j][1]);
-          }
-        }
-      }
-    }
-}
-
 constexpr int kGroup = 8;  // tiles of rows that run beside each other
 
 template <class Tile, bool kDirect>
@@ -227,11 +171,15 @@ __global__ void __launch_bounds__(Tile::threads) linear_mma_kernel(LinearProblem
     read = read + 1 == Tile::kStages ? 0 : read + 1;
     write = write + 1 == Tile::kStages ? 0 : write + 1;
   }
-  const int first_row = tile_m * Tile::Bm + warp_m * Tile::Wm;
-  if (p.swiglu())
-    finish<Tile, true>(p, first_row, (tile_n * Tile::Bn + warp_n * Tile::Wn) / 2, lane, sums);
-  else
-    finish<Tile, false>(p, first_row, tile_n * Tile::Bn + warp_n * Tile::Wn, lane, sums);
+  const int first_column = tile_n * Tile::Bn + warp_n * Tile::Wn;
+#pragma unroll
+  for (int i = 0; i < Tile::Wm / 16; i++) {
+    const int first_row = tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16;
+    if (p.swiglu())
+      finish_rows<Pairs::Neighbours>(p, first_row, p.m, first_column / 2, lane, sums[i]);
+    else
+      finish_rows<Pairs::None>(p, first_row, p.m, first_column, lane, sums[i]);
+  }
 }
 
 // All fit into the 99 KB of shared memory that a block may have on sm_86, 89 and 120.
