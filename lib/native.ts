@@ -36,7 +36,17 @@ export interface NativeInfo {
   threads: number
   /** `null` in a binary built without CUDA. */
   cuda: { driverVersion: string | null; error: string | null; devices: CudaDevice[] } | null
-  memory: { totalBytes: number; availableBytes: number; limitBytes: number; heldBytes: number; keptBytes: number }
+  /** Whether this build holds the device `cuda-emulated`. */
+  emulator: boolean
+  /** Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job. */
+  memory: {
+    totalBytes: number
+    availableBytes: number
+    limitBytes: number
+    heldBytes: number
+    deviceHeldBytes: number
+    keptBytes: number
+  }
   /** Operations and networks that `NativeSession.run` can do. */
   kinds: string[]
 }
@@ -51,6 +61,8 @@ export interface CudaDevice {
 export interface SessionOptions {
   threads?: number
   isa?: string
+  /** `cpu` (default), `auto`, `cuda`, `cuda:<n>` or `cuda-emulated`. */
+  device?: string
   precision?: 'f32' | 'bf16'
   checkpoint?: Checkpoint
 }

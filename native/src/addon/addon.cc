@@ -52,6 +52,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("availableBytes", static_cast<double>(m.available));
     memory.Set("limitBytes", static_cast<double>(m.limit));
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
+    memory.Set("deviceHeldBytes", static_cast<double>(Pages::device_total()));
     memory.Set("keptBytes", static_cast<double>(Pages::kept()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
@@ -59,6 +60,11 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     o.Set("features", texts(env, processor_features()));
     o.Set("threads", usable_processors());
     o.Set("cuda", cuda(env));
+#ifdef ICONFACE_WITH_EMULATOR
+    o.Set("emulator", true);
+#else
+    o.Set("emulator", false);
+#endif
     o.Set("memory", memory);
     o.Set("kinds", texts(env, binding::kinds()));
     return Napi::Value(o);

@@ -9,10 +9,10 @@ namespace {
 template <class Body>
 void with_workspace(Context& ctx, Body&& body) {
   Workspace plan;
-  Context planning{ctx.backend, ctx.pool, plan};
+  Context planning{ctx.backend, ctx.pool, plan, ctx.device};
   body(planning);
-  Workspace memory{Pages(plan.peak())};
-  Context working{ctx.backend, ctx.pool, memory, ctx.cancelled};
+  Workspace memory{Pages(plan.peak(), ctx.device)};
+  Context working{ctx.backend, ctx.pool, memory, ctx.device, ctx.cancelled};
   body(working);
 }
 }  // namespace
