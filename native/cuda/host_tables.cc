@@ -67,7 +67,7 @@ void identity_anchor(Context& ctx, const op::IdentityAnchorArgs& a) {
   if (ctx.planning()) return;
   HostCopy embeddings(a.embeddings), anchor(a.anchor), norms(a.norms), weights(a.weights);
   embeddings.read(*ctx.device);
-  Workspace scratch(Pages(a.embeddings.shape[1] * static_cast<int64_t>(sizeof(double)) + 64));
+  Workspace scratch(Pages(a.embeddings.shape[1] * static_cast<int64_t>(sizeof(double)) + 256));
   Context host{ctx.backend, ctx.pool, scratch};
   cpu::identity_anchor(host, {embeddings.tensor(), a.temperature, anchor.tensor(), norms.tensor(), weights.tensor()});
   anchor.write(*ctx.device);
