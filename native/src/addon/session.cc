@@ -186,8 +186,12 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
                     // Taken here: a dispose may have freed the model before JavaScript reads the answer.
                     const int threads = pool_->workers();
                     const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
-                    return [this, threads, bytes](Napi::Env env) -> Napi::Value {
+                    const std::string name = device_ ? device_->name : "cpu";
+                    const std::string text = device_ ? device_->description : device_reason_;
+                    return [this, threads, bytes, name, text](Napi::Env env) -> Napi::Value {
                       Napi::Object o = Napi::Object::New(env);
+                      o.Set("device", name);
+                      o.Set("deviceText", text);
                       o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
                       o.Set("isa", std::string(processor_->name).substr(4));
                       o.Set("threads", threads);
@@ -430,6 +434,7 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     Napi::Object bytes = Napi::Object::New(env), o = Napi::Object::New(env);
     bytes.Set("mappedWeights", static_cast<double>(model.weights.mapped_bytes()));
     bytes.Set("privateWeights", static_cast<double>(model.weights.private_bytes()));
+    if (device_) bytes.Set("deviceWeights", static_cast<double>(model.weights.device_bytes()));
     bytes.Set("workspace", static_cast<double>(plan.peak()));
     o.Set("bytes", bytes);
     return Napi::Value(o);
