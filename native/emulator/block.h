@@ -19,7 +19,7 @@ namespace iconface::emulator {
 class Block {
  public:
   static constexpr int kMaxThreads = 1024, kWarp = 32, kNamedBarriers = 16;
-  static constexpr size_t kMaxShared = 227 << 10;  // of one block, sm_90
+  static constexpr size_t kMaxShared = 163 << 10;  // of one block, sm_80
 
   enum class Access { Read, Write, Atomic };
   /// What the lanes of a warp do together. `combine` runs once, when all lanes of the mask have come.

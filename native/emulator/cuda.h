@@ -12,6 +12,7 @@
 #define __constant__ static_assert(false, "kernels use no constant memory");
 #define __shared__ static_assert(false, "kernels use dynamic shared memory: shared_memory<T>()");
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __forceinline__ __attribute__((always_inline)) inline
 
 #define threadIdx (::iconface::emulator::thread_index())

@@ -72,7 +72,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   FAILS_WITH(cudaErrorInvalidValue);
   switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+      *value = 8;
       break;
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
@@ -81,7 +81,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 4;  // few: grids sized by it then loop
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = 227 << 10;
+      *value = 163 << 10;
       break;
   }
   return cudaSuccess;
