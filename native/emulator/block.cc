@@ -103,6 +103,7 @@ std::string Block::run(const Launch& launch, uint3 index) {
   report_.clear();
   ready_.clear();
   for (NamedBarrier& b : named_) b = {};
+  mbarriers_.clear();
   const uint64_t place = index.x + 1000003ull * index.y + 998244353ull * index.z;
   random_ = (launch.seed * 0x9e3779b97f4a7c15ull) ^ (place + 0x2545f4914f6cdd1dull);
   for (int i = 0; i < count_; i++) {
@@ -281,6 +282,55 @@ void Block::named_barrier(int id, int threads, bool wait, const void* caller) {
     b = {};
   }
   if (wait) pause();
+}
+
+void Block::mbarrier_init(uint64_t* at, uint32_t arrivals, const void* caller) {
+  access(at, sizeof *at, Access::Write, caller);
+  Mbarrier b;
+  b.arrivals = b.pending = arrivals;
+  b.known.assign(static_cast<size_t>(count_), 0);
+  mbarriers_[at] = std::move(b);
+}
+
+Block::Mbarrier& Block::mbarrier(uint64_t* at, const void* caller) {
+  access(at, sizeof *at, Access::Atomic, caller);
+  const auto found = mbarriers_.find(at);
+  if (found == mbarriers_.end()) report("an mbarrier that was never initialised", caller);
+  return found->second;
+}
+
+void Block::mbarrier_arrive(uint64_t* at, int arrivals, int64_t bytes, const void* caller) {
+  Mbarrier& b = mbarrier(at, caller);
+  if (arrivals > 0 && b.pending == 0) report("an mbarrier with more arrivals than it was made for", caller);
+  const auto self = static_cast<size_t>(running_), n = static_cast<size_t>(count_);
+  for (size_t i = 0; i < n; i++) b.known[i] = std::max(b.known[i], known_[self * n + i]);
+  b.known[self] = ++now_;
+  b.pending -= static_cast<uint32_t>(arrivals);
+  b.bytes += bytes;
+  if (b.pending != 0 || b.bytes != 0) return;
+  b.phase++;
+  b.pending = b.arrivals;
+  for (int i = 0; i < count_; i++) {
+    Thread& t = threads_[static_cast<size_t>(i)];
+    if (t.state != State::AtMbarrier || t.mbarrier != at) continue;
+    t.state = State::Ready;
+    ready_.push_back(i);
+  }
+}
+
+void Block::mbarrier_wait(uint64_t* at, uint32_t parity, const void* caller) {
+  while ((mbarrier(at, caller).phase & 1) == parity) {
+    Thread& t = threads_[static_cast<size_t>(running_)];
+    t.state = State::AtMbarrier;
+    t.what = "an mbarrier";
+    t.caller = caller;
+    t.mbarrier = at;
+    pause();
+  }
+  const Mbarrier& b = mbarriers_[at];
+  const auto self = static_cast<size_t>(running_), n = static_cast<size_t>(count_);
+  for (size_t i = 0; i < n; i++)
+    if (i != self) known_[self * n + i] = std::max(known_[self * n + i], b.known[i]);
 }
 
 /// All of these threads know from now on what any of them knew and did.

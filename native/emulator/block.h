@@ -7,6 +7,7 @@
 // what their threads know. Two accesses to a byte of shared memory, one of them a write, that are not so ordered are a race,
 // whatever order the fibers happened to run in.
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,7 +20,7 @@ namespace iconface::emulator {
 class Block {
  public:
   static constexpr int kMaxThreads = 1024, kWarp = 32, kNamedBarriers = 16;
-  static constexpr size_t kMaxShared = 163 << 10;  // of one block, sm_80
+  static constexpr size_t kMaxShared = 227 << 10;  // of one block, sm_90
 
   enum class Access { Read, Write, Atomic };
   /// What the lanes of a warp do together. `combine` runs once, when all lanes of the mask have come.
@@ -46,11 +47,17 @@ class Block {
   void copy_async(char* to, const char* from, bool valid, const void* caller);  // 16 bytes
   void commit_copies();
   void wait_copies(int groups_left);
+  void mbarrier_init(uint64_t* at, uint32_t arrivals, const void* caller);
+  /// One arrival (or none), and `bytes` more (or fewer, when they have come) that the phase waits for.
+  void mbarrier_arrive(uint64_t* at, int arrivals, int64_t bytes, const void* caller);
+  /// Waits until the phase of this parity is complete.
+  void mbarrier_wait(uint64_t* at, uint32_t parity, const void* caller);
   [[noreturn]] void report(const std::string& what, const void* caller);
 
   uint3 thread_index() const;
   unsigned active_lanes() const;  // of the running thread's warp: those that have not ended
   int lane() const { return running_ % kWarp; }
+  int warp() const { return running_ / kWarp; }
   const Launch& launch() const { return *launch_; }
   uint3 index() const { return index_; }
   char* shared() const { return shared_; }
@@ -58,7 +65,7 @@ class Block {
   void act_as_lane(int lane) { running_ = running_ / kWarp * kWarp + lane; }
 
  private:
-  enum class State : uint8_t { Ready, AtBarrier, AtNamedBarrier, InCollective, Ended };
+  enum class State : uint8_t { Ready, AtBarrier, AtNamedBarrier, AtMbarrier, InCollective, Ended };
   struct Copy {
     char* to;
     char bytes[16];
@@ -71,6 +78,7 @@ class Block {
     const void* caller;  // of what it waits at
     unsigned mask;
     int barrier;
+    const uint64_t* mbarrier;
     const void* in;
     void* out;
     const Collective* collective;
@@ -84,6 +92,12 @@ class Block {
     uint16_t writer = 0, reader = 0;
   };
   static constexpr uint16_t kAtomic = 0x8000, kAsync = 0x4000, kThread = 0x07ff, kSeveral = 0xffff;
+  /// An mbarrier, by its address; `known` is what those who arrived knew.
+  struct Mbarrier {
+    uint32_t arrivals = 0, pending = 0, phase = 0;
+    int64_t bytes = 0;
+    std::vector<uint32_t> known;
+  };
   struct NamedBarrier {
     int arrived = 0, expected = 0;
     std::vector<int> threads;
@@ -93,6 +107,7 @@ class Block {
   void pause();         // back to the scheduler
   void schedule();
   void release_barrier();
+  Mbarrier& mbarrier(uint64_t* at, const void* caller);
   void stuck();
   void check_shared(size_t offset, size_t bytes, Access kind, const void* caller);
   bool happened_before(int thread, uint32_t time) const;
@@ -110,6 +125,7 @@ class Block {
   std::vector<Thread> threads_;
   std::vector<int> ready_;
   NamedBarrier named_[kNamedBarriers];
+  std::map<const uint64_t*, Mbarrier> mbarriers_;
   void* scheduler_ = nullptr;
   Stacks stacks_;
   uint64_t random_ = 0;

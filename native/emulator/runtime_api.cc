@@ -54,6 +54,12 @@ uint64_t thread_order_seed() {
 
 cudaError_t count_launch() { return made_to_fail() ? cudaErrorLaunchFailure : cudaSuccess; }
 
+/// 90, or 80 when ICONFACE_EMULATOR_ARCH says so: launchers then choose their kernels for older GPUs.
+int architecture() {
+  const char* text = getenv("ICONFACE_EMULATOR_ARCH");
+  return text != nullptr && strcmp(text, "80") == 0 ? 80 : 90;
+}
+
 #define FAILS_WITH(status) \
   if (made_to_fail()) return status
 
@@ -72,7 +78,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   FAILS_WITH(cudaErrorInvalidValue);
   switch (attribute) {
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 8;
+      *value = architecture() / 10;
       break;
     case cudaDevAttrComputeCapabilityMinor:
       *value = 0;
@@ -81,7 +87,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 4;  // few: grids sized by it then loop
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = 163 << 10;
+      *value = (architecture() == 90 ? 227 : 163) << 10;
       break;
   }
   return cudaSuccess;
