@@ -29,14 +29,14 @@ struct Missing<kMember> {
 extern const Backend backend;
 const Backend backend = {
     .name = "cuda/" ICONFACE_TEXT(ICONFACE_CUDA_TARGET),
-    .linear = Missing<&Backend::linear>::run,
+    .linear = linear,
     .layer_norm_modulate = Missing<&Backend::layer_norm_modulate>::run,
     .qk_norm_rope = Missing<&Backend::qk_norm_rope>::run,
     .silu = silu,
     .add = add,
-    .attention = Missing<&Backend::attention>::run,
-    .lowrank_memory = Missing<&Backend::lowrank_memory>::run,
-    .lowrank_cross_attention = Missing<&Backend::lowrank_cross_attention>::run,
+    .attention = attention,
+    .lowrank_memory = lowrank_memory,
+    .lowrank_cross_attention = lowrank_cross_attention,
     .token_detail = Missing<&Backend::token_detail>::run,
     .resize_tokens = Missing<&Backend::resize_tokens>::run,
     .conv2d = Missing<&Backend::conv2d>::run,
