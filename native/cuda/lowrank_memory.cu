@@ -31,7 +31,9 @@ __global__ void __launch_bounds__(kThreads)
       sum = fmaf(token[c], i < rank ? key_down.at(row, c) : value_down.at(row, c), sum);
 #pragma unroll
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-    if (lane == 0) (i < rank ? down : values)[static_cast<int64_t>(blockIdx.x) * rank + row] = sum;
+    const int64_t at = static_cast<int64_t>(blockIdx.x) * rank + row;
+    if (lane == 0 && i < rank) down[at] = sum;
+    if (lane == 0 && i >= rank) values[at] = sum;
   }
 }
 

@@ -86,7 +86,10 @@ std::string Block::run(const Launch& launch, uint3 index) {
   count_ = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
   stacks_.reserve(static_cast<size_t>(count_));
   threads_.resize(static_cast<size_t>(count_));
-  if (cells_.size() < launch.shared_bytes) cells_.resize(launch.shared_bytes);
+  if (cells_.size() < launch.shared_bytes) {
+    cells_.resize(launch.shared_bytes);
+    warp_reads_.resize((launch.shared_bytes / kPiece + 1) * kWarps);
+  }
   const size_t square = static_cast<size_t>(count_) * static_cast<size_t>(count_);
   // Times only grow, so what earlier blocks left is older than this block and says nothing, unless threads are numbered
   // in rows of another length now.
@@ -94,6 +97,7 @@ std::string Block::run(const Launch& launch, uint3 index) {
   if (now_ > 0x7fffffff) {
     now_ = 0;
     std::fill(cells_.begin(), cells_.end(), Cell{});
+    std::fill(warp_reads_.begin(), warp_reads_.end(), 0);
     std::fill(known_.begin(), known_.end(), 0);
   }
   block_start_ = barrier_time_ = ++now_;
@@ -445,12 +449,18 @@ bool Block::happened_before(int thread, uint32_t time) const {
          known_[static_cast<size_t>(running_) * static_cast<size_t>(count_) + static_cast<size_t>(thread)] > time;
 }
 
-/// Several threads read the byte since it was written; only their warps are remembered.
-bool Block::readers_happened_before(const Cell& cell) const {
-  if (cell.read < barrier_time_) return true;
+/// A thread that read the byte and of which the running one knows nothing; -1 when there is none. When several threads read it,
+/// their warps and their lanes are remembered, not which went together.
+int Block::unordered_reader(size_t at) const {
+  const Cell& c = cells_[at];
+  if (c.read < block_start_ || c.read < barrier_time_) return -1;
+  if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
   for (int t = 0; t < count_; t++)
-    if ((cell.reader_warps >> (t / kWarp) & 1) && !happened_before(t, cell.read)) return false;
-  return true;
+    if ((c.reader_warps >> (t / kWarp) & 1) && (c.reader_lanes >> (t % kWarp) & 1)) {
+      const uint32_t read = warp_reads_[at / kPiece * kWarps + static_cast<size_t>(t / kWarp)];
+      if (read >= block_start_ && !happened_before(t, read)) return t;
+    }
+  return -1;
 }
 
 void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* caller) {
@@ -473,20 +483,21 @@ void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* c
                  " wrote with no barrier between",
              caller);
     if (kind == Access::Read) {
+      warp_reads_[(offset + i) / kPiece * kWarps + static_cast<size_t>(running_ / kWarp)] = now_;
       if (c.read < barrier_time_ || (written && c.read < c.written) || c.reader == running_) {
         c.reader = static_cast<uint16_t>(running_);
         c.reader_warps = 1u << (running_ / kWarp);
+        c.reader_lanes = 1u << (running_ % kWarp);
       } else {
         c.reader = kSeveral;
         c.reader_warps |= 1u << (running_ / kWarp);
+        c.reader_lanes |= 1u << (running_ % kWarp);
       }
       c.read = now_;
       continue;
     }
-    if (c.read >= block_start_ &&
-        !(c.reader == kSeveral ? readers_happened_before(c) : happened_before(c.reader, c.read)))
-      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " +
-                 (c.reader == kSeveral ? std::string("other threads") : place(c.reader)) +
+    if (const int reader = unordered_reader(offset + i); reader >= 0)
+      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
                  " read with no barrier between",
              caller);
     c.written = now_;
