@@ -86,7 +86,10 @@ std::string Block::run(const Launch& launch, uint3 index) {
   count_ = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
   stacks_.reserve(static_cast<size_t>(count_));
   threads_.resize(static_cast<size_t>(count_));
-  if (cells_.size() < launch.shared_bytes) cells_.resize(launch.shared_bytes);
+  if (cells_.size() < launch.shared_bytes) {
+    cells_.resize(launch.shared_bytes);
+    readings_.resize(launch.shared_bytes);
+  }
   const size_t square = static_cast<size_t>(count_) * static_cast<size_t>(count_);
   // Times only grow, so what earlier blocks left is older than this block and says nothing, unless threads are numbered
   // in rows of another length now.
@@ -445,12 +448,32 @@ bool Block::happened_before(int thread, uint32_t time) const {
          known_[static_cast<size_t>(running_) * static_cast<size_t>(count_) + static_cast<size_t>(thread)] > time;
 }
 
-/// Several threads read the byte since it was written; only their warps are remembered.
-bool Block::readers_happened_before(const Cell& cell) const {
-  if (cell.read < barrier_time_) return true;
-  for (int t = 0; t < count_; t++)
-    if ((cell.reader_warps >> (t / kWarp) & 1) && !happened_before(t, cell.read)) return false;
-  return true;
+/// A thread that read the byte and of which the running one knows nothing; -1 when there is none.
+int Block::unordered_reader(size_t offset) const {
+  const Cell& c = cells_[offset];
+  if (c.read < block_start_ || c.read < barrier_time_) return -1;
+  if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
+  for (const Reading& r : readings_[offset])
+    if (!happened_before(r.thread, r.time)) return r.thread;
+  return -1;
+}
+
+void Block::note_reader(size_t offset) {
+  Cell& c = cells_[offset];
+  std::vector<Reading>& all = readings_[offset];
+  if (c.read < barrier_time_ || c.read < c.written || c.reader == running_) {
+    c.reader =
+        static_cast<uint16_t>(running_);  // who read earlier is ordered before everyone, or before the last write
+  } else {
+    if (c.reader != kSeveral) all.assign(1, {c.reader, c.read});
+    c.reader = kSeveral;
+    const auto found = std::find_if(all.begin(), all.end(), [this](const Reading& r) { return r.thread == running_; });
+    if (found != all.end())
+      found->time = now_;
+    else
+      all.push_back({running_, now_});
+  }
+  c.read = now_;
 }
 
 void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* caller) {
@@ -473,20 +496,11 @@ void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* c
                  " wrote with no barrier between",
              caller);
     if (kind == Access::Read) {
-      if (c.read < barrier_time_ || (written && c.read < c.written) || c.reader == running_) {
-        c.reader = static_cast<uint16_t>(running_);
-        c.reader_warps = 1u << (running_ / kWarp);
-      } else {
-        c.reader = kSeveral;
-        c.reader_warps |= 1u << (running_ / kWarp);
-      }
-      c.read = now_;
+      note_reader(offset + i);
       continue;
     }
-    if (c.read >= block_start_ &&
-        !(c.reader == kSeveral ? readers_happened_before(c) : happened_before(c.reader, c.read)))
-      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " +
-                 (c.reader == kSeveral ? std::string("other threads") : place(c.reader)) +
+    if (const int reader = unordered_reader(offset + i); reader >= 0)
+      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
                  " read with no barrier between",
              caller);
     c.written = now_;
