@@ -88,7 +88,7 @@ std::string Block::run(const Launch& launch, uint3 index) {
   threads_.resize(static_cast<size_t>(count_));
   if (cells_.size() < launch.shared_bytes) {
     cells_.resize(launch.shared_bytes);
-    warp_reads_.resize((launch.shared_bytes / kPiece + 1) * kWarps);
+    readings_.resize(launch.shared_bytes);
   }
   const size_t square = static_cast<size_t>(count_) * static_cast<size_t>(count_);
   // Times only grow, so what earlier blocks left is older than this block and says nothing, unless threads are numbered
@@ -97,7 +97,6 @@ std::string Block::run(const Launch& launch, uint3 index) {
   if (now_ > 0x7fffffff) {
     now_ = 0;
     std::fill(cells_.begin(), cells_.end(), Cell{});
-    std::fill(warp_reads_.begin(), warp_reads_.end(), 0);
     std::fill(known_.begin(), known_.end(), 0);
   }
   block_start_ = barrier_time_ = ++now_;
@@ -449,18 +448,32 @@ bool Block::happened_before(int thread, uint32_t time) const {
          known_[static_cast<size_t>(running_) * static_cast<size_t>(count_) + static_cast<size_t>(thread)] > time;
 }
 
-/// A thread that read the byte and of which the running one knows nothing; -1 when there is none. When several threads read it,
-/// their warps and their lanes are remembered, not which went together.
-int Block::unordered_reader(size_t at) const {
-  const Cell& c = cells_[at];
+/// A thread that read the byte and of which the running one knows nothing; -1 when there is none.
+int Block::unordered_reader(size_t offset) const {
+  const Cell& c = cells_[offset];
   if (c.read < block_start_ || c.read < barrier_time_) return -1;
   if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
-  for (int t = 0; t < count_; t++)
-    if ((c.reader_warps >> (t / kWarp) & 1) && (c.reader_lanes >> (t % kWarp) & 1)) {
-      const uint32_t read = warp_reads_[at / kPiece * kWarps + static_cast<size_t>(t / kWarp)];
-      if (read >= block_start_ && !happened_before(t, read)) return t;
-    }
+  for (const Reading& r : readings_[offset])
+    if (!happened_before(r.thread, r.time)) return r.thread;
   return -1;
+}
+
+void Block::note_reader(size_t offset) {
+  Cell& c = cells_[offset];
+  std::vector<Reading>& all = readings_[offset];
+  if (c.read < barrier_time_ || c.read < c.written || c.reader == running_) {
+    c.reader =
+        static_cast<uint16_t>(running_);  // who read earlier is ordered before everyone, or before the last write
+  } else {
+    if (c.reader != kSeveral) all.assign(1, {c.reader, c.read});
+    c.reader = kSeveral;
+    const auto found = std::find_if(all.begin(), all.end(), [this](const Reading& r) { return r.thread == running_; });
+    if (found != all.end())
+      found->time = now_;
+    else
+      all.push_back({running_, now_});
+  }
+  c.read = now_;
 }
 
 void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* caller) {
@@ -483,17 +496,7 @@ void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* c
                  " wrote with no barrier between",
              caller);
     if (kind == Access::Read) {
-      warp_reads_[(offset + i) / kPiece * kWarps + static_cast<size_t>(running_ / kWarp)] = now_;
-      if (c.read < barrier_time_ || (written && c.read < c.written) || c.reader == running_) {
-        c.reader = static_cast<uint16_t>(running_);
-        c.reader_warps = 1u << (running_ / kWarp);
-        c.reader_lanes = 1u << (running_ % kWarp);
-      } else {
-        c.reader = kSeveral;
-        c.reader_warps |= 1u << (running_ / kWarp);
-        c.reader_lanes |= 1u << (running_ % kWarp);
-      }
-      c.read = now_;
+      note_reader(offset + i);
       continue;
     }
     if (const int reader = unordered_reader(offset + i); reader >= 0)

@@ -88,8 +88,11 @@ class Block {
   /// One byte of shared memory. Times before the block's start mean that nothing happened.
   struct Cell {
     uint32_t written = 0, read = 0;
-    uint32_t reader_warps = 0, reader_lanes = 0;  // when there were several: their warps, and their places in them
     uint16_t writer = 0, reader = 0;
+  };
+  struct Reading {
+    int thread;
+    uint32_t time;
   };
   static constexpr uint16_t kAtomic = 0x8000, kAsync = 0x4000, kThread = 0x07ff, kSeveral = 0xffff;
   /// An mbarrier, by its address; `known` is what those who arrived knew.
@@ -111,7 +114,8 @@ class Block {
   void stuck();
   void check_shared(size_t offset, size_t bytes, Access kind, const void* caller);
   bool happened_before(int thread, uint32_t time) const;
-  int unordered_reader(size_t at) const;
+  int unordered_reader(size_t offset) const;
+  void note_reader(size_t offset);
   void join(const std::vector<int>& threads);
   std::string place(int thread) const;
   std::string caller_text(const void* caller) const;
@@ -134,9 +138,7 @@ class Block {
 
   char* shared_ = nullptr;
   std::vector<Cell> cells_;
-  // When each warp last read something of every kPiece bytes: what a byte's several readers are judged by.
-  static constexpr size_t kPiece = 16, kWarps = kMaxThreads / kWarp;
-  std::vector<uint32_t> warp_reads_;
+  std::vector<std::vector<Reading>> readings_;  // of bytes that several threads read, since their cell's last epoch
   std::vector<uint32_t> known_;
   uint32_t now_ = 1, block_start_ = 1, barrier_time_ = 1;
   Allocation last_hit_;
