@@ -54,9 +54,9 @@ void batch_norm_prelu(Context& ctx, const op::BatchNormPreluArgs& a) {
   if (ctx.planning()) return;
   const bool wide_out = a.out.dtype == DType::F32;
   if (a.x.dtype == DType::F32)
-    wide_out ? run<float, float>(ctx, a) : run<float, __nv_bfloat16>(ctx, a);
+    wide_out ? run<float, float>(ctx, a) : run<float, bf16>(ctx, a);
   else
-    wide_out ? run<__nv_bfloat16, float>(ctx, a) : run<__nv_bfloat16, __nv_bfloat16>(ctx, a);
+    wide_out ? run<bf16, float>(ctx, a) : run<bf16, bf16>(ctx, a);
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -11,7 +11,7 @@ namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 struct ChannelCut {
   static constexpr int kThreads = 256;
 
-  int64_t pixels;    // of an image
+  int64_t pixels;  // of an image
   int channels;
   int across;        // threads side by side along the channels
   int lines;         // pixels that a block takes at once

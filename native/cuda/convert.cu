@@ -4,13 +4,12 @@
 // store. Tensors without gaps are one long row. Must move: x and out once. Limit: copy bandwidth.
 // transpose: a block takes a 32 x 32 tile through shared memory, whose rows are one element longer so that a warp reads
 // a column from 32 banks. Must move: x and out once (noise of 512 px: 1 MB). Limit: launching.
-#include "op/convert.h"
-
 #include <algorithm>
 
 #include "cuda/kernels.h"
 #include "cuda/rows.cuh"
 #include "cuda/vectors.cuh"
+#include "op/convert.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
@@ -19,7 +18,8 @@ namespace {
 constexpr int kThreads = 256, kAtOnce = 4;
 
 template <class From, class To, int N>
-__global__ void __launch_bounds__(kThreads) convert_kernel(Rows x, Rows out, int64_t width, int stretches, int threads) {
+__global__ void __launch_bounds__(kThreads)
+    convert_kernel(Rows x, Rows out, int64_t width, int stretches, int threads) {
   // `threads` of the block stand along a row; short rows leave room for several.
   const int64_t row = static_cast<int64_t>(blockIdx.x / stretches) * (kThreads / threads) + threadIdx.x / threads;
   const int64_t first = (static_cast<int64_t>(blockIdx.x % stretches) * threads * kAtOnce + threadIdx.x % threads) * N;
@@ -57,7 +57,7 @@ void run(Context& ctx, const op::ConvertArgs& a) {
 
 template <class From>
 void run_from(Context& ctx, const op::ConvertArgs& a) {
-  a.out.dtype == DType::F32 ? run<From, float>(ctx, a) : run<From, __nv_bfloat16>(ctx, a);
+  a.out.dtype == DType::F32 ? run<From, float>(ctx, a) : run<From, bf16>(ctx, a);
 }
 
 constexpr int kTile = 32, kTileRows = 8;
@@ -87,9 +87,9 @@ void convert(Context& ctx, const op::ConvertArgs& a) {
     case DType::F32:
       return run_from<float>(ctx, a);
     case DType::BF16:
-      return run_from<__nv_bfloat16>(ctx, a);
+      return run_from<bf16>(ctx, a);
     default:
-      return run_from<__half>(ctx, a);
+      return run_from<f16>(ctx, a);
   }
 }
 

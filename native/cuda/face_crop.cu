@@ -44,9 +44,7 @@ struct Footprint {
     begin = static_cast<int>(fmin(fmax(ceil(u - radius), 0.0), static_cast<double>(size)));
     end = static_cast<int>(fmin(fmax(floor(u + radius) + 1, 0.0), static_cast<double>(size)));
   }
-  __device__ __forceinline__ float weight(int i) const {
-    return static_cast<float>((1 - fabs(i - u) * slope) * scale);
-  }
+  __device__ __forceinline__ float weight(int i) const { return static_cast<float>((1 - fabs(i - u) * slope) * scale); }
 };
 
 __global__ void __launch_bounds__(kThreads) face_crop_kernel(Arguments a) {

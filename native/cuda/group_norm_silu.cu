@@ -153,8 +153,9 @@ void run(Context& ctx, const op::GroupNormSiluArgs& a) {
   const dim3 grid(blocks_for(cut.blocks, 1)), block(ChannelCut::kThreads);
   launch(ctx, column_moments_kernel<X, N>, grid, block, ChannelCut::kThreads * sizeof(double2), cut, a.x.as<const X>(),
          moments);
-  const Fold fold = {moments, a.weight.as<const float>(), a.bias.as<const float>(), affine,
-                     static_cast<int>(columns), a.groups, a.eps};
+  const Fold fold = {moments, a.weight.as<const float>(), a.bias.as<const float>(),
+                     affine,  static_cast<int>(columns),  a.groups,
+                     a.eps};
   launch(ctx, fold_affine_kernel, dim3(blocks_for(images * a.groups, 1)), dim3(kFoldThreads),
          kFoldThreads * sizeof(Moments), cut, fold);
   launch(ctx, a.silu ? apply_kernel<X, Y, N, true> : apply_kernel<X, Y, N, false>, grid, block, 0, cut,
@@ -176,9 +177,9 @@ void run(Context& ctx, const op::GroupNormSiluArgs& a) {
 void group_norm_silu(Context& ctx, const op::GroupNormSiluArgs& a) {
   const bool wide_out = a.out.dtype == DType::F32;
   if (a.x.dtype == DType::F32)
-    wide_out ? run<float, float>(ctx, a) : run<float, __nv_bfloat16>(ctx, a);
+    wide_out ? run<float, float>(ctx, a) : run<float, bf16>(ctx, a);
   else
-    wide_out ? run<__nv_bfloat16, float>(ctx, a) : run<__nv_bfloat16, __nv_bfloat16>(ctx, a);
+    wide_out ? run<bf16, float>(ctx, a) : run<bf16, bf16>(ctx, a);
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

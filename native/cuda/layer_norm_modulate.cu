@@ -119,9 +119,16 @@ __global__ void __launch_bounds__(kMostThreads) layer_norm_modulate_kernel(Argum
 template <class X, class O, int N>
 void run(Context& ctx, const op::LayerNormModulateArgs& a) {
   const Tensor &x = a.x, &out = a.out;
-  const Arguments arguments = {x.data,       out.data,      x.shape[1],    x.stride[0],
-                               x.stride[1],  out.stride[0], out.stride[1], static_cast<int>(x.last()),
-                               Segments(a.shift), Segments(a.scale)};
+  const Arguments arguments = {x.data,
+                               out.data,
+                               x.shape[1],
+                               x.stride[0],
+                               x.stride[1],
+                               out.stride[0],
+                               out.stride[1],
+                               static_cast<int>(x.last()),
+                               Segments(a.shift),
+                               Segments(a.scale)};
   const int64_t groups = (x.last() + N - 1) / N, threads = (groups + kKept - 1) / kKept;
   const bool whole = threads <= kMostThreads;
   const unsigned block = static_cast<unsigned>(std::min<int64_t>(kMostThreads, (threads + 31) / 32 * 32));
@@ -142,10 +149,10 @@ void run(Context& ctx, const op::LayerNormModulateArgs& a) {
 
 void layer_norm_modulate(Context& ctx, const op::LayerNormModulateArgs& a) {
   if (ctx.planning() || a.x.elements() == 0) return;
-  const bool from_bf16 = a.x.dtype == DType::BF16, to_bf16 = a.out.dtype == DType::BF16;
-  if (from_bf16 && to_bf16) return run<__nv_bfloat16, __nv_bfloat16>(ctx, a);
-  if (from_bf16) return run<__nv_bfloat16, float>(ctx, a);
-  if (to_bf16) return run<float, __nv_bfloat16>(ctx, a);
+  const bool narrow = a.x.dtype == DType::BF16, narrow_out = a.out.dtype == DType::BF16;
+  if (narrow && narrow_out) return run<bf16, bf16>(ctx, a);
+  if (narrow) return run<bf16, float>(ctx, a);
+  if (narrow_out) return run<float, bf16>(ctx, a);
   run<float, float>(ctx, a);
 }
 

@@ -44,18 +44,11 @@ __global__ void __launch_bounds__(kThreads) pack_latents_kernel(Arguments a) {
 void pack_latents(Context& ctx, const op::PackLatentsArgs& a) {
   if (ctx.planning()) return;
   const int64_t packed = a.tokens.last(), stretches = (packed + kThreads - 1) / kThreads, count = a.tokens.shape[0];
-  const Arguments arguments = {a.map.as<float>(),
-                               a.tokens.as<float>(),
-                               a.map.stride[0],
-                               a.map.stride[1],
-                               a.tokens.stride[0],
-                               a.mean.as<const float>(),
-                               a.var.as<const float>(),
-                               static_cast<int>(count),
-                               static_cast<int>(a.map.shape[1] / 2),
-                               static_cast<int>(packed),
-                               static_cast<int>(stretches),
-                               a.eps};
+  const Arguments arguments = {
+      a.map.as<float>(),        a.tokens.as<float>(),        a.map.stride[0],
+      a.map.stride[1],          a.tokens.stride[0],          a.mean.as<const float>(),
+      a.var.as<const float>(),  static_cast<int>(count),     static_cast<int>(a.map.shape[1] / 2),
+      static_cast<int>(packed), static_cast<int>(stretches), a.eps};
   launch(ctx, a.inverse ? pack_latents_kernel<true> : pack_latents_kernel<false>,
          dim3(blocks_for((count + kTokens - 1) / kTokens * stretches, 1)), dim3(kThreads), 0, arguments);
 }

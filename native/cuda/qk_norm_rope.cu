@@ -24,7 +24,7 @@ struct Heads {
   void* data = nullptr;
   const void* scale = nullptr;
   DType scale_type = DType::F32;
-  int count = 0, heads = 1;                              // in all; of one batch item
+  int count = 0, heads = 1;                                     // in all; of one batch item
   int64_t batch_stride = 0, token_stride = 0, head_stride = 0;  // elements
 
   Heads() = default;
@@ -54,8 +54,8 @@ struct Arguments {
 /// The learned scale is tiny and of any type.
 __device__ __forceinline__ float learned(const Heads& h, int i) {
   if (h.scale_type == DType::F32) return static_cast<const float*>(h.scale)[i];
-  if (h.scale_type == DType::BF16) return to_float(static_cast<const __nv_bfloat16*>(h.scale)[i]);
-  return to_float(static_cast<const __half*>(h.scale)[i]);
+  if (h.scale_type == DType::BF16) return to_float(static_cast<const bf16*>(h.scale)[i]);
+  return to_float(static_cast<const f16*>(h.scale)[i]);
 }
 
 /// N channels: 16 bytes at once, or for heads that are not aligned one by one.
@@ -76,7 +76,7 @@ __device__ __forceinline__ void store_channels(T* to, const Floats<N>& v) {
     store(to, v);
   } else {
 #pragma unroll
-    for (int i = 0; i < N; i++) to[i] = from_float(v[i], static_cast<T*>(nullptr));
+    for (int i = 0; i < N; i++) to[i] = from_float<T>(v[i]);
   }
 }
 
@@ -149,8 +149,8 @@ __device__ __forceinline__ void rotate_heads(const Arguments& a, const Heads& h,
       for (int at = first; mine && at < a.d; at += step) squares += squares_of(load_channels<N, kAligned>(head + at));
       const float inverse = 1.0f / sqrtf(head_sum(squares, a.lanes) * share + kEpsilon);
       for (int at = first; mine && at < a.d; at += step)
-        store_channels<N, kAligned>(
-            head + at, Rotation<N>(a, h, token, at).apply(load_channels<N, kAligned>(head + at), inverse));
+        store_channels<N, kAligned>(head + at,
+                                    Rotation<N>(a, h, token, at).apply(load_channels<N, kAligned>(head + at), inverse));
     }
   }
 }
@@ -184,8 +184,7 @@ void run(Context& ctx, const op::QkNormRopeArgs& a, const Tensor& q, const Tenso
   arguments.d = static_cast<int>(any.shape[3]);
   const int64_t tokens = any.shape[1];
   if (any.dtype == DType::BF16)
-    moves_by(8, {&q, &k}) ? run<__nv_bfloat16, 8, true>(ctx, arguments, tokens)
-                          : run<__nv_bfloat16, 2, false>(ctx, arguments, tokens);
+    moves_by(8, {&q, &k}) ? run<bf16, 8, true>(ctx, arguments, tokens) : run<bf16, 2, false>(ctx, arguments, tokens);
   else
     moves_by(4, {&q, &k}) ? run<float, 4, true>(ctx, arguments, tokens) : run<float, 2, false>(ctx, arguments, tokens);
 }

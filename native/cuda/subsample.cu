@@ -45,7 +45,10 @@ void subsample(Context& ctx, const op::SubsampleArgs& a) {
                                static_cast<int>(a.out.shape[2]),
                                static_cast<int>(words),
                                a.stride};
-  launch(ctx, wide ? subsample_kernel<16> : element == 4 ? subsample_kernel<4> : subsample_kernel<2>,
+  launch(ctx,
+         wide           ? subsample_kernel<16>
+         : element == 4 ? subsample_kernel<4>
+                        : subsample_kernel<2>,
          dim3(blocks_for(arguments.total, kThreads)), dim3(kThreads), 0, arguments);
 }
 

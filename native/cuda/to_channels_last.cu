@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kThreads)
   const T* from = weight + (o * channels + c) * taps;
   Out* to = out + o * taps * channels + c;
   for (int tap = 0; tap < taps; tap++)
-    to[static_cast<int64_t>(tap) * channels] = from_float(to_float(from[tap]) * factor, to);
+    to[static_cast<int64_t>(tap) * channels] = from_float<Out>(to_float(from[tap]) * factor);
 }
 
 template <class T, class Out>
@@ -36,7 +36,7 @@ void run(Context& ctx, const op::ToChannelsLastArgs& a) {
 
 template <class T>
 void run(Context& ctx, const op::ToChannelsLastArgs& a) {
-  a.out.dtype == DType::F32 ? run<T, float>(ctx, a) : run<T, __nv_bfloat16>(ctx, a);
+  a.out.dtype == DType::F32 ? run<T, float>(ctx, a) : run<T, bf16>(ctx, a);
 }
 
 }  // namespace
@@ -47,9 +47,9 @@ void to_channels_last(Context& ctx, const op::ToChannelsLastArgs& a) {
     case DType::F32:
       return run<float>(ctx, a);
     case DType::BF16:
-      return run<__nv_bfloat16>(ctx, a);
+      return run<bf16>(ctx, a);
     default:
-      return run<__half>(ctx, a);
+      return run<f16>(ctx, a);
   }
 }
 

@@ -47,9 +47,6 @@ struct Word<1> {
 template <int N, class T>
 constexpr int kPerAccess = N * sizeof(T) <= 16 ? N : 16 / sizeof(T);
 
-__device__ __forceinline__ float from_float(float v, float*) { return v; }
-__device__ __forceinline__ __nv_bfloat16 from_float(float v, __nv_bfloat16*) { return to_bf16(v); }
-
 /// from[0..N) as f32; `from` is aligned to the access.
 template <int N, class T>
 __device__ __forceinline__ Floats<N> load(const T* from) {
@@ -76,15 +73,12 @@ __device__ __forceinline__ void store(T* to, const Floats<N>& value) {
   for (int i = 0; i < N; i += kPer) {
     T values[kPer];
 #pragma unroll
-    for (int j = 0; j < kPer; j++) values[j] = from_float(value[i + j], static_cast<T*>(nullptr));
+    for (int j = 0; j < kPer; j++) values[j] = from_float<T>(value[i + j]);
     Access raw;
     memcpy(&raw, values, sizeof raw);
     *reinterpret_cast<Access*>(to + i) = raw;
   }
 }
-
-/// v * sigmoid(v)
-__device__ __forceinline__ float silu(float v) { return v / (1.0f + fast_exp2(v * -1.44269504f)); }
 
 /// The sum of v over the warp, in every lane, always added in the same order.
 __device__ __forceinline__ float warp_sum(float v) {
