@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes what was trained as a model folder that the runtime loads, in bfloat16.
 
-    python export.py --config configs/tiny.json --run RUN --out models/tiny [--variant full]
+    python export.py --config configs/tiny.json --run RUN --out models/tiny [--variant full] [--identity-stage]
     python export.py --config configs/klein-lora.json --run RUN --out MODEL --backbone BACKBONE
 
 With --backbone only adapter and LoRA are written; `iconface.json` refers to the backbone's own files.
@@ -15,7 +15,7 @@ import torch
 from iconface import checkpoint
 from iconface.adapter import VARIANTS
 from iconface.training import read_config
-from train_flow import random_prompts
+from train_flow import random_prompts, stage_folder
 
 
 def split_trained(values):
@@ -48,10 +48,12 @@ def main():
     parser.add_argument("--run", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--variant", choices=list(VARIANTS), default="full")
+    parser.add_argument("--identity-stage", action="store_true", help="the weights of the second training")
     parser.add_argument("--backbone", help="the folder whose frozen backbone was fine-tuned")
     arguments = parser.parse_args()
     config, run = read_config(arguments.config), Path(arguments.run)
-    state = torch.load(run / f"flow-{arguments.variant}" / "state.pt", map_location="cpu")
+    folder = stage_folder(run, arguments.variant, arguments.identity_stage)
+    state = torch.load(folder / "state.pt", map_location="cpu")
     parts, links = split_trained(state["average"]), {}
     if arguments.backbone:
         backbone = checkpoint.read_model_config(arguments.backbone)

@@ -23,4 +23,5 @@ for data in train check; do
   [ -e "$run/cache-$data/cache.json" ] || $python cache_latents.py --data "$run/$data" --config "$config" --run "$run" --out "$run/cache-$data" --bf16
 done
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check"
-$python export.py --config "$config" --run "$run" --out "$model"
+$python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage
+$python export.py --config "$config" --run "$run" --out "$model" --identity-stage

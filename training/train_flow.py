@@ -12,6 +12,11 @@ Adapter and LoRA on a frozen backbone, whose folder also has the autoencoder, th
 
 Writes RUN/flow-VARIANT: state.pt, log.csv, loss.png, samples.png. The same command goes on where it was stopped, and
 ends with the same weights as if it had not been.
+
+With --identity-stage a second training begins from the first one's averaged weights, with the settings of the config's
+`train_identity` in place of those of `train_flow`, and writes RUN/flow-VARIANT-identity. It is for a sampler of few steps:
+there the picture is decided at high sigma, where the specification's weight of the identity terms, max(1 - sigma,
+0.25)^2, hardly asks for the references' identity. `identity_floor` takes the place of the 0.25.
 """
 
 import argparse
@@ -35,6 +40,18 @@ from iconface.training import (
     step_generators, use_threads,
 )  # fmt: skip
 from iconface.transformer import Transformer, TransformerConfig
+
+
+SHOWN = 8  # rows of samples.png; the figures are over the setting `samples`
+
+
+def stage_settings(config, identity_stage):
+    return {**config["train_flow"], **config["train_identity"]} if identity_stage else config["train_flow"]
+
+
+def stage_folder(run, variant, identity_stage=False):
+    """Where a stage's training writes, which is also where export.py and the second stage read it."""
+    return Path(run) / (f"flow-{variant}" + ("-identity" if identity_stage else ""))
 
 
 class Window:
@@ -103,10 +120,10 @@ def draw_batch(cache, settings, window, random):
 
 class Trainer:
     def __init__(self, arguments, config):
-        self.config, self.settings = config, config["train_flow"]
+        self.config, self.settings = config, stage_settings(config, arguments.identity_stage)
         self.device = pick_device(arguments.device)
         self.cache, self.check = LatentCache(arguments.cache), LatentCache(arguments.check)
-        self.run = RunFolder(Path(arguments.run) / f"flow-{arguments.variant}")
+        self.run = RunFolder(stage_folder(arguments.run, arguments.variant, arguments.identity_stage))
         torch.manual_seed(self.settings["seed"])
         if arguments.backbone:
             self.open_backbone(arguments.backbone, arguments.freeze_backbone)
@@ -118,6 +135,9 @@ class Trainer:
         self.pictures = PictureSet(self.check.data)
         self.crop = FaceCrop(self.pictures.size).to(self.device)
         self.trained = [(n, p) for n, p in self.flow.named_parameters() if p.requires_grad]
+        if arguments.identity_stage:
+            first_stage = stage_folder(arguments.run, arguments.variant) / "state.pt"
+            self.load(torch.load(first_stage, map_location="cpu")["average"])
         self.optimizer = optimizer_for([p for _, p in self.trained], self.settings)
         self.average = Average(self.trained, self.settings["average"])
 
@@ -197,12 +217,13 @@ class Trainer:
         with autocast(self.device, self.settings["bf16"]):
             images = self.autoencoder.decode(latents)
         embedding = self.face(self.crop(images.float()).contiguous())
-        return identity_loss(embedding, anchor[chosen], batch["true_embedding"][chosen], batch["sigma"][chosen]).mean()
+        truth, sigma = batch["true_embedding"][chosen], batch["sigma"][chosen]
+        return identity_loss(embedding, anchor[chosen], truth, sigma, self.settings["identity_floor"]).mean()
 
     @torch.no_grad()
-    def restore(self, pictures, versions, references, guidance=1.0, steps=12):
+    def restore(self, pictures, versions, references):
         """Restores degraded versions of check pictures with so many references each -> images [B, 3, S, S]."""
-        check = self.check
+        check, defaults = self.check, self.config["defaults"]
         others = np.stack([check.others(p, references) for p in pictures]) if references else None
         raw = check.embeddings(others, 0) if references else check.embeddings(pictures, versions)[:, None]
         noise = torch.randn((1, check.tokens, check.channels), generator=torch.Generator().manual_seed(42))
@@ -215,20 +236,23 @@ class Trainer:
             self.empty,
             identity_anchor(raw).to(self.device),
             self.flow.grid,
-            steps,
-            guidance,
+            defaults["steps"],
+            defaults["guidance"],
         )
         return self.autoencoder.decode(latents_of(latents, self.flow.grid))
 
     @torch.no_grad()
     def samples(self):
-        """samples.png: truth, degraded, restored with 0, 1, 3 references, first reference; PSNR and identity of them."""
+        """samples.png: truth, degraded, restored with 0, 1, 3 references, first reference; returns PSNR and identity
+        similarity to the truth (`id_`) and to the first reference (`ref_`). Each picture's strongest version is used."""
         check, count = self.check, self.settings["samples"]
         pictures = np.array([p[0] for p in check.people[:count]])
-        versions = 1 + np.arange(count) % check.versions
+        versions = 1 + check.strength[pictures].argmax(1)
+        first_references = np.array([check.others(p, 1)[0] for p in pictures])
         truth = self.pictures.images(pictures).to(self.device)
         columns = [truth, self.pictures.images(pictures, versions - 1).to(self.device)]
         e_true = F.normalize(check.embeddings(pictures, 0), dim=-1).to(self.device)
+        e_first = F.normalize(check.embeddings(first_references, 0), dim=-1).to(self.device)
         values = {}
         with self.average.applied(self.trained), autocast(self.device, self.settings["bf16"]):
             for references in (0, 1, 3):
@@ -238,8 +262,9 @@ class Trainer:
             embedding = F.normalize(self.face(self.crop(images.clamp(-1, 1))), dim=-1)
             values[f"psnr_{name}"] = -10 * error.log10().mean()
             values[f"id_{name}"] = (embedding * e_true).sum(-1).mean()
-        columns.append(self.pictures.images([check.others(p, 1)[0] for p in pictures]))
-        rows = list(zip(*(to_pixels(images) for images in columns)))
+            values[f"ref_{name}"] = (embedding * e_first).sum(-1).mean()
+        columns.append(self.pictures.images(first_references))
+        rows = list(zip(*(to_pixels(images[:SHOWN]) for images in columns)))
         write_png(self.run / "samples.png", picture_grid(rows))
         return values
 
@@ -289,6 +314,7 @@ def main():
     parser.add_argument("--variant", choices=list(VARIANTS), default="full")
     parser.add_argument("--backbone", help="a model folder to start from")
     parser.add_argument("--freeze-backbone", action="store_true", help="train adapter and LoRA only")
+    parser.add_argument("--identity-stage", action="store_true", help="the second training, from where the first one ended")
     parser.add_argument("--steps", type=int, help="in place of the config's")
     parser.add_argument("--device")
     arguments = parser.parse_args()
@@ -296,8 +322,10 @@ def main():
         parser.error("--freeze-backbone needs --backbone")
     use_threads()
     config = read_config(arguments.config)
+    if arguments.identity_stage and "train_identity" not in config:
+        parser.error(f"--identity-stage needs `train_identity` in {arguments.config}")
     if arguments.steps:
-        config["train_flow"]["steps"] = arguments.steps
+        config["train_identity" if arguments.identity_stage else "train_flow"]["steps"] = arguments.steps
     Trainer(arguments, config).train()
 
 

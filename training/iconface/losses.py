@@ -22,14 +22,14 @@ def kl_divergence(mean, log_variance):
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
 
 
-def identity_weight(sigma):
-    """w(sigma) of model specification 8."""
-    return (1 - sigma).clamp(min=0.25).square()
+def identity_weight(sigma, floor=0.25):
+    """w(sigma) of model specification 8. Sampling in few steps needs a higher floor: see train_flow.py."""
+    return (1 - sigma).clamp(min=floor).square()
 
 
-def identity_loss(embedding, e_ref, e_true, sigma):
+def identity_loss(embedding, e_ref, e_true, sigma, floor=0.25):
     """The identity terms of model specification 8, [B]: embedding A(decode(z0_hat)) against anchor and truth."""
     l = 0.25 * (1 - F.cosine_similarity(e_ref, e_true, dim=-1))
     to_reference = 1 - F.cosine_similarity(embedding, e_ref.detach(), dim=-1)
     to_truth = 1 - F.cosine_similarity(embedding, e_true.detach(), dim=-1)
-    return identity_weight(sigma) * ((1 - l) * to_reference + l * to_truth)
+    return identity_weight(sigma, floor) * ((1 - l) * to_reference + l * to_truth)
