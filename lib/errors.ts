@@ -29,6 +29,8 @@ export const ICONFACE_ERROR_CODES = [
   'ERR_ICONFACE_UNSUPPORTED',
   /** The requested device is not present or cannot be used. */
   'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+  /** A call or a kernel of the GPU failed. */
+  'ERR_ICONFACE_CUDA',
   /** Too many restorations are already waiting. */
   'ERR_ICONFACE_QUEUE_FULL',
   /** No native addon for this platform was found. */

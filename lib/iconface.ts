@@ -5,7 +5,7 @@
 import { openCheckpoint } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
-import { loadAddon, native, type NativeInfo, type NativeSession, type RestoreJob } from './native'
+import { loadAddon, native, type NativeSession, type RestoreJob } from './native'
 import {
   type CheckedLoad,
   type CheckedRestore,
@@ -39,7 +39,9 @@ export interface ModelInfo {
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean
-  /** Instruction set the model computes with. */
+  /** What the device is; for the processor, why `device: 'auto'` chose it (empty when it was asked for). */
+  deviceText: string
+  /** Instruction set that the processor's part computes with. */
   isa: string
   threads: number
   /** Bytes of weights. */
@@ -93,7 +95,7 @@ export function prepareRestore(
  * await face.toFile('restored.png')
  */
 export class IConFace implements AsyncDisposable {
-  /** `cpu` or `cuda:<n>`. */
+  /** Where it computes: `cpu`, `cuda:<n>`, or `cuda-emulated` (tests). */
   readonly device: string
   readonly precision: 'f32' | 'bf16'
   readonly info: ModelInfo
@@ -107,10 +109,10 @@ export class IConFace implements AsyncDisposable {
     session: NativeSession,
     limits: CheckedLoad,
     prompts: Prompts,
-    precision: 'f32' | 'bf16',
+    { device, precision }: { device: string; precision: 'f32' | 'bf16' },
     info: ModelInfo,
   ) {
-    this.device = 'cpu'
+    this.device = device
     this.#prompts = prompts
     this.precision = precision
     this.info = info
@@ -133,24 +135,24 @@ export class IConFace implements AsyncDisposable {
     const checked = checkLoadOptions(options)
     if (checked.signal?.aborted) throw abortError(checked.signal)
     const addon = loadAddon()
-    checkDevice(checked.device, () => native(() => addon.info()))
     const checkpoint = openCheckpoint(folder)
-    const { threads, isa, precision, signal } = checked
+    const { device, threads, isa, precision, signal } = checked
     const session = native(
-      () => new addon.Session({ threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
+      () => new addon.Session({ device, threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
     )
     try {
       const facts = await abortable(
         native(() => session.load()),
         signal,
       )
-      return new IConFace(session, checked, new Prompts(checkpoint), facts.precision, {
+      return new IConFace(session, checked, new Prompts(checkpoint), facts, {
         name: checkpoint.name,
         folder,
         synthesized: checkpoint.synthesized,
         variant: checkpoint.variant,
         identityEncoder: Object.keys(checkpoint.tensors).some((name) => name.startsWith('face.')),
         textEncoder: checkpoint.textEncoder !== undefined,
+        deviceText: facts.deviceText,
         isa: facts.isa,
         threads: facts.threads,
         bytes: facts.bytes,
@@ -307,17 +309,6 @@ export class IConFace implements AsyncDisposable {
 
 function disposedError(): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
-}
-
-/** Asks for the GPUs only where one is wanted: looking at them costs each of them memory. */
-function checkDevice(device: string, info: () => NativeInfo): void {
-  if (!device.startsWith('cuda')) return
-  const { cuda } = info()
-  const reason = cuda === null ? 'this build has no CUDA backend' : (cuda.error ?? 'this version cannot use it')
-  throw new IConFaceError(
-    'ERR_ICONFACE_DEVICE_UNAVAILABLE',
-    `device '${device}' cannot be used: ${reason}. Choose 'cpu' or 'auto'; "npx iconface doctor" says more`,
-  )
 }
 
 /** The options that were given, without those that were not. */

@@ -22,6 +22,10 @@ export interface Addon {
   Session: new (options: SessionOptions) => NativeSession
   /** Tests: the n-th allocation of the core from now on fails; 0 turns it off. */
   failAllocation(n: number): void
+  /** Tests, builds with the emulator: its n-th CUDA call or launch from now on fails; 0 turns it off. */
+  failCudaCall?(n: number): void
+  /** Tests, builds with the emulator: runs a kernel with a planted bug (native/emulator/planted.cu). */
+  runPlanted?(name: string): void
 }
 
 /** What the addon knows about itself and this machine. */
@@ -36,7 +40,17 @@ export interface NativeInfo {
   threads: number
   /** `null` in a binary built without CUDA. */
   cuda: { driverVersion: string | null; error: string | null; devices: CudaDevice[] } | null
-  memory: { totalBytes: number; availableBytes: number; limitBytes: number; heldBytes: number; keptBytes: number }
+  /** Whether this build holds the device `cuda-emulated`. */
+  emulator: boolean
+  /** Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job. */
+  memory: {
+    totalBytes: number
+    availableBytes: number
+    limitBytes: number
+    heldBytes: number
+    deviceHeldBytes: number
+    keptBytes: number
+  }
   /** Operations and networks that `NativeSession.run` can do. */
   kinds: string[]
 }
@@ -51,6 +65,8 @@ export interface CudaDevice {
 export interface SessionOptions {
   threads?: number
   isa?: string
+  /** `cpu` (default), `auto`, `cuda`, `cuda:<n>` or `cuda-emulated`. */
+  device?: string
   precision?: 'f32' | 'bf16'
   checkpoint?: Checkpoint
 }
@@ -110,7 +126,16 @@ export type NativeProgress = (stage: string, step: number, steps: number, elapse
 
 /** One model, or none, with a thread of its own. Jobs run one after the other. */
 export interface NativeSession {
-  load(): Promise<{ precision: 'f32' | 'bf16'; isa: string; threads: number; bytes: number }>
+  load(): Promise<{
+    /** Where it computes: `cpu`, `cuda:<n>`, `cuda-emulated`. */
+    device: string
+    /** What the device is; for the processor, why `auto` chose it (empty when it was asked for). */
+    deviceText: string
+    precision: 'f32' | 'bf16'
+    isa: string
+    threads: number
+    bytes: number
+  }>
   run(
     kind: string,
     tensors: Record<string, NativeTensor>,

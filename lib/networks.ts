@@ -16,6 +16,7 @@ import type { DType as StoredDType } from './checkpoint/dtype'
 import { openCheckpoint } from './checkpoint/layout'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
 import type { Result, RunParams, Tensor } from './ops'
+import { checkDevice } from './options'
 
 export type { Result, RunParams, Tensor } from './ops'
 export { type OpenTextEncoder, openTextEncoder, type TextEncoderOptions } from './text/encoder'
@@ -155,6 +156,8 @@ export interface NetworksOptions {
   threads?: number
   /** Instruction set (`iconface doctor` lists them); the best by default. */
   isa?: string
+  /** `cpu` (default), `cuda`, `cuda:<n>`, or `cuda-emulated` in a build that holds the emulator. */
+  device?: string
 }
 
 /** Networks over one checkpoint, with a thread of their own. Runs are done one after the other. */
@@ -174,9 +177,10 @@ export class Networks {
    *         for an unknown instruction set.
    */
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {
-    const { precision, threads, isa } = options
+    const { precision, threads, isa, device = 'cpu' } = options
+    checkDevice(device)
     const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source
-    const session = native(() => new (loadAddon().Session)({ precision, threads, isa, checkpoint }))
+    const session = native(() => new (loadAddon().Session)({ precision, threads, isa, device, checkpoint }))
     try {
       await native(() => session.load())
     } catch (error) {

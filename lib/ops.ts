@@ -14,7 +14,7 @@
 
 import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
-import { known } from './options'
+import { checkDevice, known } from './options'
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'u8'
 
@@ -195,6 +195,8 @@ export interface OpContextOptions {
   threads?: number
   /** Instruction set (`iconface doctor` lists them); the best by default. */
   isa?: string
+  /** `cpu` (default), `cuda`, `cuda:<n>`, or `cuda-emulated` in a build that holds the emulator. */
+  device?: string
 }
 
 /**
@@ -208,9 +210,10 @@ export class OpContext {
   readonly #session: NativeSession
 
   constructor(options: OpContextOptions = {}) {
-    known('options', options, ['threads', 'isa'])
-    const { threads, isa } = options
-    this.#session = native(() => new (loadAddon().Session)({ threads, isa }))
+    known('options', options, ['threads', 'isa', 'device'])
+    const { threads, isa, device = 'cpu' } = options
+    checkDevice(device)
+    this.#session = native(() => new (loadAddon().Session)({ threads, isa, device }))
   }
 
   /** Runs one operation; results carry `seconds`, the time of every run. */

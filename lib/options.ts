@@ -122,14 +122,18 @@ type Limit = 'maxPixels' | 'maxReferences' | 'maxQueue'
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
   known('options', options, LOAD_OPTIONS)
   const { device = 'auto', precision = 'auto', threads, isa } = options
-  if (typeof device !== 'string' || !/^(auto|cpu|cuda(:\d{1,3})?)$/.test(device)) {
-    throw invalid('device', "'auto', 'cpu', 'cuda' or 'cuda:<number>'", device)
-  }
+  if (device !== 'auto') checkDevice(device, "'auto', 'cpu', 'cuda' or 'cuda:<number>'")
   oneOf('precision', precision, ['auto', 'f32', 'bf16'])
   if (threads !== undefined) integer('threads', threads, 1, 1024)
   if (isa !== undefined && typeof isa !== 'string') throw invalid('isa', 'a string', isa)
   checkSignal(options.signal)
   return { ...options, device, precision, ...checkLimits(options) }
+}
+
+/** Refuses what names no device; whether there is such a device shows when it is opened. */
+export function checkDevice(device: unknown, expected = "'cpu', 'cuda' or 'cuda:<number>'"): void {
+  if (typeof device === 'string' && /^(cpu|cuda(:\d{1,3}|-emulated)?)$/.test(device)) return
+  throw invalid('device', expected, device)
 }
 
 function checkLimits({

@@ -119,9 +119,16 @@ function text({ package: version, node, cpu, memory, gpu, addon, model }: Report
       'gpu',
       `${gpu.driver === null ? 'no NVIDIA driver' : `NVIDIA driver ${gpu.driver}`}${addon.error === null ? `; ${cuda}` : ''}`,
     ],
+    ['device', addon.error === null ? autoDevice(gpu.cuda) : 'none'],
     ...addonRows(addon),
     ['model', model.error ?? `${model.folder}: ${model.name}${model.synthesized ? ' (random weights)' : ''}`],
   ])
+}
+
+/** What `device: 'auto'` chooses here, and why. */
+function autoDevice(cuda: NativeInfo['cuda']): string {
+  if (cuda === null) return 'auto chooses cpu: this build has no CUDA'
+  return cuda.devices.length > 0 ? 'auto chooses cuda:0' : `auto chooses cpu: ${cuda.error ?? 'no GPU'}`
 }
 
 function deviceNames(devices: { name: string; freeBytes: number }[]): string {

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { loadGolden, needsGolden } from '../fixtures/golden'
-import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 
@@ -111,6 +111,34 @@ for (const { isa, ops } of everyIsa()) {
       }
   })
 }
+
+/** Around the blocks of tensor-core kernels: every size of head they know, cut blocks of every segment, several tiles each. */
+const TILE_CASES: Case[] = [
+  { queries: [300], keys: [700], heads: 2, d: 128 },
+  { queries: [130, 0, 40, 1], keys: [257, 130, 0, 3], heads: 3, d: 128 },
+  { queries: [128], keys: [128], heads: 1, d: 128 },
+  { queries: [70], keys: [300], heads: 2, d: 128, sharp: 100 },
+  { queries: [140], keys: [150], heads: 2, d: 64 },
+  { queries: [33, 100], keys: [65, 20], heads: 1, d: 48 },
+  { queries: [130], keys: [90], heads: 2, d: 80 },
+  { queries: [65], keys: [130], heads: 1, d: 256 },
+  { queries: [30], keys: [70], heads: 2, d: 208 },
+  { queries: [66], keys: [33], heads: 1, d: 512 },
+  { queries: [20], keys: [40], heads: 1, d: 528 },
+]
+
+t.test('around the blocks of GPUs', async (t) => {
+  for (const { gpu, ops } of await everyGpu())
+    for (const [seed, one] of [...TILE_CASES, ...CASES].entries()) {
+      const tensors = tensorsOf(one, bf16, seed)
+      const expected = reference(tensors, one.scale)
+      for (const outDtype of ['f32', 'bf16'] as const) {
+        const results = await ops.run('attention', tensors, { scale: one.scale, outDtype })
+        const error = relativeError(outputs(results), expected)
+        t.ok(error < 8e-3, `${gpu}: ${JSON.stringify(one)} -> ${outDtype}: ${error.toExponential(1)}`)
+      }
+    }
+})
 
 t.test('equal keys give the mean of the values', async (t) => {
   const [heads, d, tokens] = [2, 32, 45]

@@ -1,7 +1,7 @@
 // linear: against float64 with every epilogue, type and awkward size, threads, refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 type Activation = 'none' | 'silu' | 'swiglu'
@@ -121,7 +121,9 @@ for (const { isa, ops } of everyIsa()) {
         for (const weightType of ['f32', 'bf16', 'f16'] as const) {
           const made = make(one, xType, weightType)
           // bf16 products round other weights to bf16; only weights that are bf16 already have one right answer.
-          const limit = xType === 'bf16' && weightType !== 'bf16' ? 8e-3 : 5e-6
+          // Tensor cores cut sums off where others round.
+          const exact = xType === 'bf16' && isa.startsWith('cuda:') ? 1e-4 : 5e-6
+          const limit = xType === 'bf16' && weightType !== 'bf16' ? 8e-3 : exact
           const expected = reference(one, made)
           for (const outDtype of one.residual ? (['f32'] as const) : (['f32', 'bf16'] as const)) {
             const { out } = await ops.run(
@@ -137,6 +139,53 @@ for (const { isa, ops } of everyIsa()) {
         }
   })
 }
+
+/** Around the tiles of tensor-core kernels: full and cut ones, several a block, K beyond their rings of stages. */
+const TILE_CASES: Case[] = [
+  { tokens: 131, n: 264, k: 520, bias: true, activation: 'silu' },
+  { tokens: 140, n: 136, k: 456, activation: 'swiglu', bias: true },
+  { batch: 2, tokens: 150, n: 260, k: 136, residual: [50, 100] },
+  { batch: 3, tokens: 43, n: 100, k: 72, residual: 'accumulate' },
+  { tokens: 256, n: 512, k: 40 },
+  { tokens: 128, n: 384, k: 64, bias: true },
+  { tokens: 300, n: 515, k: 64 }, // rows of out that are not aligned
+  { tokens: 65, n: 21, k: 1000, activation: 'swiglu' },
+  { tokens: 64, n: 256, k: 8 },
+  { tokens: 700, n: 130, k: 24 },
+  { tokens: 257, n: 129, k: 65, bias: true }, // rows of x and W that are not aligned
+]
+
+t.test('around the tiles of GPUs', async (t) => {
+  for (const { gpu, ops } of await everyGpu())
+    for (const one of [...TILE_CASES, ...CASES]) {
+      const made = make(one, 'bf16', 'bf16')
+      const expected = reference(one, made)
+      for (const outDtype of one.residual ? (['f32'] as const) : (['f32', 'bf16'] as const)) {
+        const { out } = await ops.run(
+          'linear',
+          made.tensors as never,
+          one.residual ? made.params : { ...made.params, outDtype },
+        )
+        const error = relativeError(toFloat32(out), expected)
+        const limit = outDtype === 'bf16' ? 8e-3 : gpu.startsWith('cuda:') ? 1e-4 : 5e-6
+        t.ok(error < limit, `${gpu}: ${JSON.stringify(one)} -> ${outDtype}: ${error.toExponential(1)}`)
+      }
+    }
+})
+
+t.test('exact f32 in the large tiles of GPUs', async (t) => {
+  for (const { gpu, ops } of await everyGpu())
+    for (const one of [
+      { tokens: 300, n: 259, k: 70, bias: true },
+      { batch: 2, tokens: 140, n: 200, k: 33, activation: 'swiglu', residual: [100, 40] },
+    ] satisfies Case[])
+      for (const weightType of ['f32', 'f16'] as const) {
+        const made = make(one, 'f32', weightType)
+        const { out } = await ops.run('linear', made.tensors as never, made.params)
+        const error = relativeError(toFloat32(out), reference(one, made))
+        t.ok(error < 5e-6, `${gpu}: ${JSON.stringify(one)} x ${weightType}: ${error.toExponential(1)}`)
+      }
+})
 
 t.test('any number of threads gives the same bits', async (t) => {
   for (const xType of ['f32', 'bf16'] as const)

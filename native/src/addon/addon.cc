@@ -8,6 +8,13 @@
 #include "runtime/cuda_devices.h"
 #include "runtime/machine.h"
 
+#ifdef ICONFACE_WITH_EMULATOR
+namespace iconface::emulator {
+void fail_call(int64_t n);           // emulator/runtime_api.h
+void run_planted(const char* name);  // emulator/planted.cu
+}  // namespace iconface::emulator
+#endif
+
 namespace iconface::addon {
 
 namespace {
@@ -52,6 +59,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("availableBytes", static_cast<double>(m.available));
     memory.Set("limitBytes", static_cast<double>(m.limit));
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
+    memory.Set("deviceHeldBytes", static_cast<double>(Pages::device_total()));
     memory.Set("keptBytes", static_cast<double>(Pages::kept()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
@@ -59,6 +67,11 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     o.Set("features", texts(env, processor_features()));
     o.Set("threads", usable_processors());
     o.Set("cuda", cuda(env));
+#ifdef ICONFACE_WITH_EMULATOR
+    o.Set("emulator", true);
+#else
+    o.Set("emulator", false);
+#endif
     o.Set("memory", memory);
     o.Set("kinds", texts(env, binding::kinds()));
     return Napi::Value(o);
@@ -70,9 +83,27 @@ Napi::Value fail_allocation(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
+#ifdef ICONFACE_WITH_EMULATOR
+Napi::Value fail_cuda_call(const Napi::CallbackInfo& call) {
+  emulator::fail_call(call[0].ToNumber().Int64Value());
+  return call.Env().Undefined();
+}
+
+Napi::Value run_planted(const Napi::CallbackInfo& call) {
+  return guarded(call.Env(), [&] {
+    emulator::run_planted(call[0].ToString().Utf8Value().c_str());
+    return call.Env().Undefined();
+  });
+}
+#endif
+
 Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info));
   exports.Set("failAllocation", Napi::Function::New(env, fail_allocation));
+#ifdef ICONFACE_WITH_EMULATOR
+  exports.Set("failCudaCall", Napi::Function::New(env, fail_cuda_call));
+  exports.Set("runPlanted", Napi::Function::New(env, run_planted));
+#endif
   exports.Set("Session", Session::define(env));
   return exports;
 }

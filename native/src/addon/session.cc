@@ -8,6 +8,7 @@
 #include "addon/spec.h"
 #include "binding/call.h"
 #include "cpu/select.h"
+#include "op/transfer.h"
 #include "runtime/machine.h"
 
 namespace iconface::addon {
@@ -26,7 +27,8 @@ Session::Session(const Napi::CallbackInfo& info)
   guarded(info.Env(), [&] {
     if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected the session's options");
     const Napi::Object options = info[0].As<Napi::Object>();
-    backend_ = &cpu::select(text_option(options, "isa", ""));
+    processor_ = &cpu::select(text_option(options, "isa", ""));
+    device_name_ = text_option(options, "device", "cpu");
     const std::string precision = text_option(options, "precision", "bf16");
     if (precision != "f32" && precision != "bf16")
       fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for precision but received '%s'", precision.c_str());
@@ -53,6 +55,8 @@ void Session::shut_down() {
   queue_.stop();
   mailbox_.close();
   model_.reset();
+  reserve_.drop();
+  device_.reset();
   pool_.reset();
 }
 
@@ -128,21 +132,40 @@ void Session::cancel(Napi::Env env, const std::shared_ptr<Job>& job) {
   if (queue_.remove(job.get())) settle(env, job, nullptr, &error);
 }
 
+Device* Session::device() {
+  if (device_opened_) return device_.get();
+  const bool choose = device_name_ == "auto";
+  try {
+    device_ = open_device(choose ? "cuda" : device_name_);
+  } catch (const Error& e) {
+    if (!choose || e.code != Code::DeviceUnavailable) throw;
+    device_reason_ = e.what();
+  }
+  device_opened_ = true;
+  return device_.get();
+}
+
+Context Session::context(Workspace& workspace, const std::atomic<bool>* cancelled) const {
+  return {device_ ? device_->backend : *processor_, *pool_, workspace, device_.get(), cancelled};
+}
+
 void Session::with_memory(const Job& job, const std::function<void(Context&)>& body) {
   Workspace plan;
-  Context planning{*backend_, *pool_, plan, &job.cancelled};
+  Context planning = context(plan, &job.cancelled);
   body(planning);
   if (!reserve_.has(plan.peak())) {
     reserve_.drop();
-    const int64_t available = Pages::grantable();
+    const int64_t available = Pages::grantable(device_.get());
     if (plan.peak() > available)
       fail(Code::OutOfMemory,
-           "this needs %.1f MiB beside the weights, %.1f MiB are free: choose a smaller size or fewer references",
-           static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20));
+           "this needs %.1f MiB beside the weights, %.1f MiB are free%s%s: choose a smaller size or fewer references",
+           static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20),
+           device_ ? " on " : "", device_ ? device_->name.c_str() : "");
   }
-  Workspace workspace(reserve_.take(plan.peak()));
-  Context working{*backend_, *pool_, workspace, &job.cancelled};
+  Workspace workspace(reserve_.take(plan.peak(), device_.get()));
+  Context working = context(workspace, &job.cancelled);
   body(working);
+  if (device_) device_->synchronize();
   reserve_.keep(workspace.release());
 }
 
@@ -154,18 +177,23 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
     return submit(info.Env(),
                   [this](Job& job) -> Answer {
                     if (!loaded_) {
+                      device();
                       Workspace none{Pages()};
-                      Context ctx{*backend_, *pool_, none, &job.cancelled};
+                      Context ctx = context(none, &job.cancelled);
                       model_ = std::make_unique<Model>(ctx, spec_, compute_);
                       loaded_ = true;
                     }
                     // Taken here: a dispose may have freed the model before JavaScript reads the answer.
                     const int threads = pool_->workers();
                     const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
-                    return [this, threads, bytes](Napi::Env env) -> Napi::Value {
+                    const std::string name = device_ ? device_->name : "cpu";
+                    const std::string text = device_ ? device_->description : device_reason_;
+                    return [this, threads, bytes, name, text](Napi::Env env) -> Napi::Value {
                       Napi::Object o = Napi::Object::New(env);
+                      o.Set("device", name);
+                      o.Set("deviceText", text);
                       o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
-                      o.Set("isa", std::string(backend_->name).substr(4));
+                      o.Set("isa", std::string(processor_->name).substr(4));
                       o.Set("threads", threads);
                       o.Set("bytes", static_cast<double>(bytes));
                       return o;
@@ -180,11 +208,8 @@ namespace {
 class Recorder : public Trace {
  public:
   explicit Recorder(binding::Call* call) : call_(call) {}
-  void record(const std::string& name, const Tensor& value) override {
-    const Tensor copy = call_->output_like(("trace." + name).c_str(), value.dtype, value);
-    const int64_t bytes = value.last() * dtype_bytes(value.dtype);
-    for (int64_t r = 0; r < value.rows(); r++)
-      memcpy(copy.as<char>() + r * bytes, value.row_address(r), static_cast<size_t>(bytes));
+  void record(Context& ctx, const std::string& name, const Tensor& value) override {
+    op::download(ctx, value, call_->host_output_like(("trace." + name).c_str(), value));
   }
 
  private:
@@ -228,6 +253,14 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                   [this, state, body](Job& job) -> Answer {
                     binding::Call& call = state->call;
                     call.model = model_.get();
+                    call.device = device();
+                    std::deque<Pages> inputs;  // on the device, given back on this thread
+                    if (call.device != nullptr)
+                      for (auto& [name, tensor] : call.inputs) {
+                        inputs.emplace_back(std::max<int64_t>(tensor.bytes(), 1), call.device);
+                        call.device->upload(inputs.back().data(), tensor.data, tensor.bytes());
+                        tensor.data = inputs.back().data();
+                      }
                     Recorder recorder(&call);
                     const int64_t repeat = call.size("repeat", 1);
                     if (model_) model_->weights.check_unchanged();
@@ -239,6 +272,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                         call.copying = {};
                         const Stopwatch watch;
                         body(ctx, call);
+                        if (ctx.device != nullptr && !ctx.planning()) ctx.device->synchronize();
                         if (ctx.planning()) call.refuse_unused();
                         const Seconds spent = watch.read() - call.copying;
                         if (ctx.planning()) continue;
@@ -246,6 +280,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                         state->processor_seconds.push_back(spent.processor);
                       }
                     });
+                    call.fetch_outputs();
                     return [state](Napi::Env env) -> Napi::Value {
                       Napi::Object results = Napi::Object::New(env);
                       for (const binding::Call::Output& o : state->call.outputs)
@@ -397,11 +432,12 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     r.out = Tensor::of(this, DType::U8, {r.size, r.size, 3});
     RestoreResult result;
     Workspace plan;
-    Context ctx{*backend_, *pool_, plan};
+    Context ctx = context(plan);
     iconface::restore(ctx, model, r, &result);
     Napi::Object bytes = Napi::Object::New(env), o = Napi::Object::New(env);
     bytes.Set("mappedWeights", static_cast<double>(model.weights.mapped_bytes()));
     bytes.Set("privateWeights", static_cast<double>(model.weights.private_bytes()));
+    if (device_) bytes.Set("deviceWeights", static_cast<double>(model.weights.device_bytes()));
     bytes.Set("workspace", static_cast<double>(plan.peak()));
     o.Set("bytes", bytes);
     return Napi::Value(o);
@@ -422,8 +458,9 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
     Pending& closing = submit(env, [this](Job&) -> Answer {
       loaded_ = false;
       model_.reset();
-      pool_.reset();
       reserve_.drop();
+      device_.reset();
+      pool_.reset();
       return [this](Napi::Env e) -> Napi::Value {
         queue_.stop();  // nothing waits and nothing runs: the thread ends at once
         return e.Undefined();

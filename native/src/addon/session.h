@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "addon/mailbox.h"
+#include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/job_queue.h"
 #include "runtime/model.h"
@@ -44,13 +45,20 @@ class Session : public Napi::ObjectWrap<Session> {
   void shut_down();
   static void on_environment_end(void* session);
 
+  /// The session's device, opened at the first call; null: the processor. On the job's thread.
+  Device* device();
+  Context context(Workspace& workspace, const std::atomic<bool>* cancelled = nullptr) const;
   /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
   void with_memory(const Job& job, const std::function<void(Context&)>& body);
   RestoreRequest request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const;
   static Napi::Value restoration_to_js(Napi::Env env, const RestoreResult& r);
 
   napi_env env_;
-  const Backend* backend_;
+  const Backend* processor_;        // what the host computes with
+  std::string device_name_;         // as asked for: "cpu", "auto", "cuda:0", ...
+  std::string device_reason_;       // why "auto" chose the processor; empty when it did not
+  std::unique_ptr<Device> device_;  // opened by the first job; before everything that has memory of it
+  bool device_opened_ = false;
   DType compute_;
   CheckpointSpec spec_;
   std::unique_ptr<ThreadPool> pool_;

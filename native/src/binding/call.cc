@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "runtime/device.h"
+
 namespace iconface::binding {
 
 namespace {
@@ -80,15 +82,34 @@ Tensor Call::output(const char* name, DType dtype, std::initializer_list<int64_t
 }
 
 Tensor Call::output_like(const char* name, DType dtype, const Tensor& shape) {
+  return add_output(name, dtype, shape, device);
+}
+
+Tensor Call::host_output(const char* name, DType dtype, std::initializer_list<int64_t> shape) {
+  return add_output(name, dtype, Tensor::of(nullptr, dtype, shape), nullptr);
+}
+
+Tensor Call::add_output(const char* name, DType dtype, const Tensor& shape, Device* where) {
   for (const Output& o : outputs)
     if (o.name == name) return o.tensor;
   Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
   if (t.bytes() > kCheckedBytes && 2 * t.bytes() > Pages::grantable())  // JavaScript gets a copy
     fail(Code::OutOfMemory, "the result %s, %s, does not fit into memory twice", name, t.describe().c_str());
-  Pages memory(t.bytes() > 0 ? t.bytes() : 1);
+  Pages memory(t.bytes() > 0 ? t.bytes() : 1, where);
   t.data = memory.data();
-  outputs.push_back({name, t, std::move(memory)});
+  outputs.push_back({name, t, std::move(memory), where == nullptr});
   return t;
+}
+
+void Call::fetch_outputs() {
+  for (Output& o : outputs) {
+    if (o.on_host) continue;
+    Pages memory(o.memory.bytes());
+    device->download(memory.data(), o.tensor.data, o.tensor.bytes());
+    o.tensor.data = memory.data();
+    o.memory = std::move(memory);
+    o.on_host = true;
+  }
 }
 
 Tensor Call::inout(const Context& ctx, const char* name) {
@@ -96,7 +117,10 @@ Tensor Call::inout(const Context& ctx, const char* name) {
   const Tensor to = output_like(name, from.dtype, from);
   if (ctx.planning()) return to;
   const Stopwatch watch;
-  memcpy(to.data, from.data, from.bytes());
+  if (device != nullptr)
+    device->copy(to.data, from.data, from.bytes());
+  else
+    memcpy(to.data, from.data, from.bytes());
   copying += watch.read();
   return to;
 }

@@ -22,7 +22,8 @@ class Call {
   std::map<std::string, Tensor> inputs;
   std::map<std::string, std::vector<double>> number_lists;
   std::map<std::string, std::string> texts;
-  Model* model = nullptr;  // networks only
+  Model* model = nullptr;    // networks only
+  Device* device = nullptr;  // where inputs lie and results are to be; null: the processor
 
   Tensor input(const char* name) const;     // throws InvalidArgument when absent
   Tensor optional(const char* name) const;  // undefined when absent
@@ -42,6 +43,13 @@ class Call {
   /// A result. The first call allocates it, later ones (a call runs once to plan, then to work) return the same.
   Tensor output(const char* name, DType dtype, std::initializer_list<int64_t> shape);
   Tensor output_like(const char* name, DType dtype, const Tensor& shape);
+  /// A result that is written by the host, whatever the device.
+  Tensor host_output(const char* name, DType dtype, std::initializer_list<int64_t> shape);
+  Tensor host_output_like(const char* name, const Tensor& shape) {
+    return add_output(name, shape.dtype, shape, nullptr);
+  }
+  /// When the work is done: brings results from the device into the process.
+  void fetch_outputs();
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
   Seconds copying;  // spent on those copies, which are no part of an operation's time
@@ -50,10 +58,13 @@ class Call {
     std::string name;
     Tensor tensor;
     Pages memory;
+    bool on_host = true;
   };
   std::deque<Output> outputs;
 
  private:
+  Tensor add_output(const char* name, DType dtype, const Tensor& shape, Device* where);
+
   template <class Map>
   const typename Map::mapped_type* look_up(const Map& map, const char* name) const {
     looked_up_.insert(name);

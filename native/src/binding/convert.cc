@@ -14,7 +14,7 @@ void convert(Context& ctx, Call& call) {
 
 void all_finite(Context& ctx, Call& call) {
   const bool finite = op::all_finite(ctx, call.input("x"));
-  const Tensor out = call.output("out", DType::U8, {1});
+  const Tensor out = call.host_output("out", DType::U8, {1});
   if (!ctx.planning()) *out.as<uint8_t>() = finite;
 }
 

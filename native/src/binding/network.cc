@@ -190,7 +190,7 @@ void schedule(Context& ctx, Call& call) {
   if (steps > 1000000)
     fail(Code::InvalidArgument, "expected 1 to 1000000 for steps but received %lld", static_cast<long long>(steps));
   const std::vector<double> sigmas = flow_schedule(static_cast<int>(steps), call.size("tokens"));
-  const Tensor out = call.output("sigmas", DType::F64, {static_cast<int64_t>(sigmas.size())});
+  const Tensor out = call.host_output("sigmas", DType::F64, {static_cast<int64_t>(sigmas.size())});
   if (!ctx.planning()) memcpy(out.data, sigmas.data(), sigmas.size() * sizeof(double));
 }
 
@@ -198,7 +198,7 @@ void schedule(Context& ctx, Call& call) {
 void face_crop_matrix(Context& ctx, Call& call) {
   double matrix[6];
   iconface::face_crop_matrix(call.text("mode", "template"), call.size("size", 512), matrix);
-  const Tensor out = call.output("matrix", DType::F64, {2, 3});
+  const Tensor out = call.host_output("matrix", DType::F64, {2, 3});
   if (!ctx.planning()) memcpy(out.data, matrix, sizeof matrix);
 }
 

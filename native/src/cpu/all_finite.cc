@@ -6,7 +6,8 @@
 
 namespace iconface::cpu::ICONFACE_ISA {
 
-bool all_finite(Context&, const Tensor& x) {
+bool all_finite(Context& ctx, const Tensor& x) {
+  if (ctx.planning()) return true;
   const int64_t rows = x.rows(), columns = x.last();
   F worst{};
   for (int64_t r = 0; r < rows; r++) {

@@ -13,19 +13,32 @@ namespace {
 constexpr double kBatchNormEps = 1e-5;
 
 int64_t halved(int64_t n, int stride) { return (n + stride - 1) / stride; }
+
+/// A BatchNorm with its stored statistics, as what multiplies and what is added.
+struct FoldedNorm {
+  std::vector<float> scale, shift;
+};
+
+FoldedNorm fold_norm(const Weights& w, const std::string& name, bool affine) {
+  const std::vector<float> mean = w.values(name + ".running_mean", {-1});
+  const auto channels = static_cast<int64_t>(mean.size());
+  const std::vector<float> var = w.values(name + ".running_var", {channels});
+  const std::vector<float> gamma = affine ? w.values(name + ".weight", {channels}) : std::vector<float>{};
+  const std::vector<float> beta = affine ? w.values(name + ".bias", {channels}) : std::vector<float>{};
+  FoldedNorm n;
+  for (size_t i = 0; i < mean.size(); i++) {
+    const double scale = (affine ? gamma[i] : 1.0) / std::sqrt(var[i] + kBatchNormEps);
+    n.scale.push_back(static_cast<float>(scale));
+    n.shift.push_back(static_cast<float>((affine ? beta[i] : 0.0) - mean[i] * scale));
+  }
+  return n;
+}
 }  // namespace
 
 AdaFace::Affine AdaFace::read_norm(Context& ctx, Weights& w, const std::string& name, bool affine) const {
-  const Tensor mean = w.f32(ctx, name + ".running_mean", {-1}), var = w.f32(ctx, name + ".running_var", {mean.last()});
-  Affine a{w.allocate(DType::F32, {mean.last()}), w.allocate(DType::F32, {mean.last()})};
-  const Tensor gamma = affine ? w.f32(ctx, name + ".weight", {mean.last()}) : Tensor{};
-  const Tensor beta = affine ? w.f32(ctx, name + ".bias", {mean.last()}) : Tensor{};
-  for (int64_t i = 0; i < mean.last(); i++) {
-    const double scale = (affine ? gamma.as<float>()[i] : 1.0) / std::sqrt(var.as<float>()[i] + kBatchNormEps);
-    a.scale.as<float>()[i] = static_cast<float>(scale);
-    a.shift.as<float>()[i] = static_cast<float>((affine ? beta.as<float>()[i] : 0.0) - mean.as<float>()[i] * scale);
-  }
-  return a;
+  const FoldedNorm n = fold_norm(w, name, affine);
+  const auto channels = static_cast<int64_t>(n.scale.size());
+  return {w.keep(ctx, n.scale, {channels}), w.keep(ctx, n.shift, {channels})};
 }
 
 AdaFace::Convolution AdaFace::read_convolution(Context& ctx, Weights& w, const std::string& conv,
@@ -34,6 +47,7 @@ AdaFace::Convolution AdaFace::read_convolution(Context& ctx, Weights& w, const s
   const Affine a = read_norm(ctx, w, norm, true);
   const Tensor weight = w.allocate(DType::F32, {stored.shape[0], stored.shape[2], stored.shape[3], stored.shape[1]});
   op::to_channels_last(ctx, {.weight = stored, .out = weight, .scale = a.scale});
+  w.release(conv + ".weight");
   return {weight, a.shift};
 }
 
@@ -86,14 +100,18 @@ AdaFace::AdaFace(Context& ctx, Weights& w, const CheckpointSpec& spec) {
 
   output_norm_ = read_norm(ctx, w, "face.output_layer.0", true);
   const Tensor linear = w.get("face.output_layer.3.weight", {kEmbedding, channels * side * side});
-  const Affine last = read_norm(ctx, w, "face.output_layer.4", false);
-  const Tensor bias = w.f32(ctx, "face.output_layer.3.bias", {kEmbedding});
+  const FoldedNorm last = fold_norm(w, "face.output_layer.4", false);
+  if (last.scale.size() != kEmbedding)
+    fail(Code::InvalidCheckpoint, "face.output_layer.4 must have %lld channels, not %zu",
+         static_cast<long long>(kEmbedding), last.scale.size());
+  std::vector<float> bias = w.values("face.output_layer.3.bias", {kEmbedding});
   output_weight_ = w.allocate(DType::F32, {kEmbedding, side, side, channels});
-  output_bias_ = w.allocate(DType::F32, {kEmbedding});
-  op::to_channels_last(
-      ctx, {.weight = linear.reshape({kEmbedding, channels, side, side}), .out = output_weight_, .scale = last.scale});
-  for (int64_t i = 0; i < kEmbedding; i++)
-    output_bias_.as<float>()[i] = bias.as<float>()[i] * last.scale.as<float>()[i] + last.shift.as<float>()[i];
+  op::to_channels_last(ctx, {.weight = linear.reshape({kEmbedding, channels, side, side}),
+                             .out = output_weight_,
+                             .scale = w.keep(ctx, last.scale, {kEmbedding})});
+  w.release("face.output_layer.3.weight");
+  for (size_t i = 0; i < bias.size(); i++) bias[i] = bias[i] * last.scale[i] + last.shift[i];
+  output_bias_ = w.keep(ctx, bias, {kEmbedding});
 }
 
 /// shortcut(x) + bn(conv2(prelu(bn(conv1(bn(x)))))).

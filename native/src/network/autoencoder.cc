@@ -53,6 +53,7 @@ Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w,
   const int64_t out = stored.shape[0], in = stored.shape[1], side = stored.rank == 4 ? stored.shape[2] : 1;
   const Tensor weight = w.allocate(compute, {out, side, side, in});
   op::to_channels_last(ctx, {.weight = stored.reshape({out, in, side, side}), .out = weight});
+  w.release(name + ".weight");
   return {weight, w.f32(ctx, name + ".bias", {out})};
 }
 

@@ -23,7 +23,7 @@ Tensor heads_of(const Tensor& t, const Flux2Config& f) {
 }
 }  // namespace
 
-Flux2Config Flux2Config::read(const Weights& w, const CheckpointSpec& spec) {
+Flux2Config Flux2Config::read(Weights& w, const CheckpointSpec& spec) {
   Flux2Config f;
   const Tensor img_in = w.get("transformer.img_in.weight", {-1, -1});
   f.hidden = img_in.shape[0];

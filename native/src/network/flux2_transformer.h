@@ -13,7 +13,7 @@ struct Flux2Config {
   double theta = 2000;
 
   /// Sizes from the tensors' shapes; RoPE axes and theta from the numbers `transformer.ropeAxes`, `.ropeTheta`.
-  static Flux2Config read(const Weights&, const CheckpointSpec&);
+  static Flux2Config read(Weights&, const CheckpointSpec&);
 };
 
 /// The learned scales of q and k RMSNorm.

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "op/attention.h"
 #include "op/convert.h"
 #include "op/embedding.h"
 #include "op/linear.h"
 #include "op/normalize.h"
+#include "op/transfer.h"
 #include "runtime/error.h"
 
 namespace iconface {
@@ -23,7 +25,7 @@ std::string layer_name(int64_t index) { return "text.layers." + std::to_string(i
 Tensor heads_of(const Tensor& t, int64_t heads) { return t.reshape({1, t.shape[1], heads, t.last() / heads}); }
 }  // namespace
 
-Qwen3Config Qwen3Config::read(const Weights& w, const CheckpointSpec& spec) {
+Qwen3Config Qwen3Config::read(Weights& w, const CheckpointSpec& spec) {
   Qwen3Config c;
   const std::string first = layer_name(0);
   c.hidden = w.get("text.embed_tokens.weight", {-1, -1}).shape[1];
@@ -150,10 +152,11 @@ void Qwen3Encoder::encode(Context& ctx, const Tensor& ids, int64_t real, const T
          static_cast<long long>(real));
   Workspace::Frame frame(ctx.workspace);
   const Tensor x = ctx.workspace.tensor(DType::F32, {1, tokens, c.hidden});
-  const Tensor positions = ctx.workspace.tensor(DType::I32, {tokens, 1});
+  std::vector<int32_t> places(static_cast<size_t>(tokens));
+  std::iota(places.begin(), places.end(), 0);
+  const Tensor positions = op::upload(ctx, Tensor::of(places.data(), DType::I32, {tokens, 1}));
   const Tensor cos = ctx.workspace.tensor(DType::F32, {tokens, c.head_dim / 2});
   const Tensor sin = ctx.workspace.tensor(DType::F32, {tokens, c.head_dim / 2});
-  for (int64_t i = 0; !ctx.planning() && i < tokens; i++) positions.as<int32_t>()[i] = static_cast<int32_t>(i);
   op::rope_table(ctx, {.ids = positions,
                        .axes_dim = {static_cast<int>(c.head_dim)},
                        .axes = 1,

@@ -12,7 +12,7 @@ struct Qwen3Config {
   double theta = 1e6;                  // of RoPE
 
   /// Sizes from the tensors' shapes; output layers and theta from the numbers `text.outputLayers`, `text.ropeTheta`.
-  static Qwen3Config read(const Weights&, const CheckpointSpec&);
+  static Qwen3Config read(Weights&, const CheckpointSpec&);
 };
 
 class Qwen3Encoder {

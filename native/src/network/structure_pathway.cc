@@ -22,6 +22,7 @@ StructurePathway::StructurePathway(Context& ctx, Weights& w, const CheckpointSpe
     const Tensor stored = w.get(name + ".queries", {-1, hidden});
     const Tensor queries = w.allocate(compute, {stored.shape[0], hidden});
     op::convert(ctx, {.x = stored, .out = queries});
+    w.release(name + ".queries");
     return {queries.reshape({stored.shape[0], heads, d}), w.get(name + ".key.weight", {hidden, hidden}),
             w.get(name + ".value.weight", {hidden, hidden})};
   };
@@ -38,7 +39,7 @@ StructurePathway::StructurePathway(Context& ctx, Weights& w, const CheckpointSpe
     b.key_up = w.get(name + ".key.up.weight", {hidden, rank});
     b.value_down = w.get(name + ".value.down.weight", {rank, hidden});
     b.value_up = w.get(name + ".value.up.weight", {hidden, rank});
-    b.gate = w.f32(ctx, name + ".gate", {1}).as<float>()[0];
+    b.gate = w.values(name + ".gate", {1})[0];
     blocks_.push_back(b);
   }
 }

@@ -8,7 +8,8 @@ namespace iconface::op {
 bool all_finite(Context& ctx, const Tensor& x) {
   check(x.defined() && x.dtype == DType::F32 && x.rank > 0, "all_finite", "x must be F32, not %s",
         x.describe().c_str());
-  return ctx.planning() || ctx.backend.all_finite(ctx, x);
+  const bool finite = ctx.backend.all_finite(ctx, x);  // while planning it only takes its scratch
+  return ctx.planning() || finite;
 }
 
 }  // namespace iconface::op

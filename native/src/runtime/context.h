@@ -8,19 +8,23 @@
 
 namespace iconface {
 
+class Device;
 struct Backend;  // op/backend.h: the operations of one device
+
+struct Context;
 
 /// Receives intermediate tensors under the names of the golden files, so that a mismatch is located in minutes.
 class Trace {
  public:
   virtual ~Trace() = default;
-  virtual void record(const std::string& name, const Tensor& value) = 0;
+  virtual void record(Context&, const std::string& name, const Tensor& value) = 0;
 };
 
 struct Context {
   const Backend& backend;
   ThreadPool& pool;
   Workspace& workspace;
+  Device* device = nullptr;  // null: the processor
   const std::atomic<bool>* cancelled = nullptr;
   Trace* trace = nullptr;
 
@@ -29,8 +33,8 @@ struct Context {
   /// Throws Aborted once the caller has cancelled. Networks call it in every block.
   void check_cancelled() const;
   /// Shows an intermediate to the trace, if there is one.
-  void note(const std::string& name, const Tensor& value) const {
-    if (trace != nullptr && !planning()) trace->record(name, value);
+  void note(const std::string& name, const Tensor& value) {
+    if (trace != nullptr && !planning()) trace->record(*this, name, value);
   }
 };
 

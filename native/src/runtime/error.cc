@@ -23,6 +23,10 @@ const char* code_name(Code code) {
       return "ERR_ICONFACE_UNSUPPORTED";
     case Code::Io:
       return "ERR_ICONFACE_IO";
+    case Code::DeviceUnavailable:
+      return "ERR_ICONFACE_DEVICE_UNAVAILABLE";
+    case Code::Cuda:
+      return "ERR_ICONFACE_CUDA";
     case Code::Internal:
       return "ERR_ICONFACE_INTERNAL";
   }

@@ -15,6 +15,8 @@ enum class Code {
   Numerical,          // a NaN or infinity in a latent, an embedding or a picture
   Unsupported,        // this build or machine cannot do it
   Io,                 // the operating system refused a file
+  DeviceUnavailable,  // the GPU that was asked for cannot be used
+  Cuda,               // a call or kernel of the GPU failed
   Internal,           // a bug of ours
 };
 

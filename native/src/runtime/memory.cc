@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/machine.h"
 
@@ -14,8 +15,9 @@ namespace iconface {
 namespace {
 std::atomic<int64_t> g_held{0};  // bytes of all Pages but those in reserves
 std::atomic<int64_t> g_kept{0};  // bytes in reserves
+std::atomic<int64_t> g_device_held{0}, g_device_kept{0};
 std::atomic<int64_t> g_fail_in{0};
-constexpr int64_t kAlignment = 64;
+constexpr int64_t kAlignment = 256;  // what a GPU wants; a processor needs 64
 constexpr int64_t kLargePage = 2 << 20;
 constexpr int64_t kCheckedSize = 64 << 20;
 constexpr int64_t kLargest = int64_t{1} << 52;  // of a workspace: far from where its sums would overflow
@@ -24,9 +26,10 @@ constexpr uintptr_t kPlanningBase = 4096;
 
 bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
 
-[[noreturn]] void refuse(int64_t bytes) {
-  fail(Code::OutOfMemory, "could not allocate %.1f MiB; free memory, or choose a smaller size or fewer references",
-       static_cast<double>(bytes) / (1 << 20));
+[[noreturn]] void refuse(int64_t bytes, const Device* device = nullptr) {
+  fail(Code::OutOfMemory, "could not allocate %.1f MiB%s%s; free memory, or choose a smaller size or fewer references",
+       static_cast<double>(bytes) / (1 << 20), device == nullptr ? "" : " on ",
+       device == nullptr ? "" : device->name.c_str());
 }
 }  // namespace
 
@@ -41,20 +44,41 @@ Pages::Pages(int64_t bytes) : bytes_(bytes) {
   g_held += bytes;
 }
 
+Pages::Pages(int64_t bytes, Device* device) {
+  if (device == nullptr) {
+    *this = Pages(bytes);
+    return;
+  }
+  if (bytes == 0) return;
+  if (made_to_fail()) refuse(bytes, device);
+  data_ = static_cast<char*>(device->allocate(bytes));
+  if (data_ == nullptr) refuse(bytes, device);
+  bytes_ = bytes;
+  device_ = device;
+  g_device_held += bytes;
+}
+
 Pages::Pages(Pages&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
+      device_(std::exchange(other.device_, nullptr)),
       kept_(std::exchange(other.kept_, false)) {}
 
 Pages& Pages::operator=(Pages&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
+  std::swap(device_, other.device_);
   std::swap(kept_, other.kept_);
   return *this;
 }
 
 Pages::~Pages() {
   if (data_ == nullptr) return;
+  if (device_ != nullptr) {
+    device_->free(data_);
+    (kept_ ? g_device_kept : g_device_held) -= bytes_;
+    return;
+  }
   munmap(data_, bytes_);
   (kept_ ? g_kept : g_held) -= bytes_;
 }
@@ -63,21 +87,23 @@ Pages::~Pages() {
 void Pages::count(bool kept) {
   if (kept == kept_) return;
   kept_ = kept;
-  g_kept += kept ? bytes_ : -bytes_;
-  g_held += kept ? -bytes_ : bytes_;
+  (device_ != nullptr ? g_device_kept : g_kept) += kept ? bytes_ : -bytes_;
+  (device_ != nullptr ? g_device_held : g_held) += kept ? -bytes_ : bytes_;
 }
 
 int64_t Pages::total() { return g_held; }
+int64_t Pages::device_total() { return g_device_held; }
 int64_t Pages::kept() { return g_kept; }
-int64_t Pages::grantable() {
+int64_t Pages::grantable(Device* device) {
+  if (device != nullptr) return device->available();
   const int64_t untouched = std::max<int64_t>(g_held + g_kept - resident_bytes(), 0);
   return std::max<int64_t>(memory_info().available - untouched, 0);
 }
 void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
 
-Pages Reserve::take(int64_t bytes) {
+Pages Reserve::take(int64_t bytes, Device* device) {
   if (!has(bytes)) drop();
-  if (kept_.bytes() == 0) return Pages(bytes);
+  if (kept_.bytes() == 0) return Pages(bytes, device);
   if (made_to_fail()) refuse(bytes);
   kept_.count(false);
   return std::move(kept_);

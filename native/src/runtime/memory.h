@@ -8,24 +8,30 @@
 
 namespace iconface {
 
+class Device;
+
 /// Page-aligned, zeroed memory straight from the operating system, returned to it at once when freed (so that the
 /// resident size falls, which malloc's arenas do not promise). Throws OutOfMemory with the size asked for.
 class Pages {
  public:
   Pages() = default;
   explicit Pages(int64_t bytes);
+  /// Memory of a device, contents undefined; of the process when it is null.
+  Pages(int64_t bytes, Device* device);
   Pages(Pages&& other) noexcept;
   Pages& operator=(Pages&& other) noexcept;
   ~Pages();
   char* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
 
-  /// Bytes held by all Pages of the process, without what reserves keep.
+  /// Bytes of the process held by all Pages, without what reserves keep.
   static int64_t total();
+  /// Bytes of devices held by all Pages, without what reserves keep.
+  static int64_t device_total();
   /// Bytes in reserves.
   static int64_t kept();
-  /// What may still be taken: available memory less what is held already but was not touched yet.
-  static int64_t grantable();
+  /// What may still be taken of a device, or of the process: available memory less what is held already but was not touched yet.
+  static int64_t grantable(Device* device = nullptr);
   /// Tests: make the n-th allocation from now on fail (1 = the next one); 0 turns it off.
   static void fail_allocation(int64_t n);
 
@@ -35,6 +41,7 @@ class Pages {
 
   char* data_ = nullptr;
   int64_t bytes_ = 0;
+  Device* device_ = nullptr;
   bool kept_ = false;  // in a reserve: not counted as held
 };
 
@@ -47,7 +54,7 @@ class Reserve {
   ~Reserve() { drop(); }
   bool has(int64_t bytes) const { return kept_.bytes() == bytes; }
   /// Exactly this many bytes, contents undefined. Throws as Pages does.
-  Pages take(int64_t bytes);
+  Pages take(int64_t bytes, Device* device);
   void keep(Pages pages);
   void drop();
 
@@ -68,7 +75,7 @@ class Workspace {
   bool planning() const { return planning_; }
   int64_t peak() const { return peak_; }
 
-  void* bytes(int64_t n);  // 64-byte aligned, contents undefined
+  void* bytes(int64_t n);  // 256-byte aligned, contents undefined
   Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
 
   /// Everything taken after a Frame is given back when it ends.

@@ -9,15 +9,15 @@ namespace {
 template <class Body>
 void with_workspace(Context& ctx, Body&& body) {
   Workspace plan;
-  Context planning{ctx.backend, ctx.pool, plan};
+  Context planning{ctx.backend, ctx.pool, plan, ctx.device};
   body(planning);
-  Workspace memory{Pages(plan.peak())};
-  Context working{ctx.backend, ctx.pool, memory, ctx.cancelled};
+  Workspace memory{Pages(plan.peak(), ctx.device)};
+  Context working{ctx.backend, ctx.pool, memory, ctx.device, ctx.cancelled};
   body(working);
 }
 }  // namespace
 
-Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(c), weights(s) {
+Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(c), weights(s, ctx.device) {
   if (!spec.loras.empty()) with_workspace(ctx, [&](Context& x) { merge_loras(x, weights, spec.loras, compute); });
   if (weights.has("transformer.img_in.weight")) {
     transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, compute);
@@ -27,6 +27,8 @@ Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(
     if (weights.has("adapter.identity.global.in.weight"))
       identity = std::make_unique<IdentityPathway>(ctx, weights, f.hidden);
   }
+  for (const auto& [name, entry] : spec.tensors)
+    if (name.rfind("prompt.", 0) == 0) weights.get(name);  // a restore finds them loaded
   ctx.check_cancelled();
   if (weights.has("vae.encoder.conv_in.weight"))
     autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);

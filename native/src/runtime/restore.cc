@@ -9,6 +9,7 @@
 #include "op/convert.h"
 #include "op/identity_anchor.h"
 #include "op/pixels.h"
+#include "op/transfer.h"
 #include "runtime/error.h"
 
 namespace iconface {
@@ -61,7 +62,9 @@ void embed_crop(Context& ctx, const Model& model, const Tensor& crop, const Tens
 
 std::vector<float> values(Context& ctx, const Tensor& t) {
   if (ctx.planning()) return std::vector<float>(static_cast<size_t>(t.elements()), 1.0f);
-  return std::vector<float>(t.as<float>(), t.as<float>() + t.elements());
+  std::vector<float> list(static_cast<size_t>(t.elements()));
+  op::download(ctx, t, Tensor::of(list.data(), DType::F32, t.shape, t.rank));
+  return list;
 }
 
 bool is_zero(const std::vector<float>& v) {
@@ -84,9 +87,13 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
 std::vector<Tensor> crop(Context& ctx, const RestoreRequest& r) {
   std::vector<Tensor> crops;
   for (const Tensor& picture : r.pictures) {
-    const bool fits = picture.has_shape({r.size, r.size, 3});
-    crops.push_back(fits ? picture : ctx.workspace.tensor(DType::U8, {r.size, r.size, 3}));
-    if (!fits) op::image_to_tensor(ctx, {.pixels = picture, .out = crops.back()});
+    if (picture.has_shape({r.size, r.size, 3})) {
+      crops.push_back(op::upload(ctx, picture));
+      continue;
+    }
+    crops.push_back(ctx.workspace.tensor(DType::U8, {r.size, r.size, 3}));
+    Workspace::Frame frame(ctx.workspace);
+    op::image_to_tensor(ctx, {.pixels = op::upload(ctx, picture), .out = crops.back()});
   }
   return crops;
 }
@@ -157,10 +164,10 @@ Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t referenc
   const int64_t tokens = text + grid.tokens() * (2 + references);
   const Tensor ids = ctx.workspace.tensor(DType::I32, {tokens, 4});
   if (ctx.planning()) return ids;
-  auto* id = ids.as<int32_t>();
+  std::vector<int32_t> list;
+  list.reserve(static_cast<size_t>(ids.elements()));
   auto put = [&](int64_t t, int64_t h, int64_t w, int64_t l) {
-    *id++ = static_cast<int32_t>(t), *id++ = static_cast<int32_t>(h), *id++ = static_cast<int32_t>(w),
-    *id++ = static_cast<int32_t>(l);
+    for (const int64_t id : {t, h, w, l}) list.push_back(static_cast<int32_t>(id));
   };
   for (int64_t l = 0; l < text; l++) put(0, 0, 0, l);
   for (int64_t picture = -1; picture <= references; picture++) {
@@ -168,6 +175,7 @@ Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t referenc
     for (int64_t h = 0; h < grid.rows; h++)
       for (int64_t w = 0; w < grid.columns; w++) put(t, h, w, 0);
   }
+  op::upload_into(ctx, Tensor::of(list.data(), DType::I32, {tokens, 4}), ids);
   return ids;
 }
 
@@ -176,15 +184,16 @@ Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r
   const Flux2Transformer& transformer = *model.transformer;
   const int64_t references = static_cast<int64_t>(r.pictures.size()) - 1, context = transformer.config().context;
   const bool own_prompt = references == 0 && model.weights.has("prompt.prompt_without_references");
-  Tensor prompt = model.weights.get(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
+  Tensor prompt =
+      model.weights.loaded(own_prompt ? "prompt.prompt_without_references" : "prompt.prompt", {-1, context});
   ConditioningInputs in;
-  if (r.guidance != 1) in.text.push_back(model.weights.get("prompt.empty", {prompt.shape[0], context}));
+  if (r.guidance != 1) in.text.push_back(model.weights.loaded("prompt.empty", {prompt.shape[0], context}));
   if (r.prompt.defined()) {
     const bool fits = r.prompt.has_shape({prompt.shape[0], context});
     if (!fits || (r.prompt.dtype != DType::F32 && r.prompt.dtype != DType::BF16))
       fail(Code::InvalidArgument, "restore: prompt must be F32 or BF16 [%lld, %lld], not %s",
            static_cast<long long>(prompt.shape[0]), static_cast<long long>(context), r.prompt.describe().c_str());
-    prompt = r.prompt;
+    prompt = op::upload(ctx, r.prompt);
   }
   in.text.push_back(prompt);
   in.condition_latents = latents;
@@ -261,12 +270,14 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   const Tensor image = ctx.workspace.tensor(DType::F32, {r.size, r.size, 3});
   model.autoencoder->decode(ctx, z, side, side, image);
   if (!op::all_finite(ctx, image)) fail(Code::Numerical, "the decoder gave a pixel that is not finite");
-  op::tensor_to_image(ctx, {.x = image, .pixels = r.out});
+  const Tensor pixels = op::device_tensor(ctx, r.out);
+  op::tensor_to_image(ctx, {.x = image, .pixels = pixels});
+  op::download(ctx, pixels, r.out);
 
   if (model.face && (result->compared || ctx.planning())) {
     stages.begin(ctx, "compare");
     const Tensor embedding = ctx.workspace.tensor(DType::F32, {AdaFace::kEmbedding});
-    embed_crop(ctx, model, r.out, embedding);
+    embed_crop(ctx, model, pixels, embedding);
     if (!ctx.planning()) result->after = cosine(values(ctx, embedding), anchor.references);
   }
   stages.end();
@@ -275,8 +286,10 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
 void embed_face(Context& ctx, const Model& model, const Tensor& picture, int64_t size, const Tensor& embedding) {
   Workspace::Frame frame(ctx.workspace);
   const Tensor crop = ctx.workspace.tensor(DType::U8, {size, size, 3});
-  op::image_to_tensor(ctx, {.pixels = picture, .out = crop});
-  embed_crop(ctx, model, crop, embedding);
+  op::image_to_tensor(ctx, {.pixels = op::upload(ctx, picture), .out = crop});
+  const Tensor on_device = op::device_tensor(ctx, embedding);
+  embed_crop(ctx, model, crop, on_device);
+  op::download(ctx, on_device, embedding);
 }
 
 }  // namespace iconface

@@ -6,6 +6,8 @@
 #include "op/convert.h"
 #include "op/flow.h"
 #include "op/linear.h"
+#include "op/transfer.h"
+#include "runtime/device.h"
 #include "runtime/error.h"
 
 namespace iconface {
@@ -15,7 +17,7 @@ double CheckpointSpec::number(const std::string& name, double otherwise) const {
   return found == numbers.end() || found->second.size() != 1 ? otherwise : found->second[0];
 }
 
-Weights::Weights(const CheckpointSpec& spec) {
+Weights::Weights(const CheckpointSpec& spec, Device* device) : device_(device) {
   files_.reserve(spec.files.size());
   for (const CheckpointSpec::File& f : spec.files) files_.emplace_back(f.path, f.size);
   for (const auto& [name, entry] : spec.tensors) tensors_[name] = place(name, entry);
@@ -42,7 +44,9 @@ Tensor Weights::place(const std::string& name, const CheckpointSpec::Entry& e) {
     t.data = files_[e.parts[0].file].at(e.parts[0].offset, e.parts[0].bytes);
     return t;
   }
-  t = allocate_like(e.dtype, t);
+  joined_.emplace_back(std::max<int64_t>(t.bytes(), 1));
+  private_bytes_ += t.bytes();
+  t.data = joined_.back().data();
   char* to = t.as<char>();
   for (const CheckpointSpec::Range& r : e.parts) {
     memcpy(to, files_[r.file].at(r.offset, r.bytes), static_cast<size_t>(r.bytes));
@@ -51,7 +55,7 @@ Tensor Weights::place(const std::string& name, const CheckpointSpec::Entry& e) {
   return t;
 }
 
-Tensor Weights::get(const std::string& name) const {
+const Tensor& Weights::stored(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) fail(Code::InvalidCheckpoint, "tensor %s is missing from the checkpoint", name.c_str());
   const Tensor& t = found->second;
@@ -61,8 +65,59 @@ Tensor Weights::get(const std::string& name) const {
   return t;
 }
 
-Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shape) const {
-  const Tensor t = get(name);
+Tensor Weights::get(const std::string& name) {
+  Tensor t = stored(name);
+  if (device_ == nullptr || replaced_.count(name) != 0) return t;
+  Pages& copy = uploaded_[name];
+  if (copy.data() == nullptr) {
+    copy = Pages(std::max<int64_t>(t.bytes(), 1), device_);
+    device_->upload(copy.data(), t.data, t.bytes());
+  }
+  t.data = copy.data();
+  return t;
+}
+
+Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shape) {
+  check_shape(name, stored(name), shape);
+  return get(name);
+}
+
+Tensor Weights::loaded(const std::string& name, std::initializer_list<int64_t> shape) const {
+  Tensor t = stored(name);
+  check_shape(name, t, shape);
+  if (device_ == nullptr || replaced_.count(name) != 0) return t;
+  const auto found = uploaded_.find(name);
+  if (found == uploaded_.end()) fail(Code::Internal, "tensor %s is not on the device yet", name.c_str());
+  t.data = found->second.data();
+  return t;
+}
+
+std::vector<float> Weights::values(const std::string& name, std::initializer_list<int64_t> shape) const {
+  const Tensor& t = stored(name);
+  check_shape(name, t, shape);
+  if (device_ != nullptr && replaced_.count(name) != 0)
+    fail(Code::Internal, "tensor %s is no more on the host", name.c_str());
+  std::vector<float> list(static_cast<size_t>(t.elements()));
+  for (size_t i = 0; i < list.size(); i++) {
+    // A mapped tensor may start at any byte.
+    const char* at = t.as<char>() + i * static_cast<size_t>(dtype_bytes(t.dtype));
+    if (t.dtype == DType::F32) {
+      memcpy(&list[i], at, 4);
+    } else if (t.dtype == DType::BF16) {
+      uint16_t bits;
+      memcpy(&bits, at, 2);
+      const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+      memcpy(&list[i], &wide, 4);
+    } else {
+      _Float16 half;
+      memcpy(&half, at, 2);
+      list[i] = static_cast<float>(half);
+    }
+  }
+  return list;
+}
+
+void Weights::check_shape(const std::string& name, const Tensor& t, std::initializer_list<int64_t> shape) {
   bool fits = t.rank == static_cast<int>(shape.size());
   int axis = 0;
   std::string expected;
@@ -73,12 +128,12 @@ Tensor Weights::get(const std::string& name, std::initializer_list<int64_t> shap
   if (!fits)
     fail(Code::InvalidCheckpoint, "tensor %s must be [%s], not %s", name.c_str(), expected.c_str(),
          t.describe().c_str());
-  return t;
 }
 
 Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape) {
   const Tensor t = get(name, shape);
-  // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too.
+  // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too. (A device's
+  // copy starts where it should.)
   if (t.dtype == DType::F32 && reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t;
   const Tensor copy = allocate_like(DType::F32, t);
   op::convert(ctx, {.x = t, .out = copy});
@@ -87,11 +142,22 @@ Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list
 }
 
 Tensor Weights::scaled(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape, float factor) {
-  const Tensor t = get(name, shape);
-  const Tensor copy = allocate_like(DType::F32, t);
-  op::convert(ctx, {.x = t, .out = copy});
-  for (int64_t i = 0; i < copy.elements(); i++) copy.as<float>()[i] *= factor;
-  return copy;
+  std::vector<float> list = values(name, shape);
+  for (float& v : list) v *= factor;
+  return keep(ctx, list, shape);
+}
+
+Tensor Weights::keep(Context& ctx, const std::vector<float>& values, std::initializer_list<int64_t> shape) {
+  const Tensor t = allocate(DType::F32, shape);
+  auto* data = const_cast<float*>(values.data());
+  op::upload_into(ctx, Tensor::of(data, DType::F32, shape), t);
+  return t;
+}
+
+void Weights::replace(const std::string& name, const Tensor& tensor) {
+  tensors_[name] = tensor;
+  replaced_.insert(name);
+  uploaded_.erase(name);
 }
 
 Tensor Weights::allocate(DType dtype, std::initializer_list<int64_t> shape) {
@@ -100,8 +166,8 @@ Tensor Weights::allocate(DType dtype, std::initializer_list<int64_t> shape) {
 
 Tensor Weights::allocate_like(DType dtype, const Tensor& shape) {
   Tensor t = Tensor::of(nullptr, dtype, shape.shape, shape.rank);
-  memory_.emplace_back(std::max<int64_t>(t.bytes(), 1));
-  private_bytes_ += t.bytes();
+  memory_.emplace_back(std::max<int64_t>(t.bytes(), 1), device_);
+  if (device_ == nullptr) private_bytes_ += t.bytes();
   t.data = memory_.back().data();
   return t;
 }
@@ -114,6 +180,14 @@ void Weights::expect(const Tensor& t) const {
 void Weights::forget(const Tensor& t) const {
   for (const MappedFile& f : files_)
     if (f.holds(t.data)) f.forget(t.data, t.bytes());
+}
+
+int64_t Weights::device_bytes() const {
+  int64_t n = 0;
+  if (device_ == nullptr) return n;
+  for (const auto& [name, pages] : uploaded_) n += pages.bytes();
+  for (const Pages& pages : memory_) n += pages.bytes();
+  return n;
 }
 
 int64_t Weights::mapped_bytes() const {
@@ -131,8 +205,7 @@ namespace {
 constexpr int64_t kMergeRows = 1024;
 
 /// W[first..first+count] += factor * B A for one LoRA, in those of the rows that it changes; `rows` holds them, [count, in].
-void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& lora, int64_t first,
-              const Tensor& rows) {
+void add_rows(Context& ctx, Weights& weights, const CheckpointSpec::Lora& lora, int64_t first, const Tensor& rows) {
   const int64_t in = rows.shape[1];
   const Tensor a = weights.get(lora.a, {-1, in});
   const int64_t rank = a.shape[0];
@@ -142,11 +215,12 @@ void add_rows(Context& ctx, const Weights& weights, const CheckpointSpec::Lora& 
   const int64_t n = end - begin;
   Workspace::Frame frame(ctx.workspace);
   const Tensor a32 = ctx.workspace.tensor(DType::F32, {rank, in}), at = ctx.workspace.tensor(DType::F32, {in, rank});
-  const Tensor b32 = ctx.workspace.tensor(DType::F32, {1, n, rank}), factor = ctx.workspace.tensor(DType::F32, {in});
+  std::vector<float> factors(static_cast<size_t>(in), static_cast<float>(lora.factor));
+  const Tensor b32 = ctx.workspace.tensor(DType::F32, {1, n, rank});
+  const Tensor factor = op::upload(ctx, Tensor::of(factors.data(), DType::F32, {in}));
   op::convert(ctx, {.x = a, .out = a32});
   op::transpose(ctx, {.x = a32, .out = at});
   op::convert(ctx, {.x = b.slice(0, begin - lora.row, end - lora.row).reshape({1, n, rank}), .out = b32});
-  if (!ctx.planning()) std::fill_n(factor.as<float>(), in, static_cast<float>(lora.factor));
   op::linear(ctx, {.x = b32,
                    .weight = at,
                    .out = rows.slice(0, begin - first, end - first).reshape({1, n, in}),
@@ -179,7 +253,9 @@ void merge_loras(Context& ctx, Weights& weights, const std::vector<CheckpointSpe
       for (const CheckpointSpec::Lora* lora : list) add_rows(ctx, weights, *lora, first, part);
       op::convert(ctx, {.x = part, .out = merged.slice(0, first, end)});
     }
-    if (!ctx.planning()) weights.replace(name, merged);
+    if (ctx.planning()) continue;
+    weights.replace(name, merged);
+    for (const CheckpointSpec::Lora* lora : list) weights.release(lora->a), weights.release(lora->b);
   }
 }
 

@@ -1,7 +1,9 @@
-// Weights: the tensors of a checkpoint by canonical name, mapped where they lie, and what had to be derived from them.
+// Weights: the tensors of a checkpoint by canonical name, mapped where they lie (or on the device, once asked for), and what
+// had to be derived from them.
 #pragma once
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,24 +45,32 @@ struct CheckpointSpec {
 class Weights {
  public:
   /// Maps the files and checks every byte range, shape and size again.
-  explicit Weights(const CheckpointSpec& spec);
+  Weights(const CheckpointSpec& spec, Device* device);
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  /// A tensor as it lies in the file; throws InvalidCheckpoint when it is absent, its type holds no weights or its shape
-  /// is another. -1 accepts any size.
-  Tensor get(const std::string& name, std::initializer_list<int64_t> shape) const;
-  Tensor get(const std::string& name) const;
+  /// A tensor for operations, as it lies in the file; the first call brings it to the device. Throws InvalidCheckpoint when
+  /// it is absent, its type holds no weights or its shape is another. -1 accepts any size.
+  Tensor get(const std::string& name, std::initializer_list<int64_t> shape);
+  Tensor get(const std::string& name);
+  /// One that the device has already (all prompts), from any thread.
+  Tensor loaded(const std::string& name, std::initializer_list<int64_t> shape) const;
+  /// The numbers of a small tensor on the host, as f32.
+  std::vector<float> values(const std::string& name, std::initializer_list<int64_t> shape) const;
+  /// Gives back the device's copy of a tensor that was only needed to derive another.
+  void release(const std::string& name) { uploaded_.erase(name); }
   /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
   Tensor f32(Context&, const std::string& name, std::initializer_list<int64_t> shape);
 
   /// An F32 copy times `factor`. For small tensors.
   Tensor scaled(Context&, const std::string& name, std::initializer_list<int64_t> shape, float factor);
+  /// Numbers made on the host, for operations.
+  Tensor keep(Context&, const std::vector<float>& values, std::initializer_list<int64_t> shape);
 
   /// Memory that lives as long as the weights.
   Tensor allocate(DType dtype, std::initializer_list<int64_t> shape);
   Tensor allocate_like(DType dtype, const Tensor& shape);
   /// What a name means from now on (a merged matrix).
-  void replace(const std::string& name, const Tensor& tensor) { tensors_[name] = tensor; }
+  void replace(const std::string& name, const Tensor& tensor);
 
   /// For networks that read their weights once, in order, and are larger than what may be resident: `expect` has a
   /// mapped tensor fetched, `forget` lets its pages go (MappedFile). Nothing happens to tensors in memory of our own.
@@ -69,14 +79,23 @@ class Weights {
 
   int64_t mapped_bytes() const;
   int64_t private_bytes() const { return private_bytes_; }
+  /// What lies on the device; private_bytes() are not on it then.
+  int64_t device_bytes() const;
   void check_unchanged() const;
 
  private:
   Tensor place(const std::string& name, const CheckpointSpec::Entry&);
+  /// The tensor where the checkpoint keeps it: in the process.
+  const Tensor& stored(const std::string& name) const;
+  static void check_shape(const std::string& name, const Tensor&, std::initializer_list<int64_t> shape);
 
+  Device* device_;
   std::vector<MappedFile> files_;
-  std::map<std::string, Tensor> tensors_;
-  std::deque<Pages> memory_;
+  std::map<std::string, Tensor> tensors_;  // on the host, or replaced: then where operations read
+  std::map<std::string, Pages> uploaded_;  // copies of those on the host
+  std::set<std::string> replaced_;
+  std::deque<Pages> joined_;  // on the host: tensors whose parts lie apart
+  std::deque<Pages> memory_;  // where operations read
   int64_t private_bytes_ = 0;
 };
 

@@ -1,0 +1,172 @@
+#include "cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "op/backend.h"
+#include "runtime/error.h"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+extern const Backend backend;
+
+namespace {
+constexpr int64_t kStagingBytes =
+    8 << 20;  // long enough to hide a copy's start, short enough to overlap with filling it
+constexpr int kOldestArchitecture = 80, kOldestRuntime = 13000;
+
+/// Asks the device what it is; every answer can be an error.
+CudaDevice::Properties examine(int index) {
+  CudaDevice::Properties p;
+  p.index = index;
+  int count = 0, driver = 0;
+  const auto need = [](cudaError_t status, const char* what) {
+    if (status == cudaSuccess) return;
+    cudaGetLastError();
+    fail(Code::DeviceUnavailable, "the GPU cannot be used: %s: %s", what, cudaGetErrorString(status));
+  };
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+    cudaGetLastError();
+    fail(Code::DeviceUnavailable, "there is no NVIDIA driver; 580 or newer is needed");
+  }
+  if (driver < kOldestRuntime)
+    fail(Code::DeviceUnavailable,
+         "the NVIDIA driver supports CUDA %d.%d, but %d.%d is needed: install driver 580 or newer", driver / 1000,
+         driver % 1000 / 10, kOldestRuntime / 1000, kOldestRuntime % 1000 / 10);
+  need(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  if (index >= count)
+    fail(Code::DeviceUnavailable, "there is no GPU %d: this machine has %d (0 to %d)", index, count, count - 1);
+  const auto attribute = [&](cudaDeviceAttr a) {
+    int value = 0;
+    need(cudaDeviceGetAttribute(&value, a, index), "cudaDeviceGetAttribute");
+    return value;
+  };
+  p.major = attribute(cudaDevAttrComputeCapabilityMajor);
+  p.minor = attribute(cudaDevAttrComputeCapabilityMinor);
+  p.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  p.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (p.major * 10 + p.minor < kOldestArchitecture)
+    fail(Code::DeviceUnavailable, "GPU %d has compute capability %d.%d, but 8.0 (Ampere) or later is needed", index,
+         p.major, p.minor);
+  const std::string architecture = "sm_" + std::to_string(p.major) + std::to_string(p.minor);
+#ifdef ICONFACE_CUDA_EMULATED
+  p.name = "cuda-emulated";
+  p.description = "emulated on the processor, " + architecture;
+#else
+  p.name = "cuda:" + std::to_string(index);
+  cudaDeviceProp properties;
+  need(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  p.description = std::string(properties.name) + ", " + architecture;
+#endif
+  return p;
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // the runtime remembers it; the next call should not report it again
+  if (status == cudaErrorMemoryAllocation)
+    fail(Code::OutOfMemory, "%s: the GPU is out of memory; choose a smaller size or fewer references", what);
+  if (status == cudaErrorNoKernelImageForDevice)
+    fail(Code::DeviceUnavailable, "%s: this build holds no code for this GPU's architecture", what);
+  fail(Code::Cuda, "%s: %s; dispose the model and load it again, and look at nvidia-smi if that does not help", what,
+       cudaGetErrorString(status));
+}
+
+CudaDevice::CudaDevice(const Properties& p)
+    : Device(p.name, p.description, ICONFACE_CUDA_TARGET::backend), properties_(p) {
+  try {
+    check(cudaSetDevice(p.index), "cudaSetDevice");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    for (Staging& s : staging_) {
+      check(cudaHostAlloc(reinterpret_cast<void**>(&s.memory), kStagingBytes, cudaHostAllocDefault), "cudaHostAlloc");
+      check(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming), "cudaEventCreate");
+    }
+  } catch (...) {
+    release();
+    throw;
+  }
+}
+
+CudaDevice::~CudaDevice() { release(); }
+
+/// Nothing can be done about a call that fails here: the device is given up.
+void CudaDevice::release() noexcept {
+  cudaSetDevice(properties_.index);
+  if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+  for (Staging& s : staging_) {
+    if (s.done != nullptr) cudaEventDestroy(s.done);
+    if (s.memory != nullptr) cudaFreeHost(s.memory);
+  }
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+cudaStream_t CudaDevice::stream() {
+  check(cudaSetDevice(properties_.index), "cudaSetDevice");
+  return stream_;
+}
+
+void* CudaDevice::allocate(int64_t bytes) {
+  stream();
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+void CudaDevice::free(void* memory) noexcept {
+  cudaSetDevice(properties_.index);
+  cudaFree(memory);
+}
+
+int64_t CudaDevice::available() {
+  stream();
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return static_cast<int64_t>(free);
+}
+
+void CudaDevice::upload(void* to, const void* from, int64_t bytes) {
+  const cudaStream_t queue = stream();
+  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
+    const int64_t n = std::min(kStagingBytes, bytes - at);
+    Staging& s = staging_[next_];
+    next_ = 1 - next_;
+    check(cudaEventSynchronize(s.done), "cudaEventSynchronize");
+    memcpy(s.memory, static_cast<const char*>(from) + at, static_cast<size_t>(n));
+    check(cudaMemcpyAsync(static_cast<char*>(to) + at, s.memory, static_cast<size_t>(n), cudaMemcpyHostToDevice, queue),
+          "cudaMemcpyAsync to the device");
+    check(cudaEventRecord(s.done, queue), "cudaEventRecord");
+  }
+}
+
+void CudaDevice::download(void* to, const void* from, int64_t bytes) {
+  const cudaStream_t queue = stream();
+  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
+    const int64_t n = std::min(kStagingBytes, bytes - at);
+    Staging& s = staging_[next_];
+    next_ = 1 - next_;
+    check(cudaEventSynchronize(s.done), "cudaEventSynchronize");
+    check(cudaMemcpyAsync(s.memory, static_cast<const char*>(from) + at, static_cast<size_t>(n), cudaMemcpyDeviceToHost,
+                          queue),
+          "cudaMemcpyAsync from the device");
+    check(cudaStreamSynchronize(queue), "cudaStreamSynchronize");
+    memcpy(static_cast<char*>(to) + at, s.memory, static_cast<size_t>(n));
+  }
+}
+
+void CudaDevice::copy(void* to, const void* from, int64_t bytes) {
+  check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream()),
+        "cudaMemcpyAsync within the device");
+}
+
+void CudaDevice::synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
+
+std::unique_ptr<Device> open(int index) { return std::make_unique<CudaDevice>(examine(index)); }
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

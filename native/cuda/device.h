@@ -1,0 +1,56 @@
+// CudaDevice: one GPU (or the emulated one) as the core sees it.
+#pragma once
+#include "cuda/runtime_api.h"
+#include "runtime/device.h"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+/// Throws what `status` says: OutOfMemory for lack of memory, Cuda for everything else. `what` names the call.
+void check(cudaError_t status, const char* what);
+
+class CudaDevice final : public Device {
+ public:
+  /// What a device must be asked before it is used.
+  struct Properties {
+    int index = 0;
+    int major = 0, minor = 0;  // compute capability
+    int multiprocessors = 0;
+    int shared_bytes = 0;  // of one block, at most
+    std::string name, description;
+  };
+
+  explicit CudaDevice(const Properties&);
+  ~CudaDevice() override;
+
+  void* allocate(int64_t bytes) override;
+  void free(void* memory) noexcept override;
+  int64_t available() override;
+  void upload(void* to, const void* from, int64_t bytes) override;
+  void download(void* to, const void* from, int64_t bytes) override;
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void synchronize() override;
+
+  /// Makes this the calling thread's device and returns the queue of work.
+  cudaStream_t stream();
+  /// 80, 90, ...
+  int architecture() const { return properties_.major * 10 + properties_.minor; }
+  int multiprocessors() const { return properties_.multiprocessors; }
+  int shared_bytes() const { return properties_.shared_bytes; }
+
+ private:
+  struct Staging {
+    char* memory = nullptr;  // page-locked
+    cudaEvent_t done = nullptr;
+  };
+  void release() noexcept;
+
+  const Properties properties_;
+  cudaStream_t stream_ = nullptr;
+  Staging staging_[2];
+  int next_ = 0;
+};
+
+/// @throws DeviceUnavailable
+std::unique_ptr<Device> open(int index);
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -1,0 +1,44 @@
+// What the low-rank kernels share: weights of any floating type, and the sum of many values across a warp.
+#pragma once
+#include "cuda/launch.cuh"
+#include "cuda/numbers.cuh"
+#include "tensor/tensor.h"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+/// A matrix of a type that is known when the kernel is compiled (T), or only when it runs (void).
+template <class T>
+struct WeightMatrix {
+  const void* data;
+  int64_t stride;  // elements
+  DType type;
+
+  __host__ static WeightMatrix of(const Tensor& t) { return {t.data, t.stride[0], t.dtype}; }
+  __device__ __forceinline__ float at(int64_t row, int column) const {
+    const int64_t i = row * stride + column;
+    if constexpr (!std::is_void_v<T>) {
+      return to_float(static_cast<const T*>(data)[i]);
+    } else if (type == DType::F32) {
+      return static_cast<const float*>(data)[i];
+    } else if (type == DType::F16) {
+      return to_float(static_cast<const __half*>(data)[i]);
+    } else {
+      return to_float(static_cast<const __nv_bfloat16*>(data)[i]);
+    }
+  }
+};
+
+/// Adds 64 values up over the lanes of a warp; lane l is left with the sums of values 2 l and 2 l + 1, in v[0] and v[1].
+/// Every exchange halves what a lane holds (to kHalf): 62 shuffles where 64 butterflies would take 320.
+template <int kHalf = 32>
+__device__ __forceinline__ void sum_over_warp(float (&v)[64], int lane) {
+  const bool upper = (lane & kHalf / 2) != 0;
+#pragma unroll
+  for (int i = 0; i < kHalf; i++) {
+    const float kept = upper ? v[i + kHalf] : v[i], sent = upper ? v[i] : v[i + kHalf];
+    v[i] = kept + __shfl_xor_sync(0xffffffffu, sent, kHalf / 2);
+  }
+  if constexpr (kHalf > 2) sum_over_warp<kHalf / 2>(v, lane);
+}
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

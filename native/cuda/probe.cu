@@ -1,0 +1,98 @@
+// probe: the limits that benchmarks divide by.
+// peak_flops: operands and sums stay in registers. F32: kSums chains of fused multiply-adds per thread. BF16: kSums chains
+//   of mma.sync m16n8k16 per warp (on Hopper wgmma goes further; linear on a large square shows how far).
+// stream_copy: out = x, 16 bytes an access, kAtOnce accesses in flight per thread; streaming: evicted first.
+// Work split: kBlocks blocks of 256 threads per multiprocessor; a thread per kAtOnce x 16 bytes. Must move: nothing; x and
+// out once. Limit: these are the limits.
+#include "cuda/kernels.h"
+#include "cuda/launch.cuh"
+#include "cuda/numbers.cuh"
+#include "cuda/ptx.cuh"
+#include "op/probe.h"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+namespace {
+
+constexpr int kThreads = 256, kBlocks = 4, kSums = 8, kAtOnce = 4;
+constexpr int64_t kBlockFlops = 1 << 20;  // of a block in one round, about a million
+
+constexpr int kMultiplyAdds = kBlockFlops / (2 * kThreads * kSums);
+__global__ void __launch_bounds__(kThreads) fma_chains_kernel(float* results, int64_t rounds, float a, float b) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  float sums[kSums];
+#pragma unroll
+  for (int i = 0; i < kSums; i++) sums[i] = static_cast<float>(thread + i);
+  for (int64_t n = 0; n < rounds * kMultiplyAdds; n++)
+#pragma unroll
+    for (int i = 0; i < kSums; i++) sums[i] = sums[i] * a + b;
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kSums; i++) total += sums[i];
+  results[thread] = total;
+}
+
+constexpr int kMmas = kBlockFlops / (2 * 16 * 8 * 16 * (kThreads / 32) * kSums);
+__global__ void __launch_bounds__(kThreads) mma_chains_kernel(float* results, int64_t rounds, float a, float b) {
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  // Operands that differ from thread to thread: power, and with it the clock, depends on the data.
+  const float varied = a * (0.5f + static_cast<float>(threadIdx.x % 29) / 29);
+  const uint32_t x[4] = {pack_bf16(varied, -a), pack_bf16(-b, varied), pack_bf16(a, b), pack_bf16(-varied, b)};
+  const uint32_t w[2] = {pack_bf16(b, -varied), pack_bf16(varied, a)};
+  float sums[kSums][4] = {};
+  for (int64_t n = 0; n < rounds * kMmas; n++)
+#pragma unroll
+    for (int i = 0; i < kSums; i++) mma_m16n8k16_bf16(sums[i], x, w);
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kSums; i++)
+#pragma unroll
+    for (int j = 0; j < 4; j++) total += sums[i][j];
+  results[thread] = total;
+}
+
+template <bool kStreaming>
+__global__ void __launch_bounds__(kThreads) stream_copy_kernel(const float* x, float* out, int64_t wide, int64_t n) {
+  const int64_t block = static_cast<int64_t>(blockIdx.x) * kThreads * kAtOnce;
+  const auto* from = reinterpret_cast<const float4*>(x);
+  auto* to = reinterpret_cast<float4*>(out);
+  float4 held[kAtOnce];
+#pragma unroll
+  for (int i = 0; i < kAtOnce; i++)
+    if (const int64_t at = block + i * kThreads + threadIdx.x; at < wide)
+      held[i] = kStreaming ? __ldcs(from + at) : from[at];
+#pragma unroll
+  for (int i = 0; i < kAtOnce; i++)
+    if (const int64_t at = block + i * kThreads + threadIdx.x; at < wide) {
+      if constexpr (kStreaming)
+        __stcs(to + at, held[i]);
+      else
+        to[at] = held[i];
+    }
+  // What is left over, or all where an address is not aligned.
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kThreads;
+  for (int64_t at = wide * 4 + block / kAtOnce + threadIdx.x; at < n; at += threads) out[at] = x[at];
+}
+
+}  // namespace
+
+int64_t peak_flops(Context& ctx, const op::PeakFlopsArgs& a) {
+  const int64_t blocks = int64_t{kBlocks} * device_of(ctx).multiprocessors();
+  Workspace::Frame frame(ctx.workspace);
+  float* results = static_cast<float*>(ctx.workspace.bytes(blocks * kThreads * sizeof(float)));
+  if (ctx.planning()) return 0;
+  launch(ctx, a.dtype == DType::BF16 ? mma_chains_kernel : fma_chains_kernel, dim3(static_cast<unsigned>(blocks)),
+         dim3(kThreads), 0, results, a.rounds, 0.9993f, 0.37f);
+  return blocks * a.rounds * kBlockFlops;
+}
+
+void stream_copy(Context& ctx, const op::StreamCopyArgs& a) {
+  if (ctx.planning() || a.x.elements() == 0) return;
+  const int64_t n = a.x.elements();
+  const bool aligned = (reinterpret_cast<uintptr_t>(a.x.data) | reinterpret_cast<uintptr_t>(a.out.data)) % 16 == 0;
+  const int64_t wide = aligned ? n / 4 : 0, blocks = std::max<int64_t>(1, blocks_of(wide, kThreads * kAtOnce));
+  launch(ctx, a.streaming ? stream_copy_kernel<true> : stream_copy_kernel<false>, dim3(static_cast<unsigned>(blocks)),
+         dim3(kThreads), 0, a.x.as<const float>(), a.out.as<float>(), wide, n);
+}
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -1,0 +1,26 @@
+// Tensor maps: what the copy engine (TMA, sm_90) must know of a tensor and of the boxes it brings to shared memory.
+#pragma once
+#include <cstdint>
+
+#include "cuda/runtime_api.h"
+#ifdef ICONFACE_CUDA_EMULATED
+#include "emulator/hopper.h"
+#else
+#include <cuda.h>
+#endif
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+#ifdef ICONFACE_CUDA_EMULATED
+using TensorMap = emulator::TensorMap;
+#else
+using TensorMap = CUtensorMap;
+#endif
+
+/// A map of a bf16 tensor [size[2], size[1], size[0]], innermost contiguous, with strides of `stride[0]` and `stride[1]`
+/// elements, in boxes of 64 x box_rows (x 1), rows of 128 bytes with the 128-byte swizzle. False where the copy engine
+/// cannot take it (an address or stride that is no multiple of 16 bytes, a stride beyond 2^40 bytes).
+bool make_tensor_map(TensorMap* map, const void* data, const int64_t (&size)[3], const int64_t (&stride)[2],
+                     int box_rows);
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

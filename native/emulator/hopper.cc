@@ -1,0 +1,162 @@
+#include "emulator/hopper.h"
+
+#include "emulator/block.h"
+
+#define CALLER __builtin_return_address(0)
+
+namespace iconface::emulator {
+
+namespace {
+
+constexpr int kWarp = Block::kWarp, kDepth = 16;
+
+float bf16_to_float(uint32_t bits) { return same_bits<float>(bits << 16); }
+
+/// The 128-byte swizzle: pieces of 16 bytes change places within a row of 128 by the row's number among eight.
+size_t swizzled(size_t address) { return address ^ ((address >> 7 & 7) << 4); }
+
+struct Operands {
+  uint64_t a, b;
+  const uint32_t* a_registers;
+  int parts;
+  bool accumulate;
+  const void* caller;
+};
+
+/// What a descriptor says, and the numbers it leads to.
+struct Matrix {
+  Block& block;
+  size_t start, leading, stride;
+  const void* caller;
+
+  Matrix(Block& block, uint64_t descriptor, const void* caller)
+      : block(block),
+        start((descriptor & 0x3fff) << 4),
+        leading((descriptor >> 16 & 0x3fff) << 4),
+        stride((descriptor >> 32 & 0x3fff) << 4),
+        caller(caller) {
+    if (descriptor >> 62 != 1) block.report("wgmma with a descriptor of another swizzle than 128 bytes", caller);
+  }
+  /// Eight numbers whose place, but for the swizzle, is `address`.
+  void eight(size_t address, float (&to)[8]) const {
+    const char* at = block.shared() + swizzled(address);
+    block.access(at, 16, Block::Access::Read, caller);
+    uint16_t bits[8];
+    memcpy(bits, at, sizeof bits);
+    for (int i = 0; i < 8; i++) to[i] = bf16_to_float(bits[i]);
+  }
+  /// K innermost: 16 numbers of row `row`.
+  void row(int row, float (&to)[kDepth]) const {
+    for (int half = 0; half < 2; half++) {
+      float piece[8];
+      eight(start + static_cast<size_t>(row) / 8 * stride + static_cast<size_t>(row) % 8 * 128 +
+                16 * static_cast<size_t>(half),
+            piece);
+      std::copy(piece, piece + 8, to + 8 * half);
+    }
+  }
+  /// Columns innermost: step `k` of columns 8 part .. 8 part + 7.
+  void columns(int k, int part, float (&to)[8]) const {
+    const auto step = static_cast<size_t>(k), column = 8 * static_cast<size_t>(part);
+    eight(start + step / 8 * stride + step % 8 * 128 + column / 64 * leading + column % 64 * 2, to);
+  }
+};
+
+void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], void* const (&out)[kWarp]) {
+  const int self = block.lane();
+  const Operands& first = *static_cast<const Operands*>(in[self]);
+  if (mask != 0xffffffffu) block.report("wgmma needs all 32 lanes", first.caller);
+  block.act_as_lane(0);
+  float a[16][kDepth];
+  const int warp = block.warp() % 4;
+  if (first.a_registers == nullptr) {
+    const Matrix matrix(block, first.a, first.caller);
+    for (int r = 0; r < 16; r++) matrix.row(16 * warp + r, a[r]);
+  } else {
+    for (int lane = 0; lane < kWarp; lane++) {
+      const uint32_t* registers = static_cast<const Operands*>(in[lane])->a_registers;
+      const int g = lane / 4, t = 2 * (lane % 4);
+      for (int i = 0; i < 4; i++)
+        for (int half = 0; half < 2; half++)
+          a[g + i % 2 * 8][t + i / 2 * 8 + half] =
+              bf16_to_float(half == 0 ? registers[i] & 0xffffu : registers[i] >> 16);
+    }
+  }
+  const Matrix matrix(block, first.b, first.caller);
+  for (int part = 0; part < first.parts; part++) {
+    float b[8][kDepth];
+    if (first.a_registers == nullptr) {
+      for (int n = 0; n < 8; n++) matrix.row(8 * part + n, b[n]);
+    } else {
+      for (int k = 0; k < kDepth; k++) {
+        float step[8];
+        matrix.columns(k, part, step);
+        for (int n = 0; n < 8; n++) b[n][k] = step[n];
+      }
+    }
+    for (int lane = 0; lane < kWarp; lane++) {
+      float* d = static_cast<float*>(out[lane]) + 4 * part;
+      const int g = lane / 4, t = 2 * (lane % 4);
+      for (int i = 0; i < 4; i++) {
+        float sum = 0;
+        for (int k = 0; k < kDepth; k++) sum += a[g + (i < 2 ? 0 : 8)][k] * b[t + i % 2][k];
+        d[i] = first.accumulate ? d[i] + sum : sum;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void mbarrier_init(uint64_t* barrier, uint32_t arrivals) { Block::current()->mbarrier_init(barrier, arrivals, CALLER); }
+void mbarrier_arrive(uint64_t* barrier) { Block::current()->mbarrier_arrive(barrier, 1, 0, CALLER); }
+void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes) {
+  Block::current()->mbarrier_arrive(barrier, 1, bytes, CALLER);
+}
+bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity) {
+  Block::current()->mbarrier_wait(barrier, parity, CALLER);
+  return true;
+}
+
+void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z) {
+  Block& block = *Block::current();
+  char* const to = static_cast<char*>(shared);
+  const size_t start = static_cast<size_t>(to - block.shared());
+  if (start % 1024 != 0) block.report("a TMA copy to shared memory that is not aligned to 1024 bytes", CALLER);
+  for (int r = 0; r < map->box_rows; r++) {
+    const int64_t row = y + static_cast<int64_t>(r);
+    const bool row_exists = row >= 0 && row < map->size[1] && z >= 0 && z < map->size[2];
+    for (int piece = 0; piece < 8; piece++) {
+      char bytes[16] = {};
+      const int64_t column = x + 8 * static_cast<int64_t>(piece);
+      const int64_t exist = row_exists && column >= 0 ? std::min<int64_t>(8, map->size[0] - column) : 0;
+      if (exist > 0) {
+        const char* from = map->data + z * map->stride_bytes[1] + row * map->stride_bytes[0] + 2 * column;
+        block.access(from, static_cast<size_t>(2 * exist), Block::Access::Read, CALLER);
+        memcpy(bytes, from, static_cast<size_t>(2 * exist));
+      }
+      char* const at =
+          block.shared() + swizzled(start + 128 * static_cast<size_t>(r) + 16 * static_cast<size_t>(piece));
+      block.access(at, 16, Block::Access::Write, CALLER);
+      memcpy(at, bytes, 16);
+    }
+  }
+  block.mbarrier_arrive(barrier, 0, -128 * static_cast<int64_t>(map->box_rows), CALLER);
+}
+
+void named_barrier_sync(int id, int threads) { Block::current()->named_barrier(id, threads, true, CALLER); }
+void named_barrier_arrive(int id, int threads) { Block::current()->named_barrier(id, threads, false, CALLER); }
+
+uint64_t wgmma_descriptor(const void* shared, uint32_t leading, uint32_t stride) {
+  const auto address = static_cast<uint32_t>(static_cast<const char*>(shared) - Block::current()->shared());
+  return static_cast<uint64_t>((address & 0x3ffff) >> 4) | static_cast<uint64_t>(leading >> 4) << 16 |
+         static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
+}
+
+void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate) {
+  static const Block::Collective kWgmma = {"wgmma", multiply_add};
+  const Operands in{a_shared, b, a_registers, parts, accumulate, CALLER};
+  Block::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
+}
+
+}  // namespace iconface::emulator

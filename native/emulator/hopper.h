@@ -1,0 +1,54 @@
+// Hopper's instructions of cuda/ptx.cuh on the processor: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers.
+// What is done while others go on (copies, products) is done at once here: touching a copy's bytes without having waited at its
+// barrier is reported as a race, but registers of a product that is under way are not watched.
+#pragma once
+#include <cstdint>
+
+#include "emulator/cuda.h"
+
+namespace iconface::emulator {
+
+/// A bf16 tensor [size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 64 x box_rows x 1.
+struct TensorMap {
+  const char* data;
+  int64_t size[3], stride_bytes[2];
+  int box_rows;
+};
+
+void mbarrier_init(uint64_t* barrier, uint32_t arrivals);
+void mbarrier_arrive(uint64_t* barrier);
+void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes);
+/// Waits as long as it takes, so that a deadlock is seen.
+bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity);
+inline void fence_proxy_async() {}
+void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z);
+
+void named_barrier_sync(int id, int threads);
+void named_barrier_arrive(int id, int threads);
+template <int N>
+void setmaxnreg_inc() {
+  static_assert(N % 8 == 0 && N <= 256);
+}
+template <int N>
+void setmaxnreg_dec() {
+  static_assert(N % 8 == 0 && N >= 24);
+}
+
+uint64_t wgmma_descriptor(const void* shared, uint32_t leading, uint32_t stride);
+inline void wgmma_fence() {}
+inline void wgmma_commit() {}
+template <int N>
+void wgmma_wait() {}
+/// This warp's 16 rows of d[64 x 8 parts]; a from `a_shared`, or from registers when those are given (b is transposed then).
+void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate);
+template <int kParts>
+__attribute__((always_inline)) inline void wgmma_step(float (&d)[kParts][4], uint64_t a, uint64_t b, bool accumulate) {
+  wgmma(&d[0][0], kParts, a, nullptr, b, accumulate);
+}
+template <int kParts>
+__attribute__((always_inline)) inline void wgmma_step(float (&d)[kParts][4], const uint32_t (&a)[4], uint64_t b,
+                                                      bool accumulate) {
+  wgmma(&d[0][0], kParts, 0, a, b, accumulate);
+}
+
+}  // namespace iconface::emulator

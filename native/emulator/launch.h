@@ -1,0 +1,38 @@
+// A kernel launch as the emulator runs it: every block in turn (shared out among the context's threads), every thread of a
+// block on a stack of its own. What the hardware would not have reported ends the launch with an error that names the
+// kernel, block, thread and address.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emulator/cuda.h"
+#include "runtime/thread_pool.h"
+
+namespace iconface::emulator {
+
+/// Device memory that is allocated, in order of addresses; unchanging, so that a launch may look at it while others
+/// allocate.
+struct Allocation {
+  uintptr_t begin = 0, end = 0;
+};
+using Allocations = std::vector<Allocation>;
+
+struct Launch {
+  dim3 grid, block;
+  size_t shared_bytes = 0;
+  void (*run)(const void* arguments) = nullptr;  // calls the kernel
+  const void* arguments = nullptr;
+  size_t arguments_bytes = 0;
+  std::string kernel;  // for reports: "silu (elementwise.cu:40)"
+  std::shared_ptr<const Allocations> memory;
+  uint64_t seed = 0;  // of the order of threads
+};
+
+/// Runs all blocks; returns the report of the first block that did something wrong, or nothing.
+std::string run(ThreadPool& pool, const Launch& launch);
+/// The same with what device memory there is and the order of threads of the day; throws Cuda with the report.
+void run_kernel(ThreadPool& pool, Launch launch);
+
+}  // namespace iconface::emulator

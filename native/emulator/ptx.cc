@@ -1,0 +1,114 @@
+#define ICONFACE_CUDA_TARGET emulated
+#include "emulator/ptx.h"
+
+#include "emulator/block.h"
+
+#define CALLER __builtin_return_address(0)
+
+namespace iconface::emulator {
+
+namespace {
+
+constexpr int kWarp = Block::kWarp;
+using Lanes = const void* const (&)[kWarp];
+using Results = void* const (&)[kWarp];
+
+float bf16_to_float(uint32_t bits) { return same_bits<float>(bits << 16); }
+
+/// Element `half` (0 or 1) of a pair of bf16.
+float of_pair(uint32_t pair, int half) { return bf16_to_float(half == 0 ? pair & 0xffffu : pair >> 16); }
+
+struct Rows {
+  const char* row;
+  const void* caller;
+};
+
+/// Matrix i: rows from lanes 8i .. 8i+7; lane l receives elements 2(l%4), 2(l%4)+1 of row l/4, or, transposed, of column l/4.
+template <int kMatrices, bool kTransposed>
+void load_matrices(Block& block, unsigned mask, Lanes in, Results out) {
+  if (mask != 0xffffffffu)
+    block.report("ldmatrix needs all 32 lanes", static_cast<const Rows*>(in[block.lane()])->caller);
+  for (int lane = 0; lane < 8 * kMatrices; lane++) {
+    const Rows& r = *static_cast<const Rows*>(in[lane]);
+    block.act_as_lane(lane);
+    if (reinterpret_cast<uintptr_t>(r.row) % 16 != 0)
+      block.report("ldmatrix from a row that is not aligned to 16 bytes", r.caller);
+    if (static_cast<size_t>(r.row - block.shared()) >= Block::kMaxShared)
+      block.report("ldmatrix from a row that is not in shared memory", r.caller);
+    block.access(r.row, 16, Block::Access::Read, r.caller);
+  }
+  const auto element = [&](int matrix, int row, int column) -> uint32_t {
+    uint16_t bits;
+    memcpy(&bits, static_cast<const Rows*>(in[8 * matrix + row])->row + 2 * column, 2);
+    return bits;
+  };
+  for (int lane = 0; lane < kWarp; lane++)
+    for (int m = 0; m < kMatrices; m++) {
+      const int major = lane / 4, minor = 2 * (lane % 4);
+      const uint32_t low = kTransposed ? element(m, minor, major) : element(m, major, minor);
+      const uint32_t high = kTransposed ? element(m, minor + 1, major) : element(m, major, minor + 1);
+      static_cast<uint32_t*>(out[lane])[m] = low | high << 16;
+    }
+}
+
+const Block::Collective kLoad[2][2] = {
+    {{"ldmatrix.x2", load_matrices<2, false>}, {"ldmatrix.x4", load_matrices<4, false>}},
+    {{"ldmatrix.x2.trans", load_matrices<2, true>}, {"ldmatrix.x4.trans", load_matrices<4, true>}}};
+
+struct Fragments {
+  uint32_t a[4], b[2];
+};
+
+/// d[16x8] += a[16x16] b[16x8], the fragments as PTX spreads them over the lanes.
+void multiply_add(Block& block, unsigned mask, Lanes in, Results out) {
+  if (mask != 0xffffffffu) block.report("mma needs all 32 lanes", nullptr);
+  float a[16][16], b[8][16];
+  for (int lane = 0; lane < kWarp; lane++) {
+    const Fragments& f = *static_cast<const Fragments*>(in[lane]);
+    const int g = lane / 4, t = 2 * (lane % 4);
+    for (int half = 0; half < 2; half++) {
+      a[g][t + half] = of_pair(f.a[0], half);
+      a[g + 8][t + half] = of_pair(f.a[1], half);
+      a[g][t + 8 + half] = of_pair(f.a[2], half);
+      a[g + 8][t + 8 + half] = of_pair(f.a[3], half);
+      b[g][t + half] = of_pair(f.b[0], half);
+      b[g][t + 8 + half] = of_pair(f.b[1], half);
+    }
+  }
+  for (int lane = 0; lane < kWarp; lane++) {
+    auto* d = static_cast<float*>(out[lane]);
+    const int g = lane / 4, t = 2 * (lane % 4);
+    for (int i = 0; i < 4; i++) {
+      const float* row = a[g + (i < 2 ? 0 : 8)];
+      const float* column = b[t + i % 2];
+      float sum = 0;
+      for (int k = 0; k < 16; k++) sum += row[k] * column[k];
+      d[i] += sum;
+    }
+  }
+}
+
+}  // namespace
+
+uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(static_cast<const char*>(p) - Block::current()->shared());
+}
+
+void cp_async_16(void* shared, const void* global, bool valid) {
+  Block::current()->copy_async(static_cast<char*>(shared), static_cast<const char*>(global), valid, CALLER);
+}
+void cp_async_commit() { Block::current()->commit_copies(); }
+void cp_async_wait_group(int n) { Block::current()->wait_copies(n); }
+
+void ldmatrix(uint32_t* r, int matrices, bool transposed, const void* shared_row) {
+  const Rows in{static_cast<const char*>(shared_row), CALLER};
+  Block::current()->collective(kLoad[transposed][matrices == 4], 0xffffffffu, &in, r, CALLER);
+}
+
+void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  static const Block::Collective kMma = {"mma", multiply_add};
+  const Fragments in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+  Block::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
+}
+
+}  // namespace iconface::emulator

@@ -1,0 +1,211 @@
+#include "emulator/runtime_api.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+
+#include "runtime/machine.h"
+
+namespace iconface::emulator {
+
+struct Stream {};
+struct Event {
+  std::chrono::steady_clock::time_point time;
+};
+
+namespace {
+
+std::mutex g_mutex;
+std::shared_ptr<const Allocations> g_memory = std::make_shared<Allocations>();
+std::atomic<int64_t> g_fail_in{0};
+constexpr size_t kAlignment = 256, kPage = 4096;
+
+bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
+
+/// Changes the list of allocations; launches keep the one they began with.
+template <class Change>
+void change_memory(Change change) {
+  auto next = std::make_shared<Allocations>(*g_memory);
+  change(*next);
+  g_memory = std::move(next);
+}
+
+size_t rounded(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+
+}  // namespace
+
+void fail_call(int64_t n) { g_fail_in = n; }
+
+std::shared_ptr<const Allocations> allocations() {
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  return g_memory;
+}
+
+uint64_t thread_order_seed() {
+  const char* text = getenv("ICONFACE_EMULATOR_SEED");
+  return text == nullptr ? 0 : strtoull(text, nullptr, 10);
+}
+
+cudaError_t count_launch() { return made_to_fail() ? cudaErrorLaunchFailure : cudaSuccess; }
+
+/// 90, or 80 when ICONFACE_EMULATOR_ARCH says so: launchers then choose their kernels for older GPUs.
+int architecture() {
+  const char* text = getenv("ICONFACE_EMULATOR_ARCH");
+  return text != nullptr && strcmp(text, "80") == 0 ? 80 : 90;
+}
+
+#define FAILS_WITH(status) \
+  if (made_to_fail()) return status
+
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaGetDeviceCount(int* count) {
+  FAILS_WITH(cudaErrorNoDevice);
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  FAILS_WITH(cudaErrorInsufficientDriver);
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  FAILS_WITH(cudaErrorInvalidValue);
+  switch (attribute) {
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = architecture() / 10;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = 0;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 4;  // few: grids sized by it then loop
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = (architecture() == 90 ? 227 : 163) << 10;
+      break;
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  const MemoryInfo m = memory_info();
+  *free = static_cast<size_t>(m.available);
+  *total = static_cast<size_t>(m.limit);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  const size_t n = std::max<size_t>(bytes, 1);
+  void* p = mmap(nullptr, rounded(n), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return cudaErrorMemoryAllocation;
+  memset(p, 0xff, std::min<size_t>(n, 64 << 20));  // not a number: nobody may count on zeros
+  const auto begin = reinterpret_cast<uintptr_t>(p);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  change_memory([&](Allocations& list) {
+    const auto at =
+        std::upper_bound(list.begin(), list.end(), begin, [](uintptr_t a, const Allocation& x) { return a < x.begin; });
+    list.insert(at, {begin, begin + n});
+  });
+  *pointer = p;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* pointer) {
+  if (pointer == nullptr) return cudaSuccess;
+  const auto begin = reinterpret_cast<uintptr_t>(pointer);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  const auto found =
+      std::find_if(g_memory->begin(), g_memory->end(), [&](const Allocation& a) { return a.begin == begin; });
+  if (found == g_memory->end()) return cudaErrorInvalidValue;
+  const size_t bytes = found->end - found->begin;
+  change_memory([&](Allocations& list) {
+    list.erase(std::find_if(list.begin(), list.end(), [&](const Allocation& a) { return a.begin == begin; }));
+  });
+  munmap(pointer, rounded(bytes));
+  return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  *pointer = aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return *pointer == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* pointer) {
+  free(pointer);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  memmove(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  memset(to, value, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  *stream = new (std::nothrow) Stream;
+  return *stream == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  *event = new (std::nothrow) Event;
+  return *event == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  event->time = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  FAILS_WITH(cudaErrorLaunchFailure);
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  FAILS_WITH(cudaErrorInvalidValue);
+  *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
+  return cudaSuccess;
+}
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+const char* cudaGetErrorString(cudaError_t status) {
+  switch (status) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
+    default:
+      return "invalid argument";
+  }
+}
+
+}  // namespace iconface::emulator

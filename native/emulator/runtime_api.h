@@ -1,0 +1,65 @@
+// The calls of the CUDA runtime that cuda/device.cc makes, on the processor. Device memory is host memory whose bounds the
+// kernels are held to; a stream's work is done by the time the call returns. Every call can be made to fail (fail_call).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "emulator/launch.h"
+
+namespace iconface::emulator {
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorLaunchFailure = 719,
+};
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
+enum cudaDeviceAttr {
+  cudaDevAttrComputeCapabilityMajor,
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin,
+};
+using cudaStream_t = struct Stream*;
+using cudaEvent_t = struct Event*;
+
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaDriverGetVersion(int* version);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaMalloc(void** pointer, size_t bytes);
+cudaError_t cudaFree(void* pointer);
+cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void* pointer);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to);
+cudaError_t cudaGetLastError();
+const char* cudaGetErrorString(cudaError_t status);
+
+/// Counts a kernel launch among the calls that can fail.
+cudaError_t count_launch();
+/// Tests: the n-th runtime call or launch from now on fails (1 = the next one); 0 turns it off. Calls that free or destroy
+/// are not counted: nobody could do anything about them.
+void fail_call(int64_t n);
+/// What kernels may touch now.
+std::shared_ptr<const Allocations> allocations();
+/// Of the order of threads: ICONFACE_EMULATOR_SEED, 0 (as they are numbered) when it is not set.
+uint64_t thread_order_seed();
+
+}  // namespace iconface::emulator

@@ -1,0 +1,44 @@
+// Device: an accelerator's memory and its queue of work. The processor is no Device: where one may be absent (nullptr),
+// memory is the process's own and operations are done when they return.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace iconface {
+
+struct Backend;
+
+class Device {
+ public:
+  Device(std::string name, std::string description, const Backend& backend)
+      : name(std::move(name)), description(std::move(description)), backend(backend) {}
+  virtual ~Device() = default;
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const std::string name;         // "cuda:0", "cuda-emulated"
+  const std::string description;  // "NVIDIA H200, sm_90"
+  const Backend& backend;
+
+  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when there is not so much.
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void free(void* memory) noexcept = 0;
+  /// Bytes that may still be allocated.
+  virtual int64_t available() = 0;
+
+  /// Queues a copy of `from`, which may be changed as soon as this returns.
+  virtual void upload(void* to, const void* from, int64_t bytes) = 0;
+  /// Waits for all work before it, then copies.
+  virtual void download(void* to, const void* from, int64_t bytes) = 0;
+  /// Queues a copy within the device.
+  virtual void copy(void* to, const void* from, int64_t bytes) = 0;
+  /// Waits for all work; throws what went wrong in it.
+  virtual void synchronize() = 0;
+};
+
+/// A device by the name users give: "cuda", "cuda:1", "cuda-emulated"; nullptr for "cpu".
+/// @throws DeviceUnavailable (no driver, an old one, no such device, another architecture, not in this build)
+std::unique_ptr<Device> open_device(const std::string& name);
+
+}  // namespace iconface
