@@ -435,9 +435,12 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     Context ctx = context(plan);
     iconface::restore(ctx, model, r, &result);
     Napi::Object bytes = Napi::Object::New(env), o = Napi::Object::New(env);
-    bytes.Set("mappedWeights", static_cast<double>(model.weights.mapped_bytes()));
-    bytes.Set("privateWeights", static_cast<double>(model.weights.private_bytes()));
-    if (device_) bytes.Set("deviceWeights", static_cast<double>(model.weights.device_bytes()));
+    if (device_) {
+      bytes.Set("deviceWeights", static_cast<double>(model.weights.device_bytes()));
+    } else {
+      bytes.Set("mappedWeights", static_cast<double>(model.weights.mapped_bytes()));
+      bytes.Set("privateWeights", static_cast<double>(model.weights.private_bytes()));
+    }
     bytes.Set("workspace", static_cast<double>(plan.peak()));
     o.Set("bytes", bytes);
     return Napi::Value(o);
