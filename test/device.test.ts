@@ -32,7 +32,7 @@ function picture(seed: number, side = 40) {
 }
 const input = picture(1)
 const references = [picture(2)]
-const settings: RestoreOptions = { steps: 1, size: 32, guidance: 3 }
+const settings: RestoreOptions = { steps: 2, size: 32, guidance: 3 }
 
 /** Largest and mean difference of two pictures, in levels of 255. */
 function difference(a: Uint8Array, b: Uint8Array) {

@@ -29,6 +29,7 @@ class CudaDevice final : public Device {
   void download(void* to, const void* from, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void synchronize() override;
+  std::unique_ptr<Recording> record(const std::function<void()>& queue) override;
 
   /// Makes this the calling thread's device and returns the queue of work.
   cudaStream_t stream();

@@ -2,12 +2,20 @@
 // memory is the process's own and operations are done when they return.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 namespace iconface {
 
 struct Backend;
+
+/// Work that was queued on a device and can be queued again, with the same memory.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void play() = 0;
+};
 
 class Device {
  public:
@@ -35,6 +43,8 @@ class Device {
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
   /// Waits for all work; throws what went wrong in it.
   virtual void synchronize() = 0;
+  /// Keeps what `queue` queues instead of doing it. It may not wait, allocate, upload or download.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& queue) = 0;
 };
 
 /// A device by the name users give: "cuda", "cuda:1", "cuda-emulated"; nullptr for "cpu".
