@@ -1,6 +1,7 @@
 #include "addon/session.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 
 #include "addon/convert.h"
@@ -9,6 +10,7 @@
 #include "binding/call.h"
 #include "cpu/select.h"
 #include "op/transfer.h"
+#include "runtime/device_check.h"
 #include "runtime/machine.h"
 
 namespace iconface::addon {
@@ -137,7 +139,11 @@ Device* Session::device() {
   const bool choose = device_name_ == "auto";
   try {
     device_ = open_device(choose ? "cuda" : device_name_);
+    // The emulated device is there to be tested; it is asked when a test wants that.
+    const bool asked = device_ && (device_->name != "cuda-emulated" || getenv("ICONFACE_EMULATOR_CHECK") != nullptr);
+    if (asked) check_device(*device_, *processor_, *pool_);
   } catch (const Error& e) {
+    device_.reset();
     if (!choose || e.code != Code::DeviceUnavailable) throw;
     device_reason_ = e.what();
   }
