@@ -19,7 +19,7 @@ import {
   type TransformerInputs,
 } from './fixtures/reference/transformer'
 import { randomWeights, writeCheckpoint } from './fixtures/random-weights'
-import { devices, numbers, relativeError, sameBits } from './fixtures/tensors'
+import { comparedDevices, numbers, relativeError, sameBits } from './fixtures/tensors'
 
 const LIMIT = { f32: 2e-5, bf16: 1.5e-2 }
 const PRECISIONS = ['f32', 'bf16'] as const
@@ -29,7 +29,7 @@ const targets: NetworksOptions[] = [
   ...loadAddon()
     .info()
     .isas.map((isa) => ({ isa })),
-  ...devices().map((device) => ({ device })),
+  ...comparedDevices().map((device) => ({ device })),
 ]
 
 type Outputs = Record<string, Tensor>
