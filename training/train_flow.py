@@ -55,9 +55,10 @@ def stage_folder(run, variant, identity_stage=False):
 
 
 def identity_weight_at(settings, step):
-    """`identity_weight`, until `identity_later` gives another one: first references are heeded, then pixels are right."""
-    later = settings.get("identity_later")
-    return later["weight"] if later and step >= later["step"] else settings["identity_weight"]
+    """`identity_weight` is a number, or pairs (from this step on, weight): the first weights are high, so that references
+    are heeded, the later ones low, so that pixels become right again."""
+    weight = settings["identity_weight"]
+    return weight if not isinstance(weight, list) else [w for first, w in weight if step >= first][-1]
 
 
 class Window:
