@@ -3,11 +3,12 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { IConFaceError } from '../errors'
-import { CONFIG_NAME } from './config'
+import { IConFaceError, isIConFaceError } from '../errors'
+import { openTextEncoder, tokenizerFile } from '../text/encoder'
+import { CONFIG_NAME, type TextEncoderConfig } from './config'
 import { adapterVariant, type Problem } from './contract'
 import type { AdapterSizes } from './expected'
-import { describeWeights, type PartDescription, totals } from './findings'
+import { describeWeights, type Finding, type PartDescription, totals } from './findings'
 import { examineCheckpoint, type PartReport } from './layout'
 import { isLoraFolder, loraWeights } from './lora'
 import { type Missing, missingParts, surveyFolder } from './survey'
@@ -50,8 +51,29 @@ function describeModel(folder: string): Description {
     sizes: role === 'lora' ? {} : { ...sizes[role] },
   })
   const variant = config.adapter && !sizes.adapter ? undefined : adapterVariant(sizes.adapter)
-  const missing = missingParts(parts.map(({ role }) => role))
-  return { path: folder, kind: 'model', variant, name: config.name, parts: parts.map(describe), missing, problems }
+  const text = config.textEncoder && describeTextEncoder(config.textEncoder)
+  const described = [...parts.map(describe), ...(text?.parts ?? [])]
+  return {
+    path: folder,
+    kind: 'model',
+    variant,
+    name: config.name,
+    parts: described,
+    missing: missingParts(described.map(({ role }) => role)),
+    problems: [...problems, ...(text?.problems ?? [])],
+  }
+}
+
+/** The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here. */
+function describeTextEncoder(config: TextEncoderConfig): Pick<Finding, 'parts' | 'problems'> {
+  try {
+    const { parts, problems } = describeWeights(config.file)
+    if (problems.length === 0) tokenizerFile(openTextEncoder(config.file, config).weights, config)
+    return { parts, problems }
+  } catch (error) {
+    if (!isIConFaceError(error)) throw error
+    return { parts: [], problems: [{ kind: 'file', part: 'text encoder', message: error.message }] }
+  }
 }
 
 function describeFolder(folder: string): Description {

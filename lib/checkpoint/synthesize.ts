@@ -7,6 +7,7 @@ import path from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { checkSeed } from '../options'
 import { abortError } from '../queue'
+import { DEFAULT_PROMPT } from '../text/chat'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
 import { checkSpace } from './disk'
 import { roundToBFloat16 } from './dtype'
@@ -157,10 +158,6 @@ const FILES: Record<Role, string> = {
   prompt: 'prompt_embeddings.safetensors',
 }
 
-/** The prompt of model-spec.md 6, which prompt_embeddings.safetensors carries as metadata. */
-const PROMPT =
-  'reference-guided face restoration of a high quality portrait photo of a person, natural skin, detailed face'
-
 function presetFiles(preset: Preset, dtype: 'BF16' | 'F32'): PresetFile[] {
   const shapes: Record<Role, TensorShapes> = {
     transformer: transformerTensors(preset.transformer),
@@ -172,7 +169,7 @@ function presetFiles(preset: Preset, dtype: 'BF16' | 'F32'): PresetFile[] {
   return (Object.keys(FILES) as Role[]).map((role) => {
     const tensors = [...shapes[role]].map(([name, shape]) => ({ name, dtype, shape }))
     const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0)
-    const texts: Record<string, string> = role === 'prompt' ? { prompt: PROMPT, empty: '' } : {}
+    const texts: Record<string, string> = role === 'prompt' ? { prompt: DEFAULT_PROMPT, empty: '' } : {}
     return { role, file: FILES[role], tensors, bytes, texts }
   })
 }
