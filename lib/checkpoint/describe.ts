@@ -11,6 +11,7 @@ import type { AdapterSizes } from './expected'
 import { describeWeights, type Finding, type PartDescription, totals } from './findings'
 import { examineCheckpoint, type PartReport } from './layout'
 import { isLoraFolder, loraWeights } from './lora'
+import { TITLES } from './recognise'
 import { type Missing, missingParts, surveyFolder } from './survey'
 
 export interface Description {
@@ -82,7 +83,10 @@ function describeFolder(folder: string): Description {
     const message = `${folder} holds no ${CONFIG_NAME} and no weights (safetensors, .pth, .ckpt)`
     throw new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message)
   }
-  const parts = findings.flatMap((finding) => finding.parts)
+  const roles = Object.keys(TITLES)
+  const parts = findings
+    .flatMap((finding) => finding.parts)
+    .sort((a, b) => roles.indexOf(a.role) - roles.indexOf(b.role))
   return {
     path: folder,
     kind: 'folder',

@@ -3,11 +3,15 @@ import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
 import { readModelConfig } from '../../dist/checkpoint/config.js'
+import { describePath } from '../../dist/checkpoint/describe.js'
+import { prepareModel } from '../../dist/checkpoint/prepare.js'
 import { openSafetensors, readTensorBytes } from '../../dist/checkpoint/safetensors.js'
+import { isIConFaceError } from '../../dist/index.js'
 import { PromptTokenizer } from '../../dist/networks.js'
 import { diffusersAutoencoder, diffusersTransformer } from '../fixtures/diffusers'
-import { DEEP, SIZES, smallTokenizer, textWeights, writeTextEncoder } from '../fixtures/qwen'
+import { DEEP, smallTokenizer, textWeights, writeTextEncoder } from '../fixtures/qwen'
 import { textEmbedding } from '../fixtures/reference/qwen3'
 import { relativeError } from '../fixtures/tensors'
 import { scratch, tinyModel } from '../fixtures/tiny'
@@ -22,7 +26,24 @@ const encoder = join(published, 'text_encoder')
 const tokenizer = join(published, 'tokenizer', 'tokenizer.json')
 
 const iconface = (...args: string[]) => spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' })
-const prepare = (...args: string[]) => iconface('prepare', ...args)
+
+/** The command within this process, which is quicker: what it says, and whether it encoded. */
+async function prepare(...args: string[]) {
+  const { positionals, values } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { out: { type: 'string' }, prompt: { type: 'string' }, force: { type: 'boolean' } },
+  })
+  let encoded = 0
+  try {
+    const { out, ...options } = values
+    const preparation = await prepareModel(positionals, out!, { ...options, onEncode: () => encoded++ })
+    return { code: 'none', text: JSON.stringify(preparation), encoded }
+  } catch (error) {
+    if (!isIConFaceError(error)) throw error
+    return { code: error.code, text: error.message, encoded }
+  }
+}
 
 /** A repository as the Hub has it: a folder for each part, with its config.json, and the transformer once more as a file. */
 t.before(async () => {
@@ -66,7 +87,7 @@ function expected(prompt: string) {
 
 t.test('published files alone make a model, and the model a face', async (t) => {
   const out = join(scratch, 'model')
-  const { status, stdout, stderr } = prepare(published, '--out', out)
+  const { status, stdout, stderr } = iconface('prepare', published, '--out', out)
   t.equal(status, 0, stderr)
   t.match(stdout, /prompt embeddings +.*converted from a text to prompt_embeddings\.safetensors/)
   t.match(stdout, /Qwen3 text encoder +.*model\.safetensors\.index\.json/)
@@ -119,21 +140,22 @@ t.test('published files alone make a model, and the model a face', async (t) => 
 t.test('--prompt chooses what the model is told; a second time nothing is encoded', async (t) => {
   const out = join(scratch, 'other')
   const run = (...more: string[]) => prepare(published, '--out', out, ...more)
-  t.match(run('--prompt', 'photo of me'), { status: 0, stderr: /encode/ })
+  t.match(await run('--prompt', 'photo of me'), { code: 'none', encoded: 2 })
   t.ok(relativeError(embeddings(out, 'prompt'), expected('photo of me')) < 1e-4)
   rmSync(join(out, 'iconface.json'))
-  const again = run('--prompt', 'photo of me')
-  t.equal(again.status, 0, again.stderr)
-  t.notMatch(again.stderr, /encode/)
+  t.match(await run('--prompt', 'photo of me'), { code: 'none', encoded: 0 })
   rmSync(join(out, 'iconface.json'))
-  t.match(run('--prompt', 'me'), { status: 2, stderr: /other prompt_embeddings\.safetensors \(--force/ })
+  t.match(await run('--prompt', 'me'), {
+    code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+    text: /other prompt_embeddings\.safetensors \(--force/,
+  })
   t.notOk(existsSync(join(out, 'iconface.json')))
-  t.match(run('--prompt', 'me', '--force'), { status: 0, stderr: /encode/ })
+  t.match(await run('--prompt', 'me', '--force'), { code: 'none', encoded: 2 })
   t.match(openSafetensors(join(out, 'prompt_embeddings.safetensors')).metadata, { prompt: 'me' })
 
   const nothing = join(scratch, 'nothing')
-  const long = prepare(published, '--out', nothing, '--prompt', 'me '.repeat(600))
-  t.match(long, { status: 2, stderr: /a text of at most \d+ tokens/ })
+  const long = await prepare(published, '--out', nothing, '--prompt', 'me '.repeat(600))
+  t.match(long, { code: 'ERR_ICONFACE_INVALID_ARGUMENT', text: /a text of at most \d+ tokens/ })
   t.notOk(existsSync(nothing))
 })
 
@@ -141,15 +163,18 @@ t.test('embeddings that are given are used as they are', async (t) => {
   const out = join(scratch, 'given')
   const file = join(scratch, 'model', 'prompt_embeddings.safetensors')
   const run = (...more: string[]) => prepare(published, file, '--out', out, '--force', ...more)
-  t.notMatch(run().stderr, /encode|ERR/)
+  t.match(await run(), { code: 'none', encoded: 0 })
   t.equal(readModelConfig(out).prompt.file, file)
   t.ok(readModelConfig(out).textEncoder)
-  t.match(run('--prompt', DEFAULT), { status: 0 })
+  t.match(await run('--prompt', DEFAULT), { code: 'none', encoded: 0 })
   t.equal(readModelConfig(out).prompt.file, file)
-  t.match(run('--prompt', 'me'), { status: 0, stdout: /prompt embeddings: another one is used/ })
+  t.match(await run('--prompt', 'me'), { code: 'none', encoded: 2, text: /prompt embeddings: another one is used/ })
   t.equal(readModelConfig(out).prompt.file, join(out, 'prompt_embeddings.safetensors'))
   const bare = [join(published, 'transformer'), join(published, 'vae'), file, '--out', out, '--force']
-  t.match(prepare(...bare, '--prompt', 'me'), { status: 2, stderr: /or a text encoder for another one for --prompt/ })
+  t.match(await prepare(...bare, '--prompt', 'me'), {
+    code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+    text: /or a text encoder for another one for --prompt/,
+  })
 })
 
 t.test('one file, with its tokenizer somewhere else', async (t) => {
@@ -157,52 +182,60 @@ t.test('one file, with its tokenizer somewhere else', async (t) => {
   const file = await writeTextEncoder(place, weights, 'file')
   const others = [join(published, 'transformer'), join(published, 'vae')]
   const out = join(scratch, 'comfy-model')
-  t.match(prepare(...others, file, '--out', out), { status: 1, stderr: /qwen_3_4b\.safetensors has no tokenizer: .* name Qwen3's/ }) // prettier-ignore
+  t.match(await prepare(...others, file, '--out', out), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', text: /qwen_3_4b\.safetensors has no tokenizer: .* name Qwen3's/ }) // prettier-ignore
   t.notOk(existsSync(out))
   const copy = join(scratch, 'qwen-tokenizer.json')
   cpSync(tokenizer, copy)
-  t.match(prepare(...others, file, copy, '--out', out), { status: 0 })
+  t.match(await prepare(...others, file, copy, '--out', out), { code: 'none' })
   t.match(readModelConfig(out).textEncoder, { file, tokenizer: copy })
   t.ok(relativeError(embeddings(out, 'prompt'), expected(DEFAULT)) < 1e-4)
-  t.match(prepare(...others, file, copy, tokenizer, '--out', out, '--force'), {
-    status: 2,
-    stderr: /one tokenizer\.json/,
+  t.match(await prepare(...others, file, copy, tokenizer, '--out', out, '--force'), {
+    code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+    text: /one tokenizer\.json/,
   })
-  const bare = prepare(...others, file, join(out, 'prompt_embeddings.safetensors'), '--out', join(scratch, 'left-out'))
-  t.match(bare, { status: 0, stdout: /is left out: it has no tokenizer\.json/ })
+  const bare = await prepare(
+    ...others,
+    file,
+    join(out, 'prompt_embeddings.safetensors'),
+    '--out',
+    join(scratch, 'left-out'),
+  )
+  t.match(bare, { code: 'none', text: /is left out: it has no tokenizer\.json/ })
   t.equal(readModelConfig(join(scratch, 'left-out')).textEncoder, undefined)
 })
 
 t.test('a text encoder that cannot serve is refused before anything is written', async (t) => {
   const out = join(scratch, 'refused')
   const others = [join(published, 'transformer'), join(published, 'vae'), tokenizer, '--out', out]
-  const refused = (file: string, message: RegExp) => {
-    const { status, stderr } = prepare(file, ...others)
-    t.match(stderr, message)
-    t.equal(status, 1)
+  const refused = async (file: string, message: RegExp) => {
+    const { code, text } = await prepare(file, ...others)
+    t.match(text, message)
+    t.match(code, /ERR_ICONFACE_(INVALID_CHECKPOINT|UNSUPPORTED|FILE_NOT_FOUND)/)
     t.notOk(existsSync(out))
   }
   const place = (name: string) => join(scratch, 'refused-encoders', name)
-  refused(await writeTextEncoder(place('shallow'), textWeights(1), 'file'), /has 4 layers, and what layer 27 gives/)
+  await refused(
+    await writeTextEncoder(place('shallow'), textWeights(1), 'file'),
+    /has 4 layers, and what layer 27 gives/,
+  )
   const wide = textWeights(1, { ...DEEP, hidden: 48 })
-  refused(
+  await refused(
     await writeTextEncoder(place('wide'), wide, 'file'),
     /makes embeddings 144 wide, but the transformer takes 96/,
   )
   const shards = await writeTextEncoder(place('half'), weights, 'shards')
   const second = join(shards, 'model-00002-of-00002.safetensors')
   renameSync(second, `${second}.incomplete`)
-  refused(shards, /model-00002-of-00002\.safetensors/)
+  await refused(shards, /model-00002-of-00002\.safetensors/)
   const llama = await writeTextEncoder(place('llama'), weights, 'shards')
   writeFileSync(join(llama, 'config.json'), JSON.stringify({ model_type: 'llama' }))
-  refused(llama, /expected "qwen3" for model_type/)
+  await refused(llama, /expected "qwen3" for model_type/)
 })
 
 t.test('values that shapes do not tell go with the weights', async (t) => {
   const source = resolve(__dirname, '../../models/tiny')
   const out = join(scratch, 'from-tiny')
-  const { status, stderr } = prepare(source, '--out', out)
-  t.equal(status, 0, stderr)
+  t.match(await prepare(source, '--out', out), { code: 'none' })
   const strip = ({ folder: _, name: __, ...rest }: ReturnType<typeof readModelConfig>) => rest
   t.same(strip(readModelConfig(out)), strip(readModelConfig(source)))
 
@@ -212,9 +245,12 @@ t.test('values that shapes do not tell go with the weights', async (t) => {
   const change = (more: object) =>
     writeFileSync(config, JSON.stringify({ ...(JSON.parse(readFileSync(config, 'utf8')) as object), ...more }))
   change({ batch_norm_eps: 1e-3 })
-  t.match(prepare(copy, '--out', join(scratch, 'none')), { status: 1, stderr: /expected 0\.0001 for batch_norm_eps/ })
+  t.match(await prepare(copy, '--out', join(scratch, 'none')), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    text: /expected 0\.0001 for batch_norm_eps/,
+  })
   change({ batch_norm_eps: 1e-4, norm_num_groups: 'many' })
-  t.match(prepare(copy, '--out', join(scratch, 'none')), { status: 1, stderr: /a whole number from 1 for autoencoder\.groups/ }) // prettier-ignore
+  t.match(await prepare(copy, '--out', join(scratch, 'none')), { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', text: /a whole number from 1 for autoencoder\.groups/ }) // prettier-ignore
 })
 
 t.test('inspect knows a text encoder, as a folder and as a file, and what is wrong with it', async (t) => {
@@ -224,19 +260,26 @@ t.test('inspect knows a text encoder, as a folder and as a file, and what is wro
   t.match(folder.stdout, /missing\n +FLUX\.2 transformer/)
   t.notMatch(folder.stdout, /prompt embeddings +required/)
   const file = join(scratch, 'comfy', 'text_encoders', 'qwen_3_4b.safetensors')
-  t.match(iconface('inspect', file), { status: 0, stdout: /Qwen3 text encoder.*hidden +32\n.*not needed +1 tensors, such as lm_head/s }) // prettier-ignore
+  const part = { role: 'text encoder', sizes: { ...DEEP }, ignored: ['lm_head.weight'], tensors: 300 }
+  t.match(describePath(file), { kind: 'file', parts: [part], problems: [] })
   const whole = iconface('inspect', published)
-  t.match(whole, { status: 0, stdout: /parts\n.*FLUX\.2 autoencoder.*Qwen3 text encoder.*missing\n.*AdaFace/s })
+  t.match(whole, { status: 0, stdout: /parts\n.*transformer .*autoencoder .*Qwen3 text encoder.*missing\n.*AdaFace/s })
   const broken = join(scratch, 'broken.safetensors')
   const tensors = readTensors(file).filter(({ name }) => !name.includes('layers.3.mlp.up_proj'))
   await writeTensors(broken, tensors)
-  t.match(iconface('inspect', broken), { status: 1, stdout: /layers\.3\.mlp\.up_proj\.weight \[40, 32\] is missing/ })
-  t.equal(SIZES.hidden, 32)
+  t.match(describePath(broken).problems, [{ message: /layers\.3\.mlp\.up_proj\.weight \[40, 32\] is missing/ }])
 
   const model = join(scratch, 'model')
   const moved = `${tokenizer}.moved`
   renameSync(tokenizer, moved)
-  t.match(iconface('inspect', model), { status: 1, stderr: /tokenizer\.json does not exist/ })
+  t.throws(() => describePath(model), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /tokenizer\.json does not exist/,
+  })
   renameSync(moved, tokenizer)
+  const second = join(encoder, 'model-00002-of-00002.safetensors')
+  renameSync(second, moved)
+  t.match(describePath(model).problems, [{ part: 'text encoder', message: /model-00002-of-00002/ }])
+  renameSync(moved, second)
   t.ok(statSync(tokenizer).isFile())
 })
