@@ -204,6 +204,28 @@ t.test('one file, with its tokenizer somewhere else', async (t) => {
   t.equal(readModelConfig(join(scratch, 'left-out')).textEncoder, undefined)
 })
 
+t.test('a text encoder in fp8 is written once more, and keeps its tokenizer', async (t) => {
+  const plain = join(scratch, 'comfy', 'text_encoders', 'qwen_3_4b.safetensors')
+  const place = join(scratch, 'fp8')
+  mkdirSync(place)
+  cpSync(tokenizer, join(place, 'tokenizer.json'))
+  const matrix = 'model.layers.0.mlp.up_proj'
+  const scale = { name: `${matrix}.weight_scale`, dtype: 'F32' as const, shape: [], data: new Uint8Array(Float32Array.of(0.5).buffer) } // prettier-ignore
+  const half = readTensors(plain).map((tensor) => {
+    if (tensor.name !== `${matrix}.weight`) return tensor
+    const data = Uint8Array.from({ length: tensor.data.length / 4 }, (_, i) => 24 + (i % 24) + 128 * (i & 1))
+    return { ...tensor, dtype: 'F8_E4M3' as const, data }
+  })
+  const file = join(place, 'qwen_3_4b_fp8_scaled.safetensors')
+  await writeTensors(file, [...half, scale])
+  const out = join(scratch, 'fp8-model')
+  const result = await prepare(join(published, 'transformer'), join(published, 'vae'), file, '--out', out)
+  t.match(result, { code: 'none', encoded: 2 }, result.text)
+  const converted = join(out, 'qwen_3_4b-bf16.safetensors')
+  t.match(readModelConfig(out).textEncoder, { file: converted, tokenizer: join(place, 'tokenizer.json') })
+  t.match(describePath(out).problems, [])
+})
+
 t.test('a text encoder that cannot serve is refused before anything is written', async (t) => {
   const out = join(scratch, 'refused')
   const others = [join(published, 'transformer'), join(published, 'vae'), tokenizer, '--out', out]
