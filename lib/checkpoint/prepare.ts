@@ -31,7 +31,7 @@ export interface PrepareOptions {
   readonly force?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: { file: string; bytes: number; totalBytes: number }) => void
-  /** Called before each of the two prompts is encoded, which takes a minute or so with Qwen3-4B. */
+  /** Called before each of the two prompts is encoded, which takes about 20 seconds of processor time with Qwen3-4B. */
   readonly onEncode?: (prompt: 1 | 2) => void
 }
 
