@@ -171,7 +171,7 @@ function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
 /** Longer than the text encoder's tokens can be, and short enough to be tokenized at once. */
 const MAX_PROMPT = 10_000
 
-function checkPromptText(prompt: unknown): void {
+export function checkPromptText(prompt: unknown): void {
   if (typeof prompt !== 'string') throw invalid('prompt', 'a text', prompt)
   if (prompt.length > MAX_PROMPT) {
     throw invalid('prompt', `a text of at most ${MAX_PROMPT} characters`, `${prompt.length} characters`)

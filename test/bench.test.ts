@@ -30,6 +30,7 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
     [...new Set(report.rows.map(({ name }) => name))].sort(),
     ['linear', 'linear_swiglu', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
       .concat('qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
+      .concat('embedding', 'rms_norm', 'causal_attention')
       .concat('forward', 'forward_adapter', 'encode', 'decode', 'face_embedding')
       .sort(),
   )

@@ -14,10 +14,12 @@ import { loadNetworks, networkCases, peakMemory, weightBytes } from './networks'
 import { mean, quantile, quietest, type Timed, type Timing } from './quiet'
 import { attention, linear, linearSwiglu, lowrankCrossAttention } from './products'
 import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope } from './streams'
+import { causalAttention, embedding, rmsNorm } from './text'
 
 export const FAMILIES: readonly Family[] = [
   ...[linear, linearSwiglu, attention, lowrankCrossAttention, conv2d],
   ...[layerNormModulate, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
+  ...[embedding, rmsNorm, causalAttention],
 ]
 
 /** What one benchmark found. Rates are of the median run. */

@@ -3,13 +3,15 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { IConFaceError } from '../errors'
-import { CONFIG_NAME } from './config'
+import { IConFaceError, isIConFaceError } from '../errors'
+import { openTextEncoder, tokenizerFile } from '../text/encoder'
+import { CONFIG_NAME, type TextEncoderConfig } from './config'
 import { adapterVariant, type Problem } from './contract'
 import type { AdapterSizes } from './expected'
-import { describeWeights, type PartDescription, totals } from './findings'
+import { describeWeights, type Finding, type PartDescription, totals } from './findings'
 import { examineCheckpoint, type PartReport } from './layout'
 import { isLoraFolder, loraWeights } from './lora'
+import { TITLES } from './recognise'
 import { type Missing, missingParts, surveyFolder } from './survey'
 
 export interface Description {
@@ -50,8 +52,29 @@ function describeModel(folder: string): Description {
     sizes: role === 'lora' ? {} : { ...sizes[role] },
   })
   const variant = config.adapter && !sizes.adapter ? undefined : adapterVariant(sizes.adapter)
-  const missing = missingParts(parts.map(({ role }) => role))
-  return { path: folder, kind: 'model', variant, name: config.name, parts: parts.map(describe), missing, problems }
+  const text = config.textEncoder && describeTextEncoder(config.textEncoder)
+  const described = [...parts.map(describe), ...(text?.parts ?? [])]
+  return {
+    path: folder,
+    kind: 'model',
+    variant,
+    name: config.name,
+    parts: described,
+    missing: missingParts(described.map(({ role }) => role)),
+    problems: [...problems, ...(text?.problems ?? [])],
+  }
+}
+
+/** The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here. */
+function describeTextEncoder(config: TextEncoderConfig): Pick<Finding, 'parts' | 'problems'> {
+  try {
+    const { parts, problems } = describeWeights(config.file)
+    if (problems.length === 0) tokenizerFile(openTextEncoder(config.file, config).weights, config)
+    return { parts, problems }
+  } catch (error) {
+    if (!isIConFaceError(error)) throw error
+    return { parts: [], problems: [{ kind: 'file', part: 'text encoder', message: error.message }] }
+  }
 }
 
 function describeFolder(folder: string): Description {
@@ -60,7 +83,10 @@ function describeFolder(folder: string): Description {
     const message = `${folder} holds no ${CONFIG_NAME} and no weights (safetensors, .pth, .ckpt)`
     throw new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message)
   }
-  const parts = findings.flatMap((finding) => finding.parts)
+  const roles = Object.keys(TITLES)
+  const parts = findings
+    .flatMap((finding) => finding.parts)
+    .sort((a, b) => roles.indexOf(a.role) - roles.indexOf(b.role))
   return {
     path: folder,
     kind: 'folder',

@@ -7,15 +7,17 @@ import {
   checkAutoencoder,
   checkFace,
   checkPrompt,
+  checkTextEncoder,
   checkTransformer,
   type Problem,
 } from './contract'
 import { elementCount } from './dtype'
 import { openLora } from './lora'
 import { applyNameMap, type NameMap } from './name-map'
-import { canonicalTensors, type NamedTensors, type Role } from './names'
+import { canonicalTensors, canonicalTextNames, type NamedTensors, type Naming, type Role } from './names'
 import { isPytorch, openPytorch } from './pytorch'
 import { type Kind, recogniseKind } from './recognise'
+import { settingsBeside } from './settings'
 import { openWeights } from './shards'
 
 /** A network, or what else a file holds. */
@@ -58,7 +60,7 @@ const TEST_DATA = ['input.', 'intermediate.', 'output.']
 export function describeWeights(target: string, names?: NameMap): Finding {
   const { path, tensors, pytorch } = openTensors(target)
   if (names) {
-    const found = examineAdapter(tensors, names)
+    const found = examineNamed('adapter', path, applyNameMap(names, tensors))
     const part = describePart('adapter', path, '', tensors, found)
     return { path, parts: [part], problems: [...found.problems, ...(pytorch ? [conversionProblem('adapter')] : [])] }
   }
@@ -116,12 +118,16 @@ interface Found {
   readonly problems: readonly Problem[]
 }
 
-const CHECKS: Record<Role, (tensors: NamedTensors) => Checked<object>> = {
+const CHECKS: Record<Role | 'text encoder', (tensors: NamedTensors, file: string) => Checked<object>> = {
   transformer: checkTransformer,
-  autoencoder: checkAutoencoder,
+  autoencoder: (tensors, file) => {
+    const { groups } = settingsBeside('autoencoder', file)
+    return checkAutoencoder(tensors, typeof groups === 'number' && groups > 0 ? groups : undefined)
+  },
   adapter: (tensors) => checkAdapter(tensors),
   face: checkFace,
   prompt: (tensors) => checkPrompt(tensors),
+  'text encoder': (tensors) => checkTextEncoder(tensors),
 }
 
 function examineGroup(role: PartDescription['role'], target: string, tensors: NamedTensors, pytorch: boolean): Found {
@@ -135,30 +141,19 @@ function examineGroup(role: PartDescription['role'], target: string, tensors: Na
     case 'lora':
       return pytorch ? { naming: 'LoRA', ignored: [], sizes: undefined, problems: [] } : examineLora(target)
     case 'text encoder':
-      return { naming: 'Hugging Face', ignored: [], sizes: undefined, problems: [] }
+      return examineNamed(role, target, canonicalTextNames(tensors))
     case 'face detector':
       return { naming: 'RetinaFace', ignored: [], sizes: undefined, problems: [] }
     default: {
-      const { naming, ignored, tensors: named, problems } = canonicalTensors(role, tensors)
-      return examineNamed(role, naming, ignored, named, problems)
+      return examineNamed(role, target, canonicalTensors(role, tensors))
     }
   }
 }
 
-function examineAdapter(tensors: NamedTensors, names: NameMap): Found {
-  const { naming, ignored, tensors: named, problems } = applyNameMap(names, tensors)
-  return examineNamed('adapter', naming, ignored, named, problems)
-}
-
-function examineNamed(
-  role: Role,
-  naming: string,
-  ignored: readonly string[],
-  tensors: NamedTensors,
-  complaints: readonly string[],
-): Found {
-  const { sizes, problems } = CHECKS[role](tensors)
-  const clashes = complaints.map((message): Problem => ({ kind: 'config', part: role, message }))
+function examineNamed(role: Role | 'text encoder', file: string, named: Naming): Found {
+  const { naming, ignored, tensors } = named
+  const { sizes, problems } = CHECKS[role](tensors, file)
+  const clashes = named.problems.map((message): Problem => ({ kind: 'config', part: role, message }))
   return { naming, ignored, sizes, problems: [...clashes, ...problems] }
 }
 

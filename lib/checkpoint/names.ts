@@ -79,9 +79,11 @@ export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
 
 /** The text encoder's: Hugging Face's names without their prefix; the head that continues texts is not needed. */
 export function canonicalTextNames(sources: NamedTensors): Naming {
-  return rename(withoutPrefix(sources, ['model.']), 'Hugging Face', (name) =>
+  const { tensors, ignored, problems } = separateScales(sources)
+  const naming = rename(withoutPrefix(tensors, ['model.']), 'Hugging Face', (name) =>
     name === 'lm_head.weight' ? undefined : name,
   )
+  return { ...naming, ignored: [...ignored, ...naming.ignored], problems: [...problems, ...naming.problems] }
 }
 
 /** Applies `canonical` to every name; `undefined` marks a tensor as not needed. */

@@ -32,7 +32,7 @@ const COSTS = {
   },
   prompt: {
     required: true,
-    cost: 'required: prompt_embeddings.safetensors with the tensors prompt and empty, what Qwen3-4B makes of the two prompts',
+    cost: 'required: take the folders text_encoder/ and tokenizer/ of black-forest-labs/FLUX.2-klein-base-4B (Qwen3-4B), from which prepare makes them; or prompt_embeddings.safetensors with the tensors prompt and empty',
   },
   adapter: {
     required: false,
@@ -46,12 +46,19 @@ const COSTS = {
     required: false,
     cost: 'FLUX.2 alone was not trained to restore faces: expect little without a face-restoration LoRA or an adapter trained with the whole model',
   },
+  'text encoder': {
+    required: false,
+    cost: 'restores know the prompt of the embeddings, and no other (--prompt)',
+  },
 } as const
 
-/** What is missing beside the parts that are there. */
+/** What is missing beside the parts that are there. Embeddings are not, where a text encoder can make them. */
 export function missingParts(present: readonly string[]): Missing[] {
   const roles = Object.keys(COSTS) as (keyof typeof COSTS)[]
-  return roles.filter((role) => !present.includes(role)).map((role) => ({ role, title: TITLES[role], ...COSTS[role] }))
+  const made = present.includes('text encoder') ? 'prompt' : undefined
+  return roles
+    .filter((role) => role !== made && !present.includes(role))
+    .map((role) => ({ role, title: TITLES[role], ...COSTS[role] }))
 }
 
 /** Folders deeper than this are not looked into; a cached Hugging Face repository needs 3. */
@@ -66,12 +73,15 @@ export interface FolderSurvey {
   readonly findings: readonly Finding[]
   /** Files that cannot be used, each with the reason. */
   readonly problems: readonly Problem[]
+  /** Every `tokenizer.json`. */
+  readonly tokenizers: readonly string[]
 }
 
 /** Looks for weights in a folder and the folders in it. Whatever is no weights, pictures and texts, is passed over. */
 export function surveyFolder(folder: string): FolderSurvey {
   const findings: Finding[] = []
   const problems: Problem[] = []
+  const tokenizers: string[] = []
   let entries = 0
   const report = (file: string, message: string) =>
     problems.push({ kind: 'file', part: path.relative(folder, file) || path.basename(file), message })
@@ -91,14 +101,20 @@ export function surveyFolder(folder: string): FolderSurvey {
       const file = path.join(current, entry.name)
       if (entry.folder) {
         if (depth < MAX_DEPTH && !SKIPPED_FOLDERS.test(entry.name)) visit(file, depth + 1)
-      } else if (HALF.test(entry.name)) report(file, 'it is only half downloaded')
+      } else if (isTokenizer(file)) tokenizers.push(file)
+      else if (HALF.test(entry.name)) report(file, 'it is only half downloaded')
       else if (entry.name.endsWith('.gguf')) report(file, 'GGUF files cannot be used: take the safetensors file')
       else if (isPytorchName(entry.name) && isPytorch(file)) describe(file)
     }
   }
   visit(folder, 0)
   if (entries > MAX_ENTRIES) report(folder, `it holds more than ${MAX_ENTRIES} files, and not all were looked at`)
-  return { findings, problems }
+  return { findings, problems, tokenizers }
+}
+
+/** By its name: what is in it is looked at when a prompt is to be encoded. */
+export function isTokenizer(file: string): boolean {
+  return /(^|[._-])tokenizer\.json$/.test(path.basename(file))
 }
 
 function isPytorchName(name: string): boolean {

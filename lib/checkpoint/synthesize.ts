@@ -7,6 +7,7 @@ import path from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { checkSeed } from '../options'
 import { abortError } from '../queue'
+import { DEFAULT_PROMPT } from '../text/chat'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
 import { checkSpace } from './disk'
 import { roundToBFloat16 } from './dtype'
@@ -19,6 +20,8 @@ import {
   faceTensors,
   type Shape,
   type TensorShapes,
+  type TextEncoderSizes,
+  textEncoderTensors,
   type TransformerSizes,
   transformerTensors,
 } from './expected'
@@ -92,8 +95,15 @@ export const PRESETS = {
   },
 } as const satisfies Record<string, Preset>
 
-export type PresetName = keyof typeof PRESETS
-export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[]
+/** Text encoders by themselves; `qwen3-4b` has the published sizes (model-spec.md 7), one file of 8 GB. */
+export const TEXT_PRESETS = {
+  'qwen3-4b': { vocabulary: 151936, hidden: 2560, heads: 32, sharedHeads: 8, headDim: 128, mlp: 9728, layers: 36 },
+} as const satisfies Record<string, TextEncoderSizes>
+
+type ModelPreset = keyof typeof PRESETS
+type TextPreset = keyof typeof TEXT_PRESETS
+export type PresetName = ModelPreset | TextPreset
+export const PRESET_NAMES = Object.keys({ ...PRESETS, ...TEXT_PRESETS }) as PresetName[]
 
 export interface SynthesizeOptions {
   /** Same seed, same bytes. Default 0. */
@@ -106,7 +116,8 @@ export interface SynthesizeOptions {
 }
 
 /**
- * Writes a random checkpoint. `iconface.json` is written last: a folder cut short is no model.
+ * Writes a random checkpoint: a model, or a text encoder without a tokenizer. `iconface.json` (of a text encoder
+ * `config.json`) is written last: a folder cut short is no model.
  *
  * @returns what was written
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for a folder that is not empty, `ERR_ICONFACE_IO` when the
@@ -120,10 +131,11 @@ export async function synthesizeCheckpoint(
   folder: string,
   { seed = 0, dtype = 'bf16', force = false, signal, onProgress }: SynthesizeOptions = {},
 ): Promise<{ folder: string; bytes: number; parameters: number }> {
-  if (!Object.hasOwn(PRESETS, preset)) throw invalid('preset', PRESET_NAMES.join(' or '), preset)
+  if (!PRESET_NAMES.includes(preset)) throw invalid('preset', PRESET_NAMES.join(' or '), preset)
   checkSeed(seed)
   const destination = path.resolve(folder)
-  const files = presetFiles(PRESETS[preset], dtype === 'bf16' ? 'BF16' : 'F32')
+  const stored = dtype === 'bf16' ? 'BF16' : 'F32'
+  const files = isText(preset) ? [textFile(TEXT_PRESETS[preset], stored)] : presetFiles(PRESETS[preset], stored)
   const totalBytes = files.reduce((sum, file) => sum + file.bytes, 0)
   prepareFolder(destination, force)
   checkSpace(destination, totalBytes)
@@ -136,12 +148,18 @@ export async function synthesizeCheckpoint(
       onProgress?.({ file, bytes, totalBytes })
     })
   }
-  writeConfig(path.join(destination, CONFIG_NAME), preset)
+  if (isText(preset))
+    writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 }) // prettier-ignore
+  else writeConfig(path.join(destination, CONFIG_NAME), preset)
   return { folder: destination, bytes, parameters: bytes / (dtype === 'bf16' ? 2 : 4) }
 }
 
+function isText(preset: PresetName): preset is TextPreset {
+  return Object.hasOwn(TEXT_PRESETS, preset)
+}
+
 interface PresetFile {
-  readonly role: Role
+  readonly role: Role | 'text encoder'
   readonly file: string
   readonly tensors: readonly TensorDeclaration[]
   readonly bytes: number
@@ -157,10 +175,6 @@ const FILES: Record<Role, string> = {
   prompt: 'prompt_embeddings.safetensors',
 }
 
-/** The prompt of model-spec.md 6, which prompt_embeddings.safetensors carries as metadata. */
-const PROMPT =
-  'reference-guided face restoration of a high quality portrait photo of a person, natural skin, detailed face'
-
 function presetFiles(preset: Preset, dtype: 'BF16' | 'F32'): PresetFile[] {
   const shapes: Record<Role, TensorShapes> = {
     transformer: transformerTensors(preset.transformer),
@@ -170,11 +184,26 @@ function presetFiles(preset: Preset, dtype: 'BF16' | 'F32'): PresetFile[] {
     prompt: new Map(['prompt', 'empty'].map((name) => [name, [preset.textLength, preset.transformer.contextDim]])),
   }
   return (Object.keys(FILES) as Role[]).map((role) => {
-    const tensors = [...shapes[role]].map(([name, shape]) => ({ name, dtype, shape }))
-    const bytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0)
-    const texts: Record<string, string> = role === 'prompt' ? { prompt: PROMPT, empty: '' } : {}
-    return { role, file: FILES[role], tensors, bytes, texts }
+    const texts: Record<string, string> = role === 'prompt' ? { prompt: DEFAULT_PROMPT, empty: '' } : {}
+    return presetFile(role, FILES[role], shapes[role], dtype, texts)
   })
+}
+
+/** Under Hugging Face's names. */
+function textFile(sizes: TextEncoderSizes, dtype: 'BF16' | 'F32'): PresetFile {
+  const shapes = [...textEncoderTensors(sizes)].map(([name, shape]) => [`model.${name}`, shape] as const)
+  return presetFile('text encoder', 'model.safetensors', new Map(shapes), dtype, {})
+}
+
+function presetFile(
+  role: PresetFile['role'],
+  file: string,
+  shapes: TensorShapes,
+  dtype: 'BF16' | 'F32',
+  texts: Readonly<Record<string, string>>,
+): PresetFile {
+  const tensors = [...shapes].map(([name, shape]) => ({ name, dtype, shape }))
+  return { role, file, tensors, bytes: tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0), texts }
 }
 
 function adapterSizes({ transformer, face, adapter }: Preset): AdapterSizes {
@@ -183,7 +212,7 @@ function adapterSizes({ transformer, face, adapter }: Preset): AdapterSizes {
   return { hidden, embedding: face.embedding, ...adapter, blocks, identity: true, residual: true }
 }
 
-function writeConfig(file: string, name: PresetName): void {
+function writeConfig(file: string, name: ModelPreset): void {
   const preset: Preset = PRESETS[name]
   const config = {
     format: FORMAT,
@@ -196,8 +225,12 @@ function writeConfig(file: string, name: PresetName): void {
     prompt: { file: FILES.prompt },
     defaults: preset.defaults,
   }
+  writeJson(file, config)
+}
+
+function writeJson(file: string, json: object): void {
   try {
-    fs.writeFileSync(file, `${JSON.stringify(config, null, 2)}\n`)
+    fs.writeFileSync(file, `${JSON.stringify(json, null, 2)}\n`)
   } catch (cause) {
     throw fileError('write', file, cause)
   }
@@ -224,7 +257,7 @@ const CHUNK = 1 << 22
 /** Writes one file; while one piece goes to disk the next one is made. */
 async function writeFile(
   file: string,
-  role: Role,
+  role: PresetFile['role'],
   tensors: readonly TensorDeclaration[],
   metadata: Readonly<Record<string, string>>,
   seed: number,
@@ -272,7 +305,7 @@ interface Distribution {
  * Values that keep every network finite and every part of it audible: matrices at 1/sqrt(fan-in), norms near 1,
  * variances positive (the values of {@link fillNormal} stay within 3.45 deviations).
  */
-function initialValues(role: Role, name: string, shape: Shape): Distribution {
+function initialValues(role: PresetFile['role'], name: string, shape: Shape): Distribution {
   if (role === 'prompt') return { mean: 0, deviation: 1 }
   if (name.endsWith('.gate')) return { mean: 0.25, deviation: 0.05 }
   if (name.endsWith('.queries')) return { mean: 0, deviation: 1 }

@@ -9,6 +9,7 @@ import { TITLES } from '../checkpoint/recognise'
 import { invalid } from '../errors'
 import { findModel } from '../restore'
 import { type Command, parse } from './command'
+import { missingTable, partRow } from './parts'
 import { byteSize, table } from './terminal'
 
 export const command: Command = {
@@ -17,7 +18,7 @@ export const command: Command = {
 
 <path> is a folder with iconface.json, or anything that "iconface prepare" could make one of: a folder of downloaded
 files, or a single file, safetensors or PyTorch, of a FLUX.2 transformer or autoencoder (Black Forest Labs' or diffusers'
-names, whole or in shards, fp8 too), AdaFace, an IConFace adapter, a LoRA, prompt embeddings. Without <path> it is the
+names, whole or in shards, fp8 too), AdaFace, an IConFace adapter, a LoRA, Qwen3-4B, prompt embeddings. Without <path> it is the
 model that restore uses: ICONFACE_MODEL, else the package's own small one. Only headers are read, never weights.
 
   --all    list every problem, not only the first 20
@@ -40,11 +41,12 @@ The exit code is 1 when there are problems.
 function describeText({ path, kind, name, variant, parts, missing, problems }: Description, limit?: number): string {
   const heading = kind === 'model' ? `${path}: ${name}` : path
   const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
+  const list = kind === 'file' ? '' : `\nparts\n${table(parts.map((part) => partRow(title(part), part)))}`
   const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind !== 'file'))}`)
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
-  const absent = missing.length > 0 ? `\nmissing\n${table(missing.map(({ title, cost }) => [`  ${title}`, cost]))}` : ''
-  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${sections.join('')}${absent}\n${verdict}`
+  const absent = missing.length > 0 ? `\n${missingTable(missing)}` : ''
+  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${list}${absent}${sections.join('')}\n${verdict}`
 }
 
 /** The rows of the paper's Table 3, in words. */

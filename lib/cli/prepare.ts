@@ -8,7 +8,8 @@ import { type Preparation, prepareModel } from '../checkpoint/prepare'
 import { invalid } from '../errors'
 import type { Progress } from '../options'
 import { type Command, missing, parse } from './command'
-import { byteSize, progressDisplay, table } from './terminal'
+import { missingTable, partRow } from './parts'
+import { progressDisplay, table } from './terminal'
 
 export const command: Command = {
   summary: 'make a model folder of downloaded files, or of repositories of the Hugging Face Hub',
@@ -19,7 +20,8 @@ written once more, into <folder>: PyTorch files (AdaFace's .ckpt) as safetensors
 
 A <path> is a file, or a folder to look for files in: the FLUX.2 [klein] base transformer and the FLUX.2 autoencoder
 (single files or diffusers' folders, whole or in shards), an IConFace adapter, LoRAs (FaceIR, PEFT, diffusers, kohya),
-AdaFace, prompt embeddings. What is missing is listed with what that costs.
+AdaFace, and the text encoder Qwen3-4B with its tokenizer.json, which encodes the prompt once, here (or prompt embeddings).
+What is missing is listed with what that costs.
 
   --out <folder>       where to
   --hub <repository>   owner/name, owner/name@revision or owner/name:path, may be repeated; downloads into the cache that
@@ -27,8 +29,9 @@ AdaFace, prompt embeddings. What is missing is listed with what that costs.
                        HF_HOME and HF_ENDPOINT are heeded)
   --adapter <file>     an adapter whose tensors have other names
   --names <file>       which names those are (JSON; see the README)
+  --prompt <text>      what the picture shall be, in words (default: the one of the paper's authors)
   --name <text>        name of the model (default: the folder's)
-  --force              replace the iconface.json of the folder
+  --force              replace the iconface.json and the prompt embeddings of the folder
   --json               for programs
 `,
   async run(args, stop) {
@@ -37,6 +40,7 @@ AdaFace, prompt embeddings. What is missing is listed with what that costs.
       hub: { type: 'string', multiple: true, default: [] },
       adapter: { type: 'string' },
       names: { type: 'string' },
+      prompt: { type: 'string' },
       name: { type: 'string' },
       force: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -55,7 +59,14 @@ AdaFace, prompt embeddings. What is missing is listed with what that costs.
         paths.push(await downloadFromHub(repository, { signal: stop, onProgress: show('download') }))
         display.end()
       }
-      const preparation = await prepareModel(paths, out, { ...options, signal: stop, onProgress: show('convert') })
+      const begun = performance.now()
+      const preparation = await prepareModel(paths, out, {
+        ...options,
+        signal: stop,
+        onProgress: show('convert'),
+        onEncode: (step) =>
+          display.show({ stage: 'encode', step, steps: 2, elapsedMs: performance.now() - begun, etaMs: null }),
+      })
       display.end()
       process.stdout.write(json ? `${JSON.stringify(preparation, null, 2)}\n` : describe(preparation))
     } finally {
@@ -76,13 +87,13 @@ function megabytes(stage: string, { bytes, totalBytes }: Bytes, elapsedMs: numbe
 }
 
 function describe({ folder, parts, unused, missing, notes }: Preparation): string {
-  const used = parts.map(({ title, source, naming, converted, bytes, file }): [string, string] => {
-    const how = converted ? `, converted ${converted} to ${path.basename(file)}` : ''
-    return [`  ${title}`, `${source} (${naming}, ${byteSize(bytes)}${how})`]
+  const used = parts.map((part) => {
+    const how = part.converted && `converted ${part.converted} to ${path.basename(part.file)}`
+    return partRow(part.title, { ...part, file: part.source }, how)
   })
   const sections = [`${folder}/iconface.json\n\nused\n${table(used)}`]
   if (unused.length > 0) sections.push(`not used\n${table(unused.map(({ file, reason }) => [`  ${file}`, reason]))}`)
-  if (missing.length > 0) sections.push(`missing\n${table(missing.map(({ title, cost }) => [`  ${title}`, cost]))}`)
+  if (missing.length > 0) sections.push(missingTable(missing))
   if (notes.length > 0) sections.push(`note\n${notes.map((note) => `  ${note}\n`).join('')}`)
   sections.push(`next: iconface restore photo.jpg --ref same-person.jpg --model ${folder} -o restored.png\n`)
   return sections.join('\n')

@@ -12,9 +12,10 @@ export const command: Command = {
   summary: 'write a checkpoint with random weights, for trying out and measuring',
   usage: `Usage: iconface synthesize --out <folder> [options]
 
-Writes every file of a model with random weights. It loads, runs and costs what a real one does, and restores nothing.
+Writes every file of a model (or a text encoder) with random weights. It loads, runs and costs what a real one does, and restores nothing.
 
-  --preset <name>   ${PRESET_NAMES.join(' or ')} (default tiny; klein-4b has the paper's sizes, 8.3 GB in bf16)
+  --preset <name>   ${PRESET_NAMES.join(', ')} (default tiny; klein-4b has the
+                    paper's sizes, 8.3 GB in bf16; qwen3-4b is a text encoder by itself, 8 GB)
   --out <folder>    where to; must be empty or absent
   --seed <n>        same seed, same bytes (default 0)
   --dtype <type>    bf16 or f32 (default bf16)

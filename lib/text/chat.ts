@@ -11,3 +11,10 @@ export const CHAT_TOKENS = ['<|im_start|>', '<|im_end|>', '<think>', '</think>']
 
 /** What fills the rows behind a text. */
 export const PADDING_TOKEN = '<|endoftext|>'
+
+/** What a model restores by when it is told nothing else (model-spec.md 6); with references and without. */
+export const DEFAULT_PROMPT =
+  'reference-guided face restoration of a high quality portrait photo of a person, natural skin, detailed face'
+
+/** Tokens that a text is padded to for FLUX.2 [klein]. */
+export const TEXT_LENGTH = 512

@@ -26,7 +26,7 @@ export interface TextEncoderOptions {
   tokenizer?: string | undefined
 }
 
-const OUTPUT_LAYERS = [9, 18, 27]
+export const OUTPUT_LAYERS: readonly number[] = [9, 18, 27]
 const ROPE_THETA = 1e6
 
 /** The value with which every published Qwen3 was trained, and the only one the operations know. */
@@ -77,7 +77,7 @@ export function openTextEncoder(file: string, options: TextEncoderOptions = {}):
 }
 
 /** RoPE's theta as the `config.json` beside the weights gives it; refuses what this package would compute wrongly. */
-function configuredTheta(folder: string): number | undefined {
+export function configuredTheta(folder: string): number | undefined {
   const file = path.join(folder, 'config.json')
   if (!fs.existsSync(file)) return undefined
   const json = readJson(file)
@@ -99,10 +99,15 @@ function configuredTheta(folder: string): number | undefined {
   return theta
 }
 
+/** Where the tokenizer of weights lies by itself: beside them, or in the folder `tokenizer` beside theirs. */
+export function tokenizerPlaces(weights: string): string[] {
+  const folder = path.dirname(weights)
+  return [folder, path.join(folder, '..', 'tokenizer')].map((place) => path.join(place, 'tokenizer.json'))
+}
+
 /** The tokenizer of a text encoder. */
 export function tokenizerFile({ path: weights }: WeightFiles, { tokenizer }: TextEncoderOptions): string {
-  const folder = path.dirname(weights)
-  const places = tokenizer ? [tokenizer] : [folder, path.join(folder, '..', 'tokenizer')].map((place) => path.join(place, 'tokenizer.json')) // prettier-ignore
+  const places = tokenizer ? [tokenizer] : tokenizerPlaces(weights)
   const found = places.find((place) => fs.existsSync(place))
   if (found !== undefined) return found
   throw new IConFaceError(

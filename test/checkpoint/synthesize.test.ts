@@ -4,9 +4,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import t from 'tap'
 import { toFloat32 } from '../../dist/checkpoint/dtype.js'
-import { autoencoderTensors, faceTensors, transformerTensors } from '../../dist/checkpoint/expected.js'
+import {
+  autoencoderTensors,
+  faceTensors,
+  textEncoderTensors,
+  transformerTensors,
+} from '../../dist/checkpoint/expected.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
-import { PRESETS, synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { PRESETS, synthesizeCheckpoint, TEXT_PRESETS } from '../../dist/checkpoint/synthesize.js'
 import { readTensors } from '../fixtures/weights'
 
 const scratch = t.testdir({})
@@ -74,10 +79,17 @@ t.test('values: finite, near their mean and deviation, no tensor like another', 
   t.equal(hashes.size, tensors)
 })
 
+const parameters = (shapes: Map<string, readonly number[]>) =>
+  [...shapes.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0)
+
+t.test('qwen3-4b has the sizes of Qwen3-4B, which klein-4b reads', async (t) => {
+  const sizes = TEXT_PRESETS['qwen3-4b']
+  t.equal(3 * sizes.hidden, PRESETS['klein-4b'].transformer.contextDim)
+  t.equal(parameters(textEncoderTensors(sizes)), 4_022_468_096)
+})
+
 t.test('klein-4b has the sizes of the paper', async (t) => {
   const { transformer, autoencoder, face, adapter, textLength } = PRESETS['klein-4b']
-  const parameters = (shapes: Map<string, readonly number[]>) =>
-    [...shapes.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0)
   t.equal((2 * parameters(transformerTensors(transformer))) / 1e9 > 7.74, true)
   t.equal((2 * parameters(transformerTensors(transformer))) / 1e9 < 7.76, true)
   t.equal(autoencoderTensors(autoencoder).size, 250)
@@ -131,7 +143,10 @@ t.test('progress counts every byte', async (t) => {
 
 t.test('arguments', async (t) => {
   const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
-  await t.rejects(synthesizeCheckpoint('huge' as 'tiny', folder('x')), { code, message: /tiny or klein-4b for preset/ })
+  await t.rejects(synthesizeCheckpoint('huge' as 'tiny', folder('x')), {
+    code,
+    message: /tiny or klein-4b or qwen3-4b for preset/,
+  })
   await t.rejects(synthesizeCheckpoint('tiny', folder('x'), { seed: -1 }), { code, message: /seed but received -1/ })
   await t.rejects(synthesizeCheckpoint('tiny', join(folder('a'), 'iconface.json', 'x')), {
     code: /ERR_ICONFACE_(IO|FILE_NOT_FOUND)/,
