@@ -8,7 +8,7 @@ const record = (name) => {
   const file = join(work, `${name}.json`)
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null
 }
-const [operations, networks, rivals] = ['operations', 'networks', 'rivals'].map(record)
+const [operations, networks, restores, rivals] = ['operations', 'networks', 'restores', 'rivals'].map(record)
 if (!operations && !networks) {
   console.error('nothing was measured')
   process.exit(1)
@@ -48,17 +48,18 @@ const ratios = rows.flatMap((ours) => {
 })
 
 const first = operations ?? networks
-const name = `${first.date.slice(0, 10)}-${(first.device?.device === 'cuda-emulated' ? 'cuda-emulated' : (first.device?.name ?? 'processor')).toLowerCase().replace(/[^a-z0-9]+/g, '-')}`
+const where = first.device?.capability ? first.device.name : (first.device?.device ?? 'processor')
+const name = `${first.date.slice(0, 10)}-${where.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`
 const file = join(results, `${name}.json`)
 writeFileSync(
   file,
-  `${JSON.stringify({ format: 1, date: first.date, tests, operations, networks, rivals, ratios }, null, 2)}\n`,
+  `${JSON.stringify({ format: 1, date: first.date, tests, operations, networks, restores, rivals, ratios }, null, 2)}\n`,
 )
 
 for (const { name, shape, ratio, best } of ratios) {
   console.log(`${name.padEnd(24)} ${shape.padEnd(24)} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`)
 }
-const incorrect = [...rows, ...(networks?.restores ?? [])].filter(({ correct }) => !correct)
+const incorrect = [...rows, ...(restores?.restores ?? [])].filter(({ correct }) => !correct)
 const failed = Object.entries(tests).filter(([, { status }]) => status !== 0)
 console.log(
   `${file}: ${rows.length} cases, ${incorrect.length} wrong; ${Object.keys(tests).length} test files, ${failed.length} failed`,

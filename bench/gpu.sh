@@ -56,9 +56,9 @@ if [ -z "$quick" ]; then
 fi
 
 # Tests: every operation against float64 on awkward shapes, the networks and restores against the processor.
-export ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
+export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 tests=$(ls test/ops/*.test.js)
-[ -n "$quick" ] && tests="test/ops/flow-step.test.js test/ops/linear.test.js" || tests="$tests $(ls test/networks.test.js test/devices.test.js 2> /dev/null || true)"
+[ -n "$quick" ] && tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js" || tests="$tests $(ls test/networks.test.js test/device.test.js 2> /dev/null || true)"
 for test in $tests; do
   name=$(basename "$test" .test.js)
   status=0
@@ -78,8 +78,12 @@ if [ -n "$writing" ]; then
   wait "$writing" || { wrong=1; cat "$work/synthesize.log"; }
   trap - EXIT
 fi
-if [ -n "$quick" ]; then bench networks forward
-else bench networks forward forward_adapter denoise vae face_embedding restore --model "$model"; fi
+if [ -n "$quick" ]; then
+  bench networks forward
+else
+  bench networks forward forward_adapter denoise vae face_embedding --model "$model"
+  bench restores restore --model "$model"
+fi
 say "benchmarks done"
 
 if python3 -c 'import torch' 2> /dev/null; then

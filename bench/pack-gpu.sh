@@ -49,10 +49,10 @@ for package in $(sort -u "$TRACED") $libraries; do
 done
 rm "$TRACED"
 
-tar -C "$stage" -cf - . | xz -T0 -6 > "$out/package.tar.xz"
+tar -C "$stage" -cf - . | xz -T0 -3 > "$out/package.tar.xz"
 cp "$(readlink -f "$(command -v node)")" "$stage/node-binary"
 strip "$stage/node-binary" 2>/dev/null || true
-xz -T0 -6 -c "$stage/node-binary" > "$out/node.xz"
+xz -T0 -3 -c "$stage/node-binary" > "$out/node.xz"
 cp bench/gpu.sh "$out"
 du -sh --apparent-size "$out"/* | sed "s#$out/##"
 bytes=$(du -sb "$out" | cut -f1)
