@@ -49,7 +49,10 @@ export interface ModelInfo {
   defaults: RestoreDefaults
 }
 
-/** Memory that a restore needs, in bytes. `total` is the sum of the other entries. */
+/**
+ * Memory that a restore needs, in bytes. `total` is the sum of the other entries: `mappedWeights` (read where the files
+ * lie), `privateWeights` and `workspace` on the processor; `deviceWeights` and `workspace`, both in its memory, on a GPU.
+ */
 export interface MemoryEstimate {
   total: number
   [part: string]: number

@@ -10,7 +10,8 @@ if (!product || !arch) throw new Error('usage: cmake-from-gyp.cjs <product folde
 const root = resolve(__dirname, '..')
 const build = join(root, 'build-cmake')
 const command = [findCmakeJs(), 'compile', '-d', root, '-O', build, '--arch', arch]
-command.push('--CDICONFACE_EMULATOR=OFF') // what is shipped needs no device for tests
+// What is shipped needs no device for tests, and machine code for every GPU.
+command.push('--CDICONFACE_EMULATOR=OFF', '--CDICONFACE_ALL_ARCHS=ON')
 const { status, error } = spawnSync(process.execPath, command, { stdio: 'inherit' })
 if (error) throw error
 if (status === 0) {

@@ -19,12 +19,18 @@ import {
   type TransformerInputs,
 } from './fixtures/reference/transformer'
 import { randomWeights, writeCheckpoint } from './fixtures/random-weights'
-import { numbers, relativeError, sameBits } from './fixtures/tensors'
+import { devices, numbers, relativeError, sameBits } from './fixtures/tensors'
 
 const LIMIT = { f32: 2e-5, bf16: 1.5e-2 }
 const PRECISIONS = ['f32', 'bf16'] as const
 const folder = t.testdir({})
-const isas = loadAddon().info().isas
+/** Every instruction set of the processor, and every other device. */
+const targets: NetworksOptions[] = [
+  ...loadAddon()
+    .info()
+    .isas.map((isa) => ({ isa })),
+  ...devices().map((device) => ({ device })),
+]
 
 type Outputs = Record<string, Tensor>
 
@@ -300,11 +306,14 @@ for (const make of [transformerCase, samplerCase, blockCase, autoencoderCase, fa
   void t.test(make.name.replace('Case', ''), async (t) => {
     const each = await make()
     for (const precision of each.precisions) {
-      for (const isa of isas) {
-        const found = await outputs(each, { precision, isa, threads: 2 })
+      for (const target of targets) {
+        const found = await outputs(each, { precision, ...target, threads: 2 })
         for (const [name, expected] of Object.entries(each.expected)) {
           const error = relativeError(toFloat32(found[name]!), expected)
-          t.ok(error <= LIMIT[precision], `${name}, ${precision}, ${isa}: ${error.toExponential(1)}`)
+          t.ok(
+            error <= LIMIT[precision],
+            `${name}, ${precision}, ${target.device ?? target.isa}: ${error.toExponential(1)}`,
+          )
         }
       }
       const one = await outputs(each, { precision, threads: 1 })

@@ -54,6 +54,12 @@ def stage_folder(run, variant, identity_stage=False):
     return Path(run) / (f"flow-{variant}" + ("-identity" if identity_stage else ""))
 
 
+def identity_weight_at(settings, step):
+    """`identity_weight`, until `identity_later` gives another one: first references are heeded, then pixels are right."""
+    later = settings.get("identity_later")
+    return later["weight"] if later and step >= later["step"] else settings["identity_weight"]
+
+
 class Window:
     """The part of every token grid that a step looks at: square windows at first, which cost a fraction, then all of it.
 
@@ -197,10 +203,11 @@ class Trainer:
         loss = settings["flow_weight"] * flow_loss
         values = {"flow": flow_loss.detach()}
         judged = torch.nonzero(batch["judged"])[:, 0]
-        if settings["identity_weight"] > 0 and window.whole and step % settings["identity_every"] == 0 and len(judged):
+        identity_weight = identity_weight_at(settings, step)
+        if identity_weight > 0 and window.whole and step % settings["identity_every"] == 0 and len(judged):
             chosen = judged[: settings["identity_batch"]]
             identity = self.identity_terms((noisy - sigma * u)[chosen], batch, anchor, chosen)
-            loss = loss + settings["identity_weight"] * identity
+            loss = loss + identity_weight * identity
             values["identity"] = identity.detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -166,6 +166,49 @@ void CudaDevice::copy(void* to, const void* from, int64_t bytes) {
         "cudaMemcpyAsync within the device");
 }
 
+namespace {
+
+/// A CUDA graph, ready to be launched.
+class Graph final : public Recording {
+ public:
+  explicit Graph(CudaDevice& device) : device_(device) {}
+  ~Graph() override {
+    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);  // once it has ended, if it still runs
+  }
+  void play() override { check(cudaGraphLaunch(executable_, device_.stream()), "cudaGraphLaunch"); }
+
+  void instantiate(cudaGraph_t graph) {
+    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(status, "cudaGraphInstantiate");
+  }
+
+ private:
+  CudaDevice& device_;
+  cudaGraphExec_t executable_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& queue) {
+  auto recording = std::make_unique<Graph>(*this);
+  const cudaStream_t stream = this->stream();
+  cudaGraph_t graph = nullptr;
+  // Thread-local: what other models' threads do meanwhile is no matter of this recording.
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  try {
+    queue();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+  recording->instantiate(graph);
+  return recording;
+}
+
 void CudaDevice::synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
 
 namespace {

@@ -64,7 +64,7 @@ void launch(const LaunchSite& site, void (*kernel)(Parameters...), dim3 grid, di
     void (*kernel)(Parameters...);
     std::tuple<std::decay_t<Parameters>...> values;
   };
-  const Call call{kernel, std::move(values)};
+  const auto call = std::make_shared<const Call>(Call{kernel, std::move(values)});  // a graph keeps it
   Launch l;
   l.grid = grid;
   l.block = block;
@@ -73,10 +73,10 @@ void launch(const LaunchSite& site, void (*kernel)(Parameters...), dim3 grid, di
     const Call& c = *static_cast<const Call*>(p);
     std::apply(c.kernel, c.values);
   };
-  l.arguments = &call;
-  l.arguments_bytes = sizeof call;
+  l.arguments = call.get();
+  l.arguments_bytes = sizeof(Call);
   l.kernel = site.text();
-  run_kernel(site.context.pool, l);
+  do_or_capture(device_of(site.context).stream(), [call, l, &pool = site.context.pool] { run_kernel(pool, l); });
 #else
   const void* function = reinterpret_cast<const void*>(kernel);
   const cudaStream_t stream = device_of(site.context).stream();

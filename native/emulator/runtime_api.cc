@@ -9,12 +9,19 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "runtime/machine.h"
 
 namespace iconface::emulator {
 
-struct Stream {};
+struct Graph {
+  std::vector<std::function<void()>> nodes;
+};
+struct GraphExec : Graph {};
+struct Stream {
+  Graph* captured = nullptr;
+};
 struct Event {
   std::chrono::steady_clock::time_point time;
 };
@@ -25,6 +32,8 @@ std::mutex g_mutex;
 std::shared_ptr<const Allocations> g_memory = std::make_shared<Allocations>();
 std::atomic<int64_t> g_fail_in{0};
 constexpr size_t kAlignment = 256, kPage = 4096;
+
+thread_local bool t_capturing = false;
 
 bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
 
@@ -62,6 +71,8 @@ int architecture() {
 
 #define FAILS_WITH(status) \
   if (made_to_fail()) return status
+#define REFUSED_IN_CAPTURE \
+  if (t_capturing) return cudaErrorStreamCaptureUnsupported
 
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaGetDeviceCount(int* count) {
@@ -104,6 +115,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorMemoryAllocation);
   const size_t n = std::max<size_t>(bytes, 1);
   void* p = mmap(nullptr, rounded(n), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -145,14 +157,15 @@ cudaError_t cudaFreeHost(void* pointer) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (kind != cudaMemcpyDeviceToDevice) REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorLaunchFailure);
-  memmove(to, from, bytes);
+  do_or_capture(stream, [=] { memmove(to, from, bytes); });
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   FAILS_WITH(cudaErrorLaunchFailure);
-  memset(to, value, bytes);
+  do_or_capture(stream, [=] { memset(to, value, bytes); });
   return cudaSuccess;
 }
 
@@ -166,6 +179,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorLaunchFailure);
   return cudaSuccess;
 }
@@ -179,11 +193,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorLaunchFailure);
   event->time = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorLaunchFailure);
   return cudaSuccess;
 }
@@ -192,6 +208,46 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEven
   *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
   return cudaSuccess;
 }
+void do_or_capture(cudaStream_t stream, std::function<void()> work) {
+  stream->captured != nullptr ? stream->captured->nodes.push_back(std::move(work)) : work();
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  REFUSED_IN_CAPTURE;
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  stream->captured = new Graph;
+  t_capturing = true;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = stream->captured;
+  stream->captured = nullptr;
+  t_capturing = false;
+  if (!made_to_fail()) return cudaSuccess;
+  delete *graph;
+  *graph = nullptr;
+  return cudaErrorLaunchFailure;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  *executable = new GraphExec{*graph};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+  REFUSED_IN_CAPTURE;
+  FAILS_WITH(cudaErrorLaunchFailure);
+  for (const auto& node : executable->nodes) node();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 const char* cudaGetErrorString(cudaError_t status) {
@@ -204,6 +260,8 @@ const char* cudaGetErrorString(cudaError_t status) {
       return "no CUDA-capable device is detected";
     case cudaErrorInsufficientDriver:
       return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
     default:

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "emulator/launch.h"
@@ -18,6 +19,7 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum { cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
@@ -30,6 +32,9 @@ enum cudaDeviceAttr {
 };
 using cudaStream_t = struct Stream*;
 using cudaEvent_t = struct Event*;
+using cudaGraph_t = struct Graph*;
+using cudaGraphExec_t = struct GraphExec*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1 };
 
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceCount(int* count);
@@ -50,11 +55,21 @@ cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to);
+// While a stream is captured only launches and copies within the device are allowed: a real GPU keeps them in the graph
+// and refuses what waits or allocates; what it would keep with a host address in it is refused here, too.
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 cudaError_t cudaGetLastError();
 const char* cudaGetErrorString(cudaError_t status);
 
 /// Counts a kernel launch among the calls that can fail.
 cudaError_t count_launch();
+/// Does `work`, now or, where the stream is captured, whenever the graph is launched.
+void do_or_capture(cudaStream_t stream, std::function<void()> work);
 /// Tests: the n-th runtime call or launch from now on fails (1 = the next one); 0 turns it off. Calls that free or destroy
 /// are not counted: nobody could do anything about them.
 void fail_call(int64_t n);

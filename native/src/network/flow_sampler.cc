@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "op/convert.h"
+#include "runtime/repeated.h"
+
 namespace iconface {
 
 namespace {
@@ -30,14 +33,16 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
             const Tensor& latents) {
   const int steps = static_cast<int>(options.sigmas.size()) - 1;
   Workspace::Frame frame(ctx.workspace);
-  std::vector<StepModulation> modulation;
-  for (int i = 0; i < steps; i++) {
-    const Tensor storage = ctx.workspace.tensor(DType::F32, {transformer.step_size()});
-    modulation.push_back(transformer.modulation(ctx, options.sigmas[i], options.identity, storage));
-  }
+  const Tensor modulation = ctx.workspace.tensor(DType::F32, {steps, transformer.step_size()});
+  for (int i = 0; i < steps; i++)
+    transformer.modulation(ctx, options.sigmas[i], options.identity, modulation.select(0, i));
+  // Every step finds its modulation in one place, so that all steps are the same work.
+  const Tensor current = ctx.workspace.tensor(DType::F32, {transformer.step_size()});
   const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
+  Repeated forward(ctx, steps, [&] { transformer.forward(ctx, c, transformer.view(current), latents, u); });
   for (int i = 0; i < steps; i++) {
-    transformer.forward(ctx, c, modulation[i], latents, u);
+    op::convert(ctx, {.x = modulation.select(0, i), .out = current});
+    forward.run();
     ctx.note("prediction_" + std::to_string(i), u);
     op::flow_step(ctx, {.latents = latents,
                         .u_prompt = u.select(0, c.branches - 1),

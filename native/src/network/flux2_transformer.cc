@@ -119,6 +119,19 @@ void Flux2Transformer::rope(Context& ctx, const Tensor& ids, const Tensor& cos, 
   op::rope_table(ctx, a);
 }
 
+StepModulation Flux2Transformer::view(const Tensor& storage) const {
+  const auto vector = [&](int64_t i) { return storage.slice(0, i * config_.hidden, (i + 1) * config_.hidden); };
+  const auto three = [&](int64_t i) { return Modulation{vector(i), vector(i + 1), vector(i + 2)}; };
+  return {.img_attn = three(0),
+          .img_mlp = three(3),
+          .txt_attn = three(6),
+          .txt_mlp = three(9),
+          .single_img = three(15),
+          .single_txt = three(12),
+          .final_shift = vector(18),
+          .final_scale = vector(19)};
+}
+
 StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const IdentityDeltas& identity,
                                             const Tensor& storage) const {
   const int64_t D = config_.hidden;
@@ -154,16 +167,7 @@ StepModulation Flux2Transformer::modulation(Context& ctx, double timestep, const
     op::add(ctx, {.a = img, .b = identity.double_blocks, .out = img});
     op::add(ctx, {.a = single_img, .b = identity.single_blocks, .out = single_img});
   }
-  auto part = [D](const Tensor& t, int64_t i) { return t.slice(0, i * D, (i + 1) * D); };
-  auto three = [&](const Tensor& t, int64_t i) { return Modulation{part(t, i), part(t, i + 1), part(t, i + 2)}; };
-  return {.img_attn = three(img, 0),
-          .img_mlp = three(img, 3),
-          .txt_attn = three(txt, 0),
-          .txt_mlp = three(txt, 3),
-          .single_img = three(single_img, 0),
-          .single_txt = three(single_txt, 0),
-          .final_shift = part(last, 0),
-          .final_scale = part(last, 1)};
+  return view(storage);
 }
 
 void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, const Conditioning& c,

@@ -85,6 +85,7 @@ class Flux2Transformer {
 
   /// Bytes of one step's vectors: StepModulation views `storage`, [step_size()] F32.
   int64_t step_size() const { return 20 * config_.hidden; }
+  StepModulation view(const Tensor& storage) const;
   StepModulation modulation(Context&, double timestep, const IdentityDeltas&, const Tensor& storage) const;
 
   /// u for the scene tokens (or all image tokens): latents [scene, C] F32 -> prediction [branches, scene, C] F32.

@@ -2,12 +2,20 @@
 // memory is the process's own and operations are done when they return.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 namespace iconface {
 
 struct Backend;
+
+/// Work that was queued on a device and can be queued again, with the same memory.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void play() = 0;
+};
 
 class Device {
  public:
@@ -46,6 +54,8 @@ class Device {
   virtual double seconds(const Mark& from, const Mark& to) = 0;
   /// Bytes of the cache before its memory.
   virtual int64_t cache_bytes() const = 0;
+  /// Keeps what `queue` queues instead of doing it. It may not wait, allocate, upload or download.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& queue) = 0;
 };
 
 /// A device by the name users give: "cuda", "cuda:1", "cuda-emulated"; nullptr for "cpu".

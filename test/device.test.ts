@@ -1,0 +1,156 @@
+// A whole restore on every device beside the processor: a GPU where there is one, and the emulated one. The processor's
+// float32 path is what they are compared with.
+import t from 'tap'
+import { cp, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { allocateImage, IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
+import { loadAddon } from '../dist/native.js'
+import { f32, OpContext } from '../dist/ops.js'
+import { scratchFolder } from './fixtures/fake'
+import { devices } from './fixtures/tensors'
+
+const scratch = scratchFolder()
+const folder = join(scratch, 'tiny')
+/** Without a face encoder, which costs the emulator more than all the rest, and so without the adapter that wants it. */
+const faceless = join(scratch, 'faceless')
+const addon = loadAddon()
+const found = devices()
+if (found.length === 0) {
+  t.plan(0, 'this build holds no emulator and this machine has no GPU')
+  process.exit(0)
+}
+
+/** A smooth picture with some noise, always the same one for the same seed. */
+function picture(seed: number, side = 40) {
+  const image = allocateImage(side, side)
+  let state = seed * 2654435761 + 1
+  for (let i = 0; i < image.data.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    image.data[i] = 100 + 60 * Math.sin((i * seed) / 301) + ((state >>> 24) & 31)
+  }
+  return image
+}
+const input = picture(1)
+const references = [picture(2)]
+const settings: RestoreOptions = { steps: 1, size: 32, guidance: 3 }
+/** Of two steps, so that the step is recorded and played. */
+const played: RestoreOptions = { ...settings, steps: 2 }
+
+/** Largest and mean difference of two pictures, in levels of 255. */
+function difference(a: Uint8Array, b: Uint8Array) {
+  const all = a.map((v, i) => Math.abs(v - b[i]!))
+  return { largest: Math.max(...all), mean: all.reduce((sum, v) => sum + v, 0) / all.length }
+}
+
+t.before(async () => {
+  await synthesizeCheckpoint('tiny', folder)
+  await cp(folder, faceless, { recursive: true })
+  const config = join(faceless, 'iconface.json')
+  const { identity: _, adapter: __, ...rest } = JSON.parse(await readFile(config, 'utf8')) as Record<string, unknown>
+  await writeFile(config, JSON.stringify(rest))
+})
+t.afterEach(() => void delete process.env.ICONFACE_EMULATOR_SEED)
+
+const held = () => {
+  const { heldBytes, deviceHeldBytes } = addon.info().memory
+  return { heldBytes, deviceHeldBytes }
+}
+
+for (const device of found) {
+  t.test(`${device}: what the processor restores`, async (t) => {
+    await using processor = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
+    const expected = await processor.restore(input, references, settings)
+    for (const [precision, largest, mean] of [
+      ['f32', 1, 0.01],
+      ['bf16', 12, 1.5],
+    ] as const) {
+      // prettier-ignore
+      await using model = await IConFace.load(folder, { device, precision })
+      t.equal(model.device, device)
+      const face = await model.restore(input, references, settings)
+      const error = difference(face.data, expected.data)
+      t.ok(error.largest <= largest && error.mean <= mean, `${precision}: ${JSON.stringify(error)}`)
+      t.ok(Math.abs(face.identity.after! - expected.identity.after!) < 0.01, `${precision}: the same similarity`)
+    }
+  })
+
+  t.test(`${device}: the same seed gives the same bytes, whatever runs first`, async (t) => {
+    await using model = await IConFace.load(faceless, { device })
+    const results = []
+    for (const seed of ['0', '7']) {
+      process.env.ICONFACE_EMULATOR_SEED = seed
+      results.push((await model.restore(input, [], played)).data)
+    }
+    for (const data of results) t.ok(Buffer.compare(data, results[0]!) === 0)
+    const other = await model.restore(input, [], { ...played, seed: 1 })
+    t.ok(Buffer.compare(other.data, results[0]!) !== 0, 'another seed, another picture')
+  })
+
+  t.test(`${device}: a restore can be aborted, and the next one works`, async (t) => {
+    await using model = await IConFace.load(faceless, { device })
+    const controller = new AbortController()
+    const onProgress = ({ stage }: Progress) => (stage === 'sample' ? controller.abort() : undefined)
+    const aborted = model.restore(input, references, { ...played, signal: controller.signal, onProgress })
+    await t.rejects(aborted, { code: 'ERR_ICONFACE_ABORTED' })
+    t.equal((await model.restore(input, [], settings)).data.length, 32 * 32 * 3)
+  })
+
+  t.test(`${device}: memory is counted and given back`, async (t) => {
+    const before = held()
+    const model = await IConFace.load(faceless, { device })
+    const bytes = model.estimate({ size: 32, references: 1 })
+    t.strictSame(Object.keys(bytes).sort(), ['deviceWeights', 'total', 'workspace'])
+    t.ok(bytes.deviceWeights! > 1e5 && bytes.workspace! > 1e5, JSON.stringify(bytes))
+    t.equal(held().deviceHeldBytes - before.deviceHeldBytes, bytes.deviceWeights)
+    const running = model.restore(input, references, settings)
+    await Promise.all([t.rejects(running, { code: 'ERR_ICONFACE_DISPOSED' }), model.dispose()]) // at any moment
+    t.strictSame(held(), before)
+  })
+}
+
+if (addon.info().emulator)
+  t.test('a device answers a few questions before it is used', async (t) => {
+    process.env.ICONFACE_EMULATOR_CHECK = '1'
+    const open = async (failing: number) => {
+      const ops = new OpContext({ device: 'cuda-emulated', threads: 2 })
+      addon.failCudaCall!(failing)
+      try {
+        return await ops.run('silu', { x: f32([1], [1]) })
+      } finally {
+        addon.failCudaCall!(0)
+        await ops.dispose()
+      }
+    }
+    for (const architecture of ['80', '90']) {
+      process.env.ICONFACE_EMULATOR_ARCH = architecture
+      await t.resolves(open(0), `as sm_${architecture}`)
+    }
+    // Calls 1 to 12 open the device; the questions follow.
+    await t.rejects(open(40), {
+      code: 'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+      message: /^cuda-emulated \(.*sm_90\) failed its first test, [a-z_ ()0-9]+: .*unspecified launch failure/,
+    })
+    delete process.env.ICONFACE_EMULATOR_ARCH
+    delete process.env.ICONFACE_EMULATOR_CHECK
+  })
+
+if (addon.info().emulator)
+  t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is kept', async (t) => {
+    const before = held()
+    let failed = 0
+    // Every call costs what was done before it, so of a restore's hundreds some are tried: each 1.5 times as late.
+    for (let n = 1; n < 10_000; n = Math.ceil(n * 1.5)) {
+      addon.failCudaCall!(n)
+      const error = await (async () => {
+        await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
+        await model.restore(input, [], played)
+      })().then(() => null, (error: unknown) => error as { code: string }) // prettier-ignore
+      addon.failCudaCall!(0)
+      t.strictSame(held(), before, `call ${n}: nothing is kept`)
+      if (error === null) break
+      t.match(error.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY|DEVICE_UNAVAILABLE)$/, `call ${n}`)
+      failed = n
+    }
+    t.ok(failed > 300, `${failed} is the last call that failed`)
+  })
