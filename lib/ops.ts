@@ -185,9 +185,14 @@ export interface Operations {
   stream_copy: { tensors: { x: Tensor }; params: { streaming?: boolean }; results: { out: Result } }
 }
 
-/** Parameters of every kind: `repeat` runs it several times and `seconds` then holds the time of each. */
+/**
+ * Parameters of every kind: `repeat` runs it several times and `seconds` then holds the time of each, on a device by the
+ * device's clock. `rotate` (devices): no run finds its operands in the device's cache, and none waits to be launched;
+ * operands that change in place then go on from what earlier runs left.
+ */
 export interface RunParams {
   repeat?: number
+  rotate?: boolean
 }
 
 export interface OpContextOptions {

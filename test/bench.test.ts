@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import type { Report } from '../dist/bench/suite.js'
+import { loadAddon } from '../dist/native.js'
+import { f32, OpContext } from '../dist/ops.js'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
 const scratch = mkdtempSync(join(tmpdir(), 'iconface-bench-test-'))
@@ -28,17 +30,17 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
   t.ok(report.limits.flops.f32 > 1e9 && report.limits.flops.bf16 > 1e9 && report.limits.copy > 1e8, 'limits')
   t.same(
     [...new Set(report.rows.map(({ name }) => name))].sort(),
-    ['linear', 'linear_swiglu', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
+    ['linear', 'linear_swiglu', 'linear_gated', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
       .concat('qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
       .concat('embedding', 'rms_norm', 'causal_attention')
-      .concat('forward', 'forward_adapter', 'encode', 'decode', 'face_embedding')
+      .concat('forward', 'forward_adapter', 'denoise', 'encode', 'decode', 'face_embedding')
       .sort(),
   )
   for (const row of report.rows) {
     t.ok(
       row.correct &&
-        row.others >= 0 &&
-        row.alone > 0 &&
+        row.others! >= 0 &&
+        row.alone! > 0 &&
         row.min <= row.median &&
         row.median <= row.max &&
         row.runs >= 3,
@@ -46,6 +48,7 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
     )
     t.equal(row.fraction, row.work.amount / row.median / row.limit)
   }
+  t.match(report.restores, [{ references: 1, size: 32, repeatable: true, correct: true, difference: null }])
   t.ok(report.host!.wall > report.host!.outside && report.host!.readFile.busyMedian > 0)
   const { width, height } = await sharp(join(scratch, 'all.png')).metadata()
   t.ok(width! > 1000 && height! > 500, 'a picture')
@@ -57,9 +60,50 @@ t.test('one operation, its own shape', async (t) => {
   t.equal(stdout.match(/FLOP\/s +\d+ %/g)!.length, 1)
 })
 
+t.test('a device: its own clock and limits, results checked', { skip: !loadAddon().info().emulator }, async (t) => {
+  const names = ['linear', 'linear_gated', 'attention', 'lowrank', 'conv', 'modulate', 'flow-step', 'encode']
+  const options = ['--device', 'cuda-emulated', '--quick', '--threads', '2', '--json', 'gpu.json', '--plot', 'gpu.png']
+  const { stdout } = await bench(...names, ...options)
+  t.match(stdout, /^cuda-emulated, emulated on the processor; arithmetic without memory: f32 .* bf16 .*FLOP\/s$/m)
+  t.match(stdout, /^linear +64x96x64 +bf16 .* GFLOP\/s +\d+ % +- +\d+e-\d+ +-$/m)
+  t.notMatch(stdout, /WRONG|NaN/)
+  const report = JSON.parse(readFileSync(join(scratch, 'gpu.json'), 'utf8')) as Report
+  t.match(report, { device: { device: 'cuda-emulated', capability: null }, host: null, memory: null, restores: [] })
+  t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy > 0)
+  t.same(
+    report.rows.map(({ name, precision }) => `${name} ${precision}`),
+    ['encode bf16', 'linear bf16', 'linear_gated bf16', 'attention bf16', 'lowrank_cross_attention f32', 'conv2d bf16']
+      .concat('layer_norm_modulate bf16', 'qk_norm_rope bf16', 'flow_step f32'), // prettier-ignore
+    'groups are spelt out; bf16, and f32 for what knows no other',
+  )
+  for (const { name, correct, error, median, others, alone } of report.rows) {
+    t.ok(correct && error! > 0 && error! < 1.5e-2 && median > 0 && others === null && alone === null, name)
+  }
+  t.ok((await sharp(join(scratch, 'gpu.png')).metadata()).height! > 200, 'a picture')
+})
+
+t.test(
+  'runs in place on a device begin afresh, or with rotate go on',
+  { skip: !loadAddon().info().emulator },
+  async (t) => {
+    await using ops = new OpContext({ device: 'cuda-emulated' })
+    const [latents, uPrompt] = [f32([64, 64], Array(4096).fill(1)), f32([64, 64], Array(4096).fill(1))]
+    const run = async (params: { repeat: number; rotate?: boolean }) => {
+      const results = await ops.run('flow_step', { latents, uPrompt }, { step: 1, ...params })
+      t.equal(results.seconds.data.length, params.repeat)
+      return results.latents.data[0]
+    }
+    t.equal(await run({ repeat: 3 }), 2)
+    t.equal(await run({ repeat: 1, rotate: true }), 2)
+    // The emulated cache holds 64 KiB, the operands 48: three places, so the seventh run is the third in its place.
+    t.equal(await run({ repeat: 7, rotate: true }), 4)
+  },
+)
+
 t.test('wrong usage', async (t) => {
   const fails = (line: RegExp, ...args: string[]) => t.rejects(bench(...args), { code: 2, stderr: line })
   await fails(/the name of a benchmark but received "liner"/, 'liner')
+  await fails(/'cpu', 'cuda' or 'cuda:<number>' for device but received "gpu"/, 'linear', '--device', 'gpu')
   await fails(/whole numbers tokens x outputs x inputs, such as 64x96x64, for --shape/, 'linear', '--shape', '4x4')
   await fails(/one operation named before it for --shape/, '--shape', '4x4x4')
 })

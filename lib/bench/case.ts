@@ -3,7 +3,7 @@
  */
 
 import { type Times, timesOf } from './quiet'
-import type { OpContext, Operations, Result, Tensor } from '../ops'
+import type { OpContext, Operations, Result, RunParams, Tensor } from '../ops'
 
 export type Precision = 'f32' | 'bf16'
 
@@ -14,6 +14,8 @@ export interface Family {
   readonly axes: readonly string[]
   /** Sizes of FLUX.2 [klein] 4B, of its autoencoder at 512 px, of AdaFace IR-50. */
   readonly shapes: readonly (readonly number[])[]
+  /** On a GPU, of a whole restore at 512 px: both branches of the guidance at once, 0, 1 or 3 references. Default `shapes`. */
+  readonly gpuShapes?: readonly (readonly number[])[]
   /** One small shape for `--quick`. */
   readonly quick: readonly number[]
   readonly precisions: readonly Precision[]
@@ -24,8 +26,8 @@ export interface Family {
 export interface Case {
   /** What limits it: arithmetic in its precision, or memory. */
   readonly work: { readonly flops: number } | { readonly bytes: number }
-  /** Times of `repeat` runs, and the difference of some results to float64. */
-  run(ops: OpContext, repeat: number): Promise<Times & { error: number }>
+  /** Times of the runs, and the difference of some results to float64. */
+  run(ops: OpContext, params: RunParams): Promise<Times & { error: number }>
 }
 
 /** An operation as a {@link Case}; `expected` tells some of its results, by index, in float64. */
@@ -38,8 +40,9 @@ export function operation<Name extends keyof Operations>(
 ): Case {
   return {
     work,
-    async run(ops, repeat) {
-      const results = await ops.run(name, tensors, { ...params, repeat })
+    async run(ops, runParams) {
+      const results = await ops.run(name, tensors, { ...params, ...runParams })
+      if (runParams.rotate) return { ...timesOf(results), error: 0 } // in place several times: not what is expected
       const actual = reader((results as Record<PropertyKey, Result>)[expected.result]!)
       return { ...timesOf(results), error: relativeError(actual, expected.at()) }
     },
@@ -47,7 +50,7 @@ export function operation<Name extends keyof Operations>(
 }
 
 /** |actual - expected| / |expected| over the samples; NaN counts as infinitely wrong. */
-function relativeError(
+export function relativeError(
   actual: (index: number) => number,
   expected: Iterable<readonly [index: number, value: number]>,
 ): number {

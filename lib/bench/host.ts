@@ -41,14 +41,17 @@ const WARM_UP = 50
  * Restores raw pixels with the tiny model at `size` px, with one reference, and watches timers and file reads meanwhile.
  * What decoding a file costs is the decoder's matter and not counted here.
  */
-export async function hostReport(size: number, options: { threads?: number; isa?: string }): Promise<HostReport> {
+export async function hostReport(
+  size: number,
+  { threads, isa, device }: { threads: number; isa: string; device: string },
+): Promise<HostReport> {
   const folder = await mkdtemp(join(tmpdir(), 'iconface-bench-'))
   try {
     await synthesizeCheckpoint('tiny', join(folder, 'tiny'))
     const file = join(folder, 'file')
     await writeFile(file, random('f32', [1 << 14]).data)
     const picture = photo(size)
-    await using model = await IConFace.load(join(folder, 'tiny'), options)
+    await using model = await IConFace.load(join(folder, 'tiny'), { threads, isa, device })
     const job = { size, steps: 4, seed: 1 }
     for (let i = 0; i < WARM_UP; i++) await model.restore(picture, [picture], { size: 16, steps: 1 })
     await model.restore(picture, [picture], { ...job, steps: 1 })
@@ -111,7 +114,8 @@ async function watch<T>(
   return { result, delays, reads }
 }
 
-function photo(size: number): RawImage {
+/** A picture of noise. */
+export function photo(size: number): RawImage {
   const picture = allocateImage(size, size)
   picture.data.set(Uint8Array.from(random('f32', [size * size * 3], 60, 128).data as Float32Array))
   return picture

@@ -5,10 +5,11 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { packageVersion } from '../cli/command'
-import { glibcVersion } from '../native'
+import { glibcVersion, loadAddon } from '../native'
 import type { OpContext } from '../ops'
 import { bytesOf, type Precision, random } from './case'
-import { mean, quantile, quietest, timesOf, type Timing } from './quiet'
+import { type Meter, typical } from './meter'
+import { mean, timesOf } from './quiet'
 
 export interface Machine {
   processor: string
@@ -20,6 +21,33 @@ export interface Machine {
   system: string
   node: string
   package: string
+}
+
+/** The device that computed, where it was not the processor. */
+export interface DeviceFacts {
+  /** `cuda:<n>`, `cuda-emulated`. */
+  device: string
+  name: string
+  /** Compute capability, such as 9.0; `null` of the emulator. */
+  capability: string | null
+  memoryGiB: number | null
+  driver: string | null
+}
+
+/** What `device` (not `cpu`) is; the first GPU for `cuda`. */
+export function deviceFacts(device: string): DeviceFacts {
+  const emulated = { name: 'emulated on the processor', capability: null, memoryGiB: null, driver: null }
+  if (device === 'cuda-emulated') return { device, ...emulated }
+  const index = Number(device.split(':')[1] ?? 0)
+  const { cuda } = loadAddon().info()
+  const found = cuda?.devices[index]
+  return {
+    device: `cuda:${index}`,
+    name: found?.name ?? '',
+    capability: found?.capability ?? null,
+    memoryGiB: found ? Math.round(found.totalBytes / 2 ** 30) : null,
+    driver: cuda?.driverVersion ?? null,
+  }
 }
 
 export function machine(): Machine {
@@ -56,26 +84,41 @@ export interface Limits {
   copy: number
 }
 
-/** Arithmetic in registers, by the processor time of `workers` threads, which other processes do not lengthen. */
-export async function flopsLimits(ops: OpContext, workers: number, quick: boolean): Promise<Limits['flops']> {
+/** Arithmetic without memory, by the time of `meter`: other processes do not lengthen it. */
+export async function flopsLimits(ops: OpContext, meter: Meter, quick: boolean): Promise<Limits['flops']> {
   const peak = async (dtype: Precision) => {
-    const results = await ops.run('peak_flops', {}, { dtype, rounds: 2000, repeat: quick ? 2 : 20 })
-    return (results.flops.data as Float64Array)[0]! / (mean(timesOf(results).processorSeconds) / workers)
+    const rounds = meter.workers === null ? await roundsOnDevice(ops, dtype, quick) : 2000
+    const repeat = quick ? 2 : meter.workers === null ? 100 : 20
+    const results = await ops.run('peak_flops', {}, { dtype, rounds, repeat })
+    const times = timesOf(results)
+    const seconds = meter.workers === null ? typical(meter, times).wall : mean(times.processorSeconds) / meter.workers
+    return (results.flops.data as Float64Array)[0]! / seconds
   }
   return { f32: await peak('f32'), bf16: await peak('bf16') }
 }
 
+/** Rounds that take 2 ms, in which launching counts for nothing; 100 runs of them also bring the clock to where it stays. */
+async function roundsOnDevice(ops: OpContext, dtype: Precision, quick: boolean): Promise<number> {
+  const [enough, most] = [2e-3, 1e6]
+  for (let rounds = 1; ;) {
+    const [, seconds = 0] = timesOf(await ops.run('peak_flops', {}, { dtype, rounds, repeat: 2 })).seconds
+    if (quick || seconds >= enough || rounds >= most) return rounds
+    rounds = Math.min(most, rounds * Math.ceil(Math.min(100, (1.1 * enough) / seconds)))
+  }
+}
+
 /** Bytes per second of the best copy that reads and writes `bytes` in all: by the clock, and by processor time. */
-export async function copyRates(ops: OpContext, bytes: number, workers: number, timing: Timing) {
+export async function copyRates(ops: OpContext, bytes: number, meter: Meter) {
   const x = random('f32', [Math.max(1, Math.round(bytes / 2 / bytesOf('f32')))])
   let [wall, processor] = [Infinity, Infinity]
   for (const streaming of [true, false]) {
-    const { seconds, processorSeconds } = await quietest(
-      async (repeat) => timesOf(await ops.run('stream_copy', { x }, { streaming, repeat })),
-      { ...timing, round: timing.round / 4 },
+    const times = await meter.measure(
+      async (params) => timesOf(await ops.run('stream_copy', { x }, { streaming, ...params })),
+      0.25,
     )
-    wall = Math.min(wall, quantile(seconds, 0.25))
-    processor = Math.min(processor, mean(processorSeconds) / workers)
+    const seconds = typical(meter, times, 0.25)
+    wall = Math.min(wall, seconds.wall)
+    processor = Math.min(processor, seconds.processor)
   }
   return { wall: (2 * x.data.byteLength) / wall, processor: (2 * x.data.byteLength) / processor }
 }

@@ -4,98 +4,156 @@
 
 import { readFileSync } from 'node:fs'
 import { type Checkpoint, Networks } from '../networks'
-import type { Result, Tensor } from '../ops'
+import type { Result, RunParams, Tensor } from '../ops'
 import { type Precision, random } from './case'
 import { type Times, timesOf } from './quiet'
-import { autoencoderFlops, faceFlops, transformerFlops } from './work'
+import { autoencoderFlops, faceFlops, transformerFlops, type Tokens } from './work'
 
-/** One run of a network; the first of a kind is its warm-up. */
+/** One network at one size; the first run is its warm-up. */
 export interface NetworkCase {
-  readonly name: string
+  readonly name: NetworkName
   readonly shape: string
   readonly flops: number
-  run(networks: Networks, repeat: number): Promise<Times & { finite: boolean }>
+  /** Random operands, and what runs on them. */
+  make(): (networks: Networks, params: RunParams) => Promise<NetworkRun>
 }
 
-/** `forward`: the transformer alone; `forward_adapter`: with identity and structure. */
-export const NETWORK_NAMES = ['forward', 'forward_adapter', 'encode', 'decode', 'face_embedding'] as const
+export type NetworkRun = Times & { result: Float32Array }
 
-/** A picture of `side` pixels, and one transformer forward at half of that size: klein's 512 and 256 px. */
-export function networkCases(checkpoint: Checkpoint, side: number): NetworkCase[] {
+/**
+ * `forward`: the transformer alone; `forward_adapter`: with identity and structure; `denoise`: all steps of a restore,
+ * with guidance and adapter.
+ */
+export const NETWORK_NAMES = ['forward', 'forward_adapter', 'denoise', 'encode', 'decode', 'face_embedding'] as const
+export type NetworkName = (typeof NETWORK_NAMES)[number]
+
+/** Sides in pixels; numbers of references that are denoised with. */
+export interface NetworkSizes {
+  readonly picture: number
+  readonly forward: number
+  readonly steps: number
+  readonly references: readonly number[]
+}
+
+export function networkCases(checkpoint: Checkpoint, sizes: NetworkSizes): NetworkCase[] {
+  const { picture, forward, steps, references } = sizes
   return [
-    forward(checkpoint, side / 2, false),
-    forward(checkpoint, side / 2, true),
+    prediction(checkpoint, forward, false),
+    prediction(checkpoint, forward, true),
+    ...references.map((count) => denoising(checkpoint, forward, steps, count)),
     {
       name: 'encode',
-      shape: `${side}x${side}`,
-      flops: autoencoderFlops(checkpoint, 'encoder', side),
-      run: (networks, repeat) =>
-        networks.run('encode', { image: random('f32', [side, side, 3], 0.5) }, { repeat }).then(judge('tokens')),
+      shape: `${picture}x${picture}`,
+      flops: autoencoderFlops(checkpoint, 'encoder', picture),
+      make: () => {
+        const image = random('f32', [picture, picture, 3], 0.5)
+        return (networks, params) => networks.run('encode', { image }, params).then(taking('tokens'))
+      },
     },
     {
       name: 'decode',
-      shape: `${side}x${side}`,
-      flops: autoencoderFlops(checkpoint, 'decoder', side),
-      run: (networks, repeat) => {
-        const rows = side / 16
-        const tokens = random('f32', [rows * rows, 4 * checkpoint.numbers!['vae.latentChannels']![0]!])
-        return networks.run('decode', { tokens }, { rows, columns: rows, repeat }).then(judge('image'))
+      shape: `${picture}x${picture}`,
+      flops: autoencoderFlops(checkpoint, 'decoder', picture),
+      make: () => {
+        const rows = picture / 16
+        const tokens = random('f32', [rows * rows, 4 * number(checkpoint, 'vae.latentChannels')])
+        return (networks, params) =>
+          networks.run('decode', { tokens }, { rows, columns: rows, ...params }).then(taking('image'))
       },
     },
     {
       name: 'face_embedding',
       shape: '112x112',
       flops: faceFlops(checkpoint),
-      run: (networks, repeat) =>
-        networks
-          .run('face_embedding', { face: random('f32', [112, 112, 3], 0.5) }, { repeat })
-          .then(judge('embedding')),
+      make: () => {
+        const face = random('f32', [112, 112, 3], 0.5)
+        return (networks, params) => networks.run('face_embedding', { face }, params).then(taking('embedding'))
+      },
     },
   ]
 }
 
 /** One prediction for the scene tokens: text, scene and one degraded picture. */
-function forward(checkpoint: Checkpoint, side: number, adapter: boolean): NetworkCase {
-  const [grid, text] = [side / 16, checkpoint.numbers!['prompt.length']![0]!]
-  const scene = grid * grid
-  const channels = checkpoint.numbers!['transformer.inChannels']![0]!
+function prediction(checkpoint: Checkpoint, side: number, adapter: boolean): NetworkCase {
+  const { tokens, tensors, grids } = conditions(checkpoint, side, 0)
   return {
     name: adapter ? 'forward_adapter' : 'forward',
-    shape: `${text}+${scene}+${scene}`,
-    flops: transformerFlops(checkpoint, { text, scene, condition: scene }),
-    run: (networks, repeat) => {
-      const tensors = {
-        latents: random('f32', [scene, channels]),
-        condition: random('f32', [scene, channels]),
-        text0: random('bf16', [text, checkpoint.numbers!['transformer.contextDim']![0]!]),
-        ids: positions(text, grid),
-        ...(adapter ? { anchor: random('f32', [512], 1 / Math.sqrt(512)) } : {}),
-      }
+    shape: `${tokens.text}+${tokens.scene}+${tokens.condition}`,
+    flops: transformerFlops(checkpoint, tokens),
+    make: () => {
+      const { anchor, ...others } = tensors()
       const parts = adapter ? {} : { residual: false, memory: false }
-      const params = { timestep: 0.7, sceneGrid: [grid, grid], degradedGrid: [grid, grid], ...parts, repeat }
-      return networks.run('transformer', tensors, params).then(judge('prediction'))
+      const operands = adapter ? { ...others, anchor } : others
+      return (networks, params) =>
+        networks
+          .run('transformer', operands, { timestep: 0.7, ...grids, ...parts, ...params })
+          .then(taking('prediction'))
     },
   }
 }
 
-/** Position ids (t, h, w, l) of text, scene and degraded picture (model-spec.md 2). */
-function positions(text: number, grid: number): Tensor {
+/** All steps with guidance 4, for a degraded picture and `references`. */
+function denoising(checkpoint: Checkpoint, side: number, steps: number, references: number): NetworkCase {
+  const { tokens, tensors, grids } = conditions(checkpoint, side, references)
+  return {
+    name: 'denoise',
+    shape: `${steps}x2x(${tokens.text}+${tokens.scene}+${tokens.condition})`,
+    flops: steps * 2 * transformerFlops(checkpoint, tokens),
+    make: () => {
+      const operands = { ...tensors(), text1: textOf(checkpoint) }
+      return async (networks, params) => {
+        const { sigmas } = await networks.run('schedule', {}, { steps, tokens: tokens.scene })
+        const schedule = [...(sigmas.data as Float64Array)]
+        const results = await networks.run('sample', operands, { sigmas: schedule, guidance: 4, ...grids, ...params })
+        return taking('latents')(results)
+      }
+    },
+  }
+}
+
+/** What the transformer is conditioned on for a picture of `side` pixels. */
+function conditions(checkpoint: Checkpoint, side: number, references: number) {
+  const [grid, text] = [side / 16, number(checkpoint, 'prompt.length')]
+  const scene = grid * grid
+  const tokens: Tokens = { text, scene, condition: scene * (1 + references) }
+  const channels = number(checkpoint, 'transformer.inChannels')
+  return {
+    tokens,
+    grids: { sceneGrid: [grid, grid], degradedGrid: [grid, grid] },
+    tensors: () => ({
+      latents: random('f32', [scene, channels]),
+      condition: random('f32', [tokens.condition, channels]),
+      text0: textOf(checkpoint),
+      ids: positions(text, grid, references),
+      anchor: random('f32', [512], 1 / Math.sqrt(512)),
+    }),
+  }
+}
+
+const textOf = (checkpoint: Checkpoint): Tensor =>
+  random('bf16', [number(checkpoint, 'prompt.length'), number(checkpoint, 'transformer.contextDim')])
+
+const number = (checkpoint: Checkpoint, name: string): number => checkpoint.numbers![name]![0]!
+
+/** Position ids (t, h, w, l) of text, scene, degraded picture and references (model-spec.md 2). */
+function positions(text: number, grid: number, references: number): Tensor {
   const image = (t: number) => Array.from({ length: grid * grid }, (_, i) => [t, Math.floor(i / grid), i % grid, 0])
-  const rows = [...Array.from({ length: text }, (_, i) => [0, 0, 0, i]), ...image(0), ...image(2)]
+  const pictures = [2, ...Array.from({ length: references }, (_, i) => 10 + i)].flatMap(image)
+  const rows = [...Array.from({ length: text }, (_, i) => [0, 0, 0, i]), ...image(0), ...pictures]
   return { dtype: 'f32', shape: [rows.length, 4], data: Float32Array.from(rows.flat()) }
 }
 
-function judge<Name extends string>(name: Name) {
-  return (results: Record<Name, Result> & { seconds: Result }) => ({
+function taking<Name extends string>(name: Name) {
+  return (results: Record<Name, Result> & { seconds: Result }): NetworkRun => ({
     ...timesOf(results),
-    finite: (results[name].data as Float32Array).every(Number.isFinite),
+    result: results[name].data as Float32Array,
   })
 }
 
 export const loadNetworks = (
   checkpoint: Checkpoint,
   precision: Precision,
-  options: { threads?: number; isa?: string },
+  options: { threads?: number; isa?: string; device?: string },
 ): Promise<Networks> => Networks.load(checkpoint, { precision, ...options })
 
 /** Bytes of all weight files. */

@@ -4,6 +4,7 @@
 
 import sharp from 'sharp'
 import { LETTER_HEIGHT, lettering } from '../lettering'
+import { rateText } from './report'
 import type { Report, Row } from './suite'
 
 const WIDTH = 1160
@@ -33,11 +34,14 @@ function byName(rows: readonly Row[]): Row[] {
   return [...rows].sort((a, b) => first(a) - first(b) || place(a) - place(b))
 }
 
-function heading({ machine, isa, threads, limits, date }: Report): string {
+function heading({ machine, device, isa, threads, limits, date }: Report): string {
   const rates =
-    `limits  f32 ${(limits.flops.f32 / 1e9).toFixed(0)} gflop/s  bf16 ${(limits.flops.bf16 / 1e9).toFixed(0)} gflop/s  ` +
-    `copy ${(limits.copy / 1e9).toFixed(0)} gb/s`
+    `limits  f32 ${rateText(limits.flops.f32, 'flops')}  bf16 ${rateText(limits.flops.bf16, 'flops')}  ` +
+    `copy ${rateText(limits.copy, 'bytes')}`
   const numbers = machine.family === null ? '' : ` family ${machine.family} model ${machine.model}`
+  const where = device
+    ? `${device.name}  ${device.device}`
+    : `${machine.processor}${numbers}  ${threads} threads  ${isa}`
   const legend = (['bf16', 'f32', 'bytes'] as const).map((kind, i) => {
     const x = 30 + 170 * i
     const label = kind === 'bytes' ? 'of a copy' : kind
@@ -45,15 +49,9 @@ function heading({ machine, isa, threads, limits, date }: Report): string {
   })
   return (
     text('fraction of what the machine can do', 30, 22, 2.2, INK) +
-    text(
-      `${machine.processor}${numbers}  ${threads} threads  ${isa}  ${date.slice(0, 10)}  ${rates}`,
-      30,
-      48,
-      1.35,
-      FAINT,
-    ) +
+    text(`${where}  ${date.slice(0, 10)}  ${rates}`, 30, 48, 1.35, FAINT) +
     legend.join('') +
-    text('pale - by processor time, what it would be if nobody else computed', 540, 71, 1.4, FAINT)
+    (device ? '' : text('pale - by processor time, what it would be if nobody else computed', 540, 71, 1.4, FAINT))
   )
 }
 
@@ -89,17 +87,16 @@ function bar(row: Row, y: number, sameShape: boolean): string {
     const width = Math.max(1, SCALE * Math.min(1, share)).toFixed(1)
     return `<rect x="${LEFT}" y="${y + 4}" width="${width}" height="${ROW - 8}" fill="${colour}" opacity="${opacity}"/>`
   }
-  const unit = work.kind === 'flops' ? 'gflop/s' : 'gb/s'
   const middle = y + ROW / 2
   const label = sameShape ? '' : shape.replaceAll('x', ' x ').replaceAll('+', ' + ')
   return (
     text(label, LEFT - 50, middle, 1.35, INK, 'end') +
     text(precision, LEFT - 10, middle, 1.35, FAINT, 'end') +
-    rectangle(fractionAlone, 0.3) +
+    (fractionAlone === null ? '' : rectangle(fractionAlone, 0.3)) +
     rectangle(fraction, 1) +
     text(fraction.toFixed(2), RIGHT + 12, middle, 1.35, row.correct ? INK : '#c00') +
-    text(fractionAlone.toFixed(2), RIGHT + 52, middle, 1.35, FAINT) +
-    text(`${(rate / 1e9).toFixed(work.kind === 'flops' ? 0 : 1)} ${unit}`, WIDTH - 20, middle, 1.35, INK, 'end')
+    (fractionAlone === null ? '' : text(fractionAlone.toFixed(2), RIGHT + 52, middle, 1.35, FAINT)) +
+    text(rateText(rate, work.kind), WIDTH - 20, middle, 1.35, INK, 'end')
   )
 }
 

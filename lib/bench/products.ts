@@ -14,9 +14,18 @@ export const linear: Family = {
     [1024, 3072, 3072],
     [512, 3072, 7680],
   ],
+  gpuShapes: [
+    [8192, 8192, 8192],
+    [5120, 9216, 3072],
+    [7168, 9216, 3072],
+    [11264, 9216, 3072],
+    [7168, 6144, 3072],
+    [7168, 3072, 3072],
+    [1024, 3072, 7680],
+  ],
   quick: [64, 96, 64],
   precisions: ['f32', 'bf16'],
-  make: (shape, precision) => product(shape, precision, false),
+  make: (shape, precision) => product(shape, precision, 'none'),
 }
 
 /** `out = silu(x A^T) * (x B^T)`: the MLP's way up, `outputs` counting the rows of A and B together. */
@@ -24,13 +33,39 @@ export const linearSwiglu: Family = {
   name: 'linear_swiglu',
   axes: ['tokens', 'outputs', 'inputs'],
   shapes: [[1024, 18432, 3072]],
+  gpuShapes: [
+    [5120, 18432, 3072],
+    [7168, 18432, 3072],
+    [11264, 18432, 3072],
+  ],
   quick: [64, 192, 64],
   precisions: ['f32', 'bf16'],
-  make: (shape, precision) => product(shape, precision, true),
+  make: (shape, precision) => product(shape, precision, 'swiglu'),
 }
 
-function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision, swiglu: boolean): Case {
-  const x = random(precision, [m, k])
+/** `out += gate * x W^T`, the stream in f32: the ways back into it; a gate for the text rows and one for the image's. */
+export const linearGated: Family = {
+  name: 'linear_gated',
+  axes: ['tokens', 'outputs', 'inputs'],
+  shapes: [[1024, 3072, 12288]],
+  gpuShapes: [
+    [5120, 3072, 12288],
+    [7168, 3072, 12288],
+    [11264, 3072, 12288],
+    [7168, 3072, 9216],
+    [7168, 3072, 3072],
+  ],
+  quick: [64, 96, 64],
+  precisions: ['f32', 'bf16'],
+  make: (shape, precision) => product(shape, precision, 'gated'),
+}
+
+type Epilogue = 'none' | 'swiglu' | 'gated'
+
+function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision, epilogue: Epilogue): Case {
+  const swiglu = epilogue === 'swiglu'
+  const gated = epilogue === 'gated'
+  const x = random(precision, gated ? [1, m, k] : [m, k])
   const weight = random('bf16', [n, k], 1 / Math.sqrt(k))
   const columns = swiglu ? n / 2 : n
   const [a, w] = [reader(x), reader(weight)]
@@ -39,18 +74,26 @@ function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision,
     for (let i = 0; i < k; i++) sum += a(row * k + i) * w(column * k + i)
     return sum
   }
+  const text = m >> 2
+  const out = gated ? random('f32', [1, m, n]) : undefined
+  const [gate0, gate1] = [random('f32', [n]), random('f32', [n])]
+  const finish = (first: number, row: number, column: number) => {
+    if (swiglu) return first * sigmoid(first) * dot(row, columns + column)
+    return out ? before!(row * n + column) + gates[row < text ? 0 : 1]!(column) * first : first
+  }
+  const [before, gates] = [out && reader(out), [reader(gate0), reader(gate1)]]
+  const tensors = out ? { x, weight, out, gate0, gate1 } : { x, weight }
   return operation(
     'linear',
     { flops: 2 * m * n * k },
-    { x, weight },
-    { activation: swiglu ? 'swiglu' : 'none' },
+    tensors,
+    out ? { rows: [text, m - text] } : { activation: swiglu ? 'swiglu' : 'none' },
     {
       result: 'out',
       *at() {
         for (const i of some(m * columns, 64)) {
-          const row = Math.floor(i / columns)
-          const first = dot(row, i % columns)
-          yield [i, swiglu ? first * sigmoid(first) * dot(row, columns + (i % columns)) : first]
+          const [row, column] = [Math.floor(i / columns), i % columns]
+          yield [i, finish(dot(row, column), row, column)]
         }
       },
     },
@@ -65,6 +108,13 @@ export const attention: Family = {
     [1024, 1024, 24, 128],
     [2560, 2560, 24, 128],
     [128, 1024, 24, 128],
+    [4096, 4096, 1, 512],
+  ],
+  gpuShapes: [
+    [2560, 2560, 24, 128],
+    [3584, 3584, 24, 128],
+    [5632, 5632, 24, 128],
+    [1024, 3584, 24, 128],
     [4096, 4096, 1, 512],
   ],
   quick: [48, 64, 2, 32],
@@ -106,6 +156,10 @@ export const lowrankCrossAttention: Family = {
   name: 'lowrank_cross_attention',
   axes: ['tokens', 'heads', 'width', 'memory', 'rank'],
   shapes: [[1024, 24, 128, 256, 16]],
+  gpuShapes: [
+    [2048, 24, 128, 256, 16],
+    [6144, 24, 128, 256, 16],
+  ],
   quick: [24, 2, 32, 16, 4],
   precisions: ['f32'],
   make([tokens = 0, heads = 0, d = 0, memory = 0, rank = 0]) {

@@ -24,8 +24,8 @@ export function timesOf(results: object): Times {
 
 /** Times of the quietest rounds. */
 export interface Timed<T> extends Times {
-  /** Share of all processors' time that other processes used meanwhile, in the worst of these rounds. */
-  others: number
+  /** Share of all processors' time that other processes used meanwhile, in the worst of these rounds; `null` on a device. */
+  others: number | null
   /** What the quietest run gave. */
   result: T
 }
@@ -51,7 +51,7 @@ export async function quietest<T extends Times>(
   run: (repeat: number) => Promise<T>,
   { round, patience }: Timing,
 ): Promise<Timed<T>> {
-  const rounds: Timed<T>[] = []
+  const rounds: (Timed<T> & { others: number })[] = []
   const measure = async (repeat: number, skip: number) => {
     const share = othersShare()
     const result = await run(repeat)

@@ -3,7 +3,8 @@
  */
 
 import { byteSize, duration } from '../cli/terminal'
-import type { Limits } from './machine'
+import type { DeviceFacts, Limits } from './machine'
+import type { RestoreReport } from './restores'
 import type { Report, Row } from './suite'
 
 /** Widths; negative ones align to the left. */
@@ -15,37 +16,56 @@ export const HEADER = line(['name', 'shape', '', 'median', 'min', 'max', 'rate',
 /** One line of the table. */
 export function rowText(row: Row): string {
   const { name, shape, precision, median, min, max, work, rate, fraction, error, correct } = row
-  const unit = work.kind === 'flops' ? 'GFLOP/s' : 'GB/s'
-  const digits = work.kind === 'flops' ? 0 : 1
   return line([
     ...[name, shape, precision, ...[median, min, max].map(time)],
-    ...[
-      `${(rate / 1e9).toFixed(digits)} ${unit}`,
-      ...[fraction, row.fractionAlone].map((share) => `${(100 * share).toFixed(0)} %`),
-    ],
+    ...[rateText(rate, work.kind), ...[fraction, row.fractionAlone].map(percent)],
     (error === null ? (correct ? 'finite' : 'NaN') : error.toExponential(0)) + (correct ? '' : ' WRONG'),
-    `${(100 * row.others).toFixed(0)} %`,
+    percent(row.others),
   ])
 }
 
+/** FLOP or bytes a second: from 10 TFLOP/s on in these. */
+export function rateText(rate: number, kind: Row['work']['kind']): string {
+  if (kind === 'bytes') return `${(rate / 1e9).toFixed(1)} GB/s`
+  return rate < 1e13 ? `${(rate / 1e9).toFixed(rate < 1e10 ? 2 : 0)} GFLOP/s` : `${(rate / 1e12).toFixed(1)} TFLOP/s`
+}
+
+const percent = (share: number | null) => (share === null ? '-' : `${(100 * share).toFixed(0)} %`)
+
 /** The machine and its arithmetic. */
 export function headText(
-  { machine, isa, threads }: Pick<Report, 'machine' | 'isa' | 'threads'>,
+  { machine, device, isa, threads }: Pick<Report, 'machine' | 'device' | 'isa' | 'threads'>,
   flops: Limits['flops'],
 ): string {
   const { processor, family, model, cores, system } = machine
   const numbers = family === null ? '' : ` (family ${family}, model ${model})`
+  const rates = `f32 ${rateText(flops.f32, 'flops')}, bf16 ${rateText(flops.bf16, 'flops')}`
+  const host = `${processor}${numbers}, ${cores} cores, ${system}\n`
+  if (!device) return `${host}${isa}, ${threads} threads; arithmetic in registers: ${rates}\n`
+  return `${deviceText(device)}; arithmetic without memory: ${rates}\n${host}`
+}
+
+function deviceText({ device, name, capability, memoryGiB, driver }: DeviceFacts): string {
+  if (capability === null) return `${device}, ${name}`
+  return `${device}, ${name}, compute capability ${capability}, ${memoryGiB} GiB, driver for CUDA ${driver}`
+}
+
+/** One line of what follows the table: a whole restore. */
+export function restoreText(report: RestoreReport): string {
+  const { references, size, steps, precision, wall, denoise, stages, bytes, repeatable, difference, correct } = report
+  const parts = Object.entries(stages).filter(([name]) => name !== 'total')
+  const compared =
+    difference === null ? '' : `, ${difference.toFixed(2)} levels from the processor's f32 at a small size`
   return (
-    `${processor}${numbers}, ${cores} cores, ${system}
-` +
-    `${isa}, ${threads} threads; arithmetic in registers: f32 ${giga(flops.f32)}, bf16 ${giga(flops.bf16)} GFLOP/s
-`
+    `restore, ${references} references, ${size} px, ${steps} steps, ${precision}: ${duration(wall)}, ` +
+    `denoising ${duration(denoise)} (${parts.map(([name, ms]) => `${name} ${duration(ms)}`).join(', ')}); ` +
+    `${byteSize(bytes.total)}; ${repeatable ? 'every run gave the same bytes' : 'runs differ'}${compared}${correct ? '' : ' WRONG'}\n`
   )
 }
 
 /** What follows the table: memory, the cost beside the networks, other load. */
-export function tailText({ limits, memory, host, load, machine }: Report): string {
-  const lines = [`copy of 128 MiB: ${(limits.copy / 1e9).toFixed(1)} GB/s, reads and writes counted`]
+export function tailText({ limits, memory, host, load, machine, device }: Report): string {
+  const lines = [`copy of far more than caches hold: ${rateText(limits.copy, 'bytes')}, reads and writes counted`]
   if (memory) {
     const { peak, weights, precision } = memory
     lines.push(
@@ -64,13 +84,12 @@ export function tailText({ limits, memory, host, load, machine }: Report): strin
         `${fixed(readFile.idleMedian)} and ${fixed(readFile.idleP99)} ms idle`,
     )
   }
-  if (load.before > machine.cores / 2) {
+  if (!device && load.before > machine.cores / 2) {
     lines.push(`other processes were running (load ${load.before} before): repeat on an idle machine`)
   }
   return lines.map((text) => `${text}\n`).join('')
 }
 
-const giga = (rate: number) => (rate / 1e9).toFixed(0)
 const fixed = (ms: number) => ms.toFixed(2)
 
 function line(cells: readonly string[]): string {

@@ -13,6 +13,11 @@ export const layerNormModulate: Family = {
     [1024, 3072],
     [2560, 3072],
   ],
+  gpuShapes: [
+    [5120, 3072],
+    [7168, 3072],
+    [11264, 3072],
+  ],
   quick: [24, 64],
   precisions: ['f32', 'bf16'],
   make([tokens = 0, width = 0], precision) {
@@ -52,6 +57,10 @@ export const qkNormRope: Family = {
   shapes: [
     [1024, 24, 128],
     [2560, 24, 128],
+  ],
+  gpuShapes: [
+    [5120, 24, 128],
+    [7168, 24, 128],
   ],
   quick: [24, 2, 32],
   precisions: ['f32', 'bf16'],

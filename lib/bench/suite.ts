@@ -4,23 +4,43 @@
 
 import { availableParallelism } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
-import type { Checkpoint } from '../networks'
+import type { Checkpoint, Networks } from '../networks'
 import { OpContext } from '../ops'
-import type { Case, Family, Precision } from './case'
+import { type Case, type Family, type Precision, relativeError } from './case'
 import { conv2d } from './conv2d'
 import { type HostReport, hostReport } from './host'
-import { copyRates, flopsLimits, type Limits, load, machine, type Machine } from './machine'
-import { loadNetworks, networkCases, peakMemory, weightBytes } from './networks'
-import { mean, quantile, quietest, type Timed, type Timing } from './quiet'
-import { attention, linear, linearSwiglu, lowrankCrossAttention } from './products'
+import {
+  copyRates,
+  type DeviceFacts,
+  deviceFacts,
+  flopsLimits,
+  type Limits,
+  load,
+  machine,
+  type Machine,
+} from './machine'
+import { deviceMeter, type Meter, processorMeter, typical } from './meter'
+import { loadNetworks, type NetworkCase, networkCases, type NetworkSizes, peakMemory, weightBytes } from './networks'
+import type { Timed } from './quiet'
+import { attention, linear, linearGated, linearSwiglu, lowrankCrossAttention } from './products'
+import { type RestoreReport, restoreReports } from './restores'
 import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope } from './streams'
 import { causalAttention, embedding, rmsNorm } from './text'
 
 export const FAMILIES: readonly Family[] = [
-  ...[linear, linearSwiglu, attention, lowrankCrossAttention, conv2d],
+  ...[linear, linearSwiglu, linearGated, attention, lowrankCrossAttention, conv2d],
   ...[layerNormModulate, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
   ...[embedding, rmsNorm, causalAttention],
 ]
+
+/** Short names of several benchmarks, or of one. */
+export const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  modulate: ['layer_norm_modulate', 'qk_norm_rope'],
+  lowrank: ['lowrank_cross_attention'],
+  'flow-step': ['flow_step'],
+  conv: ['conv2d'],
+  vae: ['encode', 'decode'],
+}
 
 /** What one benchmark found. Rates are of the median run. */
 export interface Row {
@@ -38,22 +58,27 @@ export interface Row {
   /** Best rate of this machine: arithmetic in this precision, or a copy of as many bytes. */
   limit: number
   fraction: number
-  /** Relative error of sampled results against float64 (operations); `null` for networks. */
+  /**
+   * Relative error of sampled results against float64 (operations), or of a device's results at a small size against
+   * the processor's in f32 (networks); `null` for networks on the processor.
+   */
   error: number | null
-  /** The error is within rounding, or the network's results are finite. */
+  /** The error is within rounding, and a network's results are finite. */
   correct: boolean
-  /** Share of all processors that other processes used in the worst round kept. */
-  others: number
+  /** Share of all processors that other processes used in the worst round kept; `null` on a device. */
+  others: number | null
   /** Processor time of all threads divided by their number: the seconds of a run that nobody else delayed. */
-  alone: number
+  alone: number | null
   /** As `fraction`, counted by `alone`. */
-  fractionAlone: number
+  fractionAlone: number | null
 }
 
 export interface Report {
   format: 1
   date: string
   machine: Machine
+  /** What computed, where it was not the processor. */
+  device: DeviceFacts | null
   isa: string
   threads: number
   /** Processes that wanted to run at the beginning and at the end, this one included: other load spoils times. */
@@ -62,6 +87,7 @@ export interface Report {
   rows: Row[]
   memory: Memory | null
   host: HostReport | null
+  restores: RestoreReport[]
 }
 
 /** Memory of the process after its first transformer forward at the first precision; bytes. */
@@ -72,31 +98,34 @@ export interface Memory {
 }
 
 export interface Plan {
-  /** Names of families and networks, and `host`. */
+  /** `cpu`, `cuda`, `cuda:<n>`, `cuda-emulated`. */
+  device: string
+  /** Names of families and networks, `host` and `restore`. */
   names: readonly string[]
   /** Replaces the shapes of the families named. */
   shape?: readonly number[]
-  precisions: readonly Precision[]
+  /** Both by default; on a device bf16, and f32 for what knows no other. */
+  precisions?: readonly Precision[]
   quick: boolean
   /** Seconds that a case may wait for rounds in which nobody else computes. */
   patience: number
   threads: number
   isa: string
-  /** The folder of the networks' checkpoint. */
+  /** The folder of the checkpoint of networks and restores. */
   model?: string
   signal: AbortSignal
   onLimits(flops: Limits['flops']): void
   onRow(row: Row): void
+  onRestore(report: RestoreReport): void
 }
 
 /** Networks first: their peak memory is the process's own. */
 export async function run(plan: Plan): Promise<Report> {
   const { threads, isa, quick, names } = plan
   const before = load()
-  const workers = workersOf(threads)
-  await using ops = new OpContext({ threads, isa })
-  const timing = { round: quick ? 0.02 : 0.5, patience: plan.patience }
-  const flops = await flopsLimits(ops, workers, quick)
+  await using ops = new OpContext({ threads, isa, device: plan.device })
+  const meter = meterOf(plan)
+  const flops = await flopsLimits(ops, meter, quick)
   plan.onLimits(flops)
   const rows: Row[] = []
   const done = (row: Row) => {
@@ -104,23 +133,42 @@ export async function run(plan: Plan): Promise<Report> {
     rows.push(row)
     plan.onRow(row)
   }
-  const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, timing, flops, done) : null
-  const { wall: copy } = await copyRates(ops, quick ? 1 << 22 : 1 << 28, workers, timing)
+  const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, meter, flops, done) : null
+  const { wall: copy } = await copyRates(ops, copiedBytes(plan), meter)
   for (const family of FAMILIES.filter(({ name }) => names.includes(name))) {
     for (const shape of shapesOf(family, plan)) {
-      for (const precision of family.precisions.filter((p) => plan.precisions.includes(p))) {
-        done(await runCase(ops, family, shape, precision, workers, timing, flops))
+      for (const precision of precisionsOf(family, plan)) {
+        done(await runCase(ops, family, shape, precision, meter, flops))
       }
     }
   }
-  const host = names.includes('host') ? await hostReport(quick ? 64 : 512, { threads, isa }) : null
-  const facts = { format: 1, date: new Date().toISOString(), machine: machine(), isa, threads } as const
-  return { ...facts, load: { before, after: load() }, limits: { flops, copy }, rows, memory, host }
+  const host = names.includes('host') ? await hostReport(quick ? 64 : 512, plan) : null
+  const restores = names.includes('restore') ? await restoreReports(plan) : []
+  const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
+  const facts = { format: 1, date: new Date().toISOString(), machine: machine(), device, isa, threads } as const
+  return { ...facts, load: { before, after: load() }, limits: { flops, copy }, rows, memory, host, restores }
 }
 
-function shapesOf(family: Family, { shape, quick }: Plan): readonly (readonly number[])[] {
+function meterOf({ device, threads, quick, patience }: Plan): Meter {
+  if (device !== 'cpu') return quick ? deviceMeter(0, 2) : deviceMeter(0.3, 5)
+  return processorMeter({ round: quick ? 0.02 : 0.5, patience }, Math.min(threads, availableParallelism()))
+}
+
+/** Of the copy that stands for the memory: far more than caches hold. */
+function copiedBytes({ device, quick }: Plan): number {
+  if (device === 'cuda-emulated') return 1 << 16
+  return quick ? 1 << 22 : device === 'cpu' ? 1 << 28 : 1 << 30
+}
+
+function shapesOf(family: Family, { shape, quick, device }: Plan): readonly (readonly number[])[] {
   if (shape) return [shape]
-  return quick ? [family.quick] : family.shapes
+  if (quick) return [family.quick]
+  return device === 'cpu' ? family.shapes : (family.gpuShapes ?? family.shapes)
+}
+
+function precisionsOf({ precisions }: Pick<Family, 'precisions'>, plan: Plan): readonly Precision[] {
+  if (plan.precisions) return precisions.filter((p) => plan.precisions!.includes(p))
+  return plan.device === 'cpu' || !precisions.includes('bf16') ? precisions : ['bf16']
 }
 
 /** Largest error that rounding explains: results in f32, and in bf16 with its 8 bits. */
@@ -131,64 +179,99 @@ async function runCase(
   family: Family,
   shape: readonly number[],
   precision: Precision,
-  workers: number,
-  timing: Timing,
+  meter: Meter,
   peak: Limits['flops'],
 ): Promise<Row> {
   const { work, run } = family.make(shape, precision)
-  const timed = await quietest((n) => run(ops, n), timing)
+  const timed = await meter.measure((params) => run(ops, params))
   const { error } = timed.result
   const arithmetic = { wall: peak[precision], processor: peak[precision] }
-  const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, workers, timing)
+  const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, meter)
   const facts = { name: family.name, shape: shape.join('x'), precision }
-  return { ...facts, ...summary(timed, work, workers, limit), error, correct: error <= TOLERANCE[precision] }
+  return { ...facts, ...summary(timed, work, meter, limit), error, correct: error <= TOLERANCE[precision] }
 }
 
 async function runNetworks(
   checkpoint: Checkpoint,
   plan: Plan,
-  timing: Timing,
+  meter: Meter,
   peak: Limits['flops'],
   done: (row: Row) => void,
 ): Promise<Memory | null> {
-  const cases = networkCases(checkpoint, plan.quick ? 64 : 512).filter(({ name }) => plan.names.includes(name))
+  const cases = networkCases(checkpoint, sizesOf(plan)).filter(({ name }) => plan.names.includes(name))
+  if (cases.length === 0) return null
   let memory: Memory | null = null
-  for (const precision of [...plan.precisions].reverse()) {
+  await using judge = plan.device === 'cpu' ? null : await Judge.load(checkpoint, plan)
+  const wanted = precisionsOf({ precisions: ['f32', 'bf16'] }, plan)
+  for (const precision of [...wanted].reverse()) {
     await using networks = await loadNetworks(checkpoint, precision, plan)
     for (const network of cases) {
       // The face encoder computes in f32 in every precision.
       const inF32 = network.name === 'face_embedding'
-      if (inF32 && precision === 'bf16' && plan.precisions.includes('f32')) continue
+      if (inF32 && precision === 'bf16' && wanted.includes('f32')) continue
       const computes = inF32 ? 'f32' : precision
-      const timed = await quietest((n) => network.run(networks, n), timing)
-      if (network.name.startsWith('forward') && memory === null) {
+      const run = network.make()
+      const timed = await meter.measure((params) => run(networks, params))
+      if (network.name.startsWith('forward') && memory === null && plan.device === 'cpu') {
         memory = { precision, peak: peakMemory(), weights: weightBytes(checkpoint) }
       }
       const { name, shape, flops } = network
-      const facts = { name, shape, precision: computes, error: null, correct: timed.result.finite }
+      const error = judge && (await judge.error(networks, network))
+      const finite = timed.result.result.every(Number.isFinite)
+      const correct = finite && (error === null || error <= networkTolerance(name, computes))
       const limit = { wall: peak[computes], processor: peak[computes] }
-      done({ ...facts, ...summary(timed, { flops }, workersOf(plan.threads), limit) })
+      done({ name, shape, precision: computes, error, correct, ...summary(timed, { flops }, meter, limit) })
     }
   }
   return memory
 }
 
-function summary(
-  { seconds, processorSeconds, others }: Timed<unknown>,
-  work: Case['work'],
-  workers: number,
-  limit: { wall: number; processor: number },
-) {
+/** A picture of 512 px: whole restores on a GPU; on the processor one transformer forward and one step at half of it. */
+function sizesOf({ device, quick }: Plan): NetworkSizes {
+  if (device === 'cpu') return { picture: quick ? 64 : 512, forward: quick ? 32 : 256, steps: 1, references: [0] }
+  if (quick) return { picture: 32, forward: 32, steps: 2, references: [0, 1] }
+  return { picture: 512, forward: 512, steps: 12, references: [0, 1, 3] }
+}
+
+/** model-spec.md 7; guidance multiplies the rounding of the two predictions. */
+function networkTolerance(name: string, precision: Precision): number {
+  return (precision === 'f32' ? 1e-4 : 1.5e-2) * (name === 'denoise' ? 3 : 1)
+}
+
+/** Compares a device's networks with the processor's in f32, at a size that costs little. */
+class Judge {
+  private constructor(
+    readonly checkpoint: Checkpoint,
+    readonly exact: Networks,
+  ) {}
+
+  static async load(checkpoint: Checkpoint, { threads, isa }: Plan): Promise<Judge> {
+    return new Judge(checkpoint, await loadNetworks(checkpoint, 'f32', { threads, isa }))
+  }
+
+  /** Relative error of what `like` gives at the small size. */
+  async error(networks: Networks, like: NetworkCase): Promise<number> {
+    const small = networkCases(this.checkpoint, { picture: 32, forward: 32, steps: 1, references: [1] })
+    const run = small.find(({ name }) => name === like.name)!.make()
+    const [expected, actual] = [await run(this.exact, {}), await run(networks, {})]
+    const values = expected.result
+    return relativeError((i) => actual.result[i]!, values.entries())
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.exact.dispose()
+  }
+}
+
+function summary(timed: Timed<unknown>, work: Case['work'], meter: Meter, limit: { wall: number; processor: number }) {
+  const { seconds, others } = timed
   const [kind, amount] = 'flops' in work ? (['flops', work.flops] as const) : (['bytes', work.bytes] as const)
-  const median = quantile(seconds, 0.5)
-  const alone = mean(processorSeconds) / workers
+  const { wall: median, processor } = typical(meter, timed)
+  const alone = meter.workers === null ? null : processor
   const rate = amount / median
   return {
     ...{ median, min: Math.min(...seconds), max: Math.max(...seconds), runs: seconds.length, others },
     ...{ work: { kind, amount }, rate, limit: limit.wall, fraction: rate / limit.wall },
-    ...{ alone, fractionAlone: amount / alone / limit.processor },
+    ...{ alone, fractionAlone: alone === null ? null : amount / alone / limit.processor },
   }
 }
-
-/** Threads that can compute at the same time. */
-const workersOf = (threads: number): number => Math.min(threads, availableParallelism())

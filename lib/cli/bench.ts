@@ -7,21 +7,21 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Precision } from '../bench/case'
-import { machine } from '../bench/machine'
+import { deviceFacts, machine } from '../bench/machine'
 import { NETWORK_NAMES } from '../bench/networks'
 import { plot } from '../bench/plot'
-import { HEADER, headText, rowText, tailText } from '../bench/report'
-import { FAMILIES, type Plan, type Report, run } from '../bench/suite'
+import { HEADER, headText, restoreText, rowText, tailText } from '../bench/report'
+import { FAMILIES, GROUPS, type Plan, type Report, run } from '../bench/suite'
 import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { invalid } from '../errors'
 import { loadAddon, native } from '../native'
-import { integer, oneOf } from '../options'
+import { checkDevice, integer, oneOf } from '../options'
 import { checkWritable, writeWhole } from '../restoration'
 import { type Command, numeric, parse } from './command'
 import { progressDisplay } from './terminal'
 
 const OPERATIONS = FAMILIES.map(({ name }) => name)
-const NAMES = [...OPERATIONS, ...NETWORK_NAMES, 'host']
+const NAMES = [...OPERATIONS, ...NETWORK_NAMES, 'host', 'restore']
 
 export const command: Command = {
   summary: 'measure operations and networks against what this machine can do',
@@ -29,20 +29,28 @@ export const command: Command = {
 
 Runs operations at the sizes of FLUX.2 [klein] 4B on random data, checks samples of their results against float64, and
 compares their rates with limits measured in the same run: arithmetic in registers, or a copy of as many bytes. Without
-names: all operations and host. Networks have to be named, or --all given.
+names: all operations, and on the processor host. Networks and restore have to be named, or --all given.
 
 Operations   ${wrapped(OPERATIONS)}
 Networks     ${wrapped(NETWORK_NAMES)}
-             one transformer forward at 256 px, the autoencoder at 512 px, one face
+             one transformer forward and one guided step of denoising at 256 px, the autoencoder at 512 px, one face
 host         a restore beside its networks, the event loop and file reads during a job; tiny model
+restore      whole restores at 512 px with 0, 1 and 3 references
+Groups       ${Object.entries(GROUPS)
+    .map(([name, members]) => `${name} = ${members.join(' + ')}`)
+    .join(', ')}
 
-  --all                 operations, networks and host
+  --all                 operations, networks, host and restore
+  --device <name>       cpu (default), cuda or cuda:<n>. On a GPU times are the GPU's own, its cache does not hold the
+                        operands, sizes are those of a whole restore at 512 px (forward at 512 px, denoise with 12 steps
+                        and 0, 1 and 3 references), and networks are compared with the processor at a small size
   --shape <AxBxC>       one operation at this shape (see below)
-  --precision <type>    f32 or bf16 (default both)
+  --precision <type>    f32 or bf16 (default both; on a GPU bf16, and f32 for what knows no other)
   --threads <n>         default one per core
   --isa <name>          instruction set (default the best; "iconface doctor" lists them)
-  --model <folder>      checkpoint for the networks. Without it one with random weights is written once, 7.8 GiB, into
-                        ${cacheFolder('klein-4b')} (delete it when done)
+  --model <folder>      checkpoint for networks and restore. Without it one with random weights is written once, 7.8 GiB,
+                        into ${cacheFolder('klein-4b')} (delete it when done);
+                        restore on the processor then takes the package's own small model
   --json <file>         everything that was measured
   --plot <file.png>     bars of the fraction reached
   --patience <seconds>  how long a case waits until no other process computes (default 20; the share that others had
@@ -54,6 +62,7 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
   async run(args, stop) {
     const { values, positionals } = parse(args, {
       all: { type: 'boolean', default: false },
+      device: { type: 'string', default: 'cpu' },
       shape: { type: 'string' },
       precision: { type: 'string' },
       threads: { type: 'string' },
@@ -64,32 +73,40 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
       patience: { type: 'string' },
       quick: { type: 'boolean', default: false },
     } as const)
-    for (const name of positionals) oneOf('the name of a benchmark', name, NAMES)
+    const { device } = values
+    checkDevice(device)
+    for (const name of positionals) oneOf('the name of a benchmark', name, [...NAMES, ...Object.keys(GROUPS)])
+    const named = positionals.flatMap((name) => GROUPS[name] ?? [name])
     if (values.precision !== undefined) oneOf('--precision', values.precision, ['f32', 'bf16'])
     for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
     const threads = numeric('threads', values.threads) ?? availableParallelism()
     integer('--threads', threads, 1, 1024)
     const patience = numeric('patience', values.patience) ?? (values.quick ? 0 : 20)
     const isa = values.isa ?? native(() => loadAddon().info()).isa
-    const names = values.all ? NAMES : positionals.length > 0 ? positionals : [...OPERATIONS, 'host']
-    const shape = values.shape === undefined ? undefined : shapeOf(values.shape, positionals)
-    const precisions = (values.precision === undefined ? ['f32', 'bf16'] : [values.precision]) as Precision[]
-    const wanted = { names, shape, precisions, quick: values.quick, patience, threads, isa, signal: stop }
-    const report = await withModel(names, values.quick, values.model, stop, (model) => measure({ ...wanted, model }))
+    const unnamed = device === 'cpu' ? [...OPERATIONS, 'host'] : OPERATIONS
+    const names = values.all ? NAMES : named.length > 0 ? named : unnamed
+    const shape = values.shape === undefined ? undefined : shapeOf(values.shape, named)
+    const precisions = values.precision === undefined ? undefined : [values.precision as Precision]
+    const { quick } = values
+    const wanted = { device, names, shape, precisions, quick, patience, threads, isa, signal: stop }
+    const networks: readonly string[] = device === 'cpu' ? NETWORK_NAMES : [...NETWORK_NAMES, 'restore']
+    const needed = networks.some((name) => names.includes(name))
+    const report = await withModel(needed, quick, values.model, stop, (model) => measure({ ...wanted, model }))
     if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
     if (values.plot !== undefined) await writeWhole(values.plot, await plot(report))
   },
 }
 
-async function measure(plan: Omit<Plan, 'onRow' | 'onLimits'>): Promise<Report> {
+async function measure(plan: Omit<Plan, 'onRow' | 'onLimits' | 'onRestore'>): Promise<Report> {
   const report = await run({
     ...plan,
     onLimits: (flops) => {
       const { isa, threads } = plan
-      process.stdout.write(`${headText({ machine: machine(), isa, threads }, flops)}
-${HEADER}`)
+      const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
+      process.stdout.write(`${headText({ machine: machine(), device, isa, threads }, flops)}\n${HEADER}`)
     },
     onRow: (row) => process.stdout.write(rowText(row)),
+    onRestore: (restore) => process.stdout.write(restoreText(restore)),
   })
   process.stdout.write(`\n${tailText(report)}`)
   return report
@@ -108,16 +125,15 @@ function shapeOf(text: string, names: readonly string[]): number[] {
   return shape
 }
 
-/** Calls `work` with the folder of a checkpoint, where a network is named. */
+/** Calls `work` with the folder of a checkpoint: the one given, or one with random weights where one is needed. */
 async function withModel<T>(
-  names: readonly string[],
+  needed: boolean,
   quick: boolean,
   given: string | undefined,
   stop: AbortSignal,
   work: (model: string | undefined) => Promise<T>,
 ): Promise<T> {
-  if (!NETWORK_NAMES.some((name) => names.includes(name))) return work(undefined)
-  if (given !== undefined) return work(given)
+  if (given !== undefined || !needed) return work(given)
   if (!quick) return work(await cached('klein-4b', stop))
   const folder = await mkdtemp(join(tmpdir(), 'iconface-bench-'))
   try {

@@ -45,6 +45,7 @@ CudaDevice::Properties examine(int index) {
   p.minor = attribute(cudaDevAttrComputeCapabilityMinor);
   p.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   p.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  p.cache_bytes = attribute(cudaDevAttrL2CacheSize);
   if (p.major * 10 + p.minor < kOldestArchitecture)
     fail(Code::DeviceUnavailable, "GPU %d has compute capability %d.%d, but 8.0 (Ampere) or later is needed", index,
          p.major, p.minor);
@@ -209,6 +210,29 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& queue
 }
 
 void CudaDevice::synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
+
+namespace {
+struct CudaMark final : Device::Mark {
+  CudaMark() { check(cudaEventCreateWithFlags(&event, cudaEventDefault), "cudaEventCreate"); }
+  ~CudaMark() override { cudaEventDestroy(event); }
+  cudaEvent_t event = nullptr;
+};
+}  // namespace
+
+std::unique_ptr<Device::Mark> CudaDevice::mark() {
+  const cudaStream_t queue = stream();
+  auto mark = std::make_unique<CudaMark>();
+  check(cudaEventRecord(mark->event, queue), "cudaEventRecord");
+  return mark;
+}
+
+double CudaDevice::seconds(const Mark& from, const Mark& to) {
+  const cudaEvent_t end = static_cast<const CudaMark&>(to).event;
+  float milliseconds = 0;
+  check(cudaEventSynchronize(end), "cudaEventSynchronize");
+  check(cudaEventElapsedTime(&milliseconds, static_cast<const CudaMark&>(from).event, end), "cudaEventElapsedTime");
+  return 1e-3 * milliseconds;
+}
 
 std::unique_ptr<Device> open(int index) { return std::make_unique<CudaDevice>(examine(index)); }
 

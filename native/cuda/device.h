@@ -16,6 +16,7 @@ class CudaDevice final : public Device {
     int major = 0, minor = 0;  // compute capability
     int multiprocessors = 0;
     int shared_bytes = 0;  // of one block, at most
+    int cache_bytes = 0;   // L2
     std::string name, description;
   };
 
@@ -29,6 +30,9 @@ class CudaDevice final : public Device {
   void download(void* to, const void* from, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void synchronize() override;
+  std::unique_ptr<Mark> mark() override;
+  double seconds(const Mark& from, const Mark& to) override;
+  int64_t cache_bytes() const override { return properties_.cache_bytes; }
   std::unique_ptr<Recording> record(const std::function<void()>& queue) override;
 
   /// Makes this the calling thread's device and returns the queue of work.

@@ -1,8 +1,8 @@
 // probe: the limits that benchmarks divide by.
-// peak_flops: operands and sums stay in registers. F32: kSums chains of fused multiply-adds per thread. BF16: kSums chains
-//   of mma.sync m16n8k16 per warp (on Hopper wgmma goes further; linear on a large square shows how far).
+// peak_flops: F32: kSums chains of fused multiply-adds per thread, in registers. BF16: kSums chains of mma.sync m16n8k16 per
+//   warp, in registers; on Hopper wgmma m64n256k16 by two warpgroups per multiprocessor, operands in shared memory.
 // stream_copy: out = x, 16 bytes an access, kAtOnce accesses in flight per thread; streaming: evicted first.
-// Work split: kBlocks blocks of 256 threads per multiprocessor; a thread per kAtOnce x 16 bytes. Must move: nothing; x and
+// Work split: kBlocks blocks of 256 threads per multiprocessor (wgmma: one); a thread per kAtOnce x 16 bytes. Must move: nothing; x and
 // out once. Limit: these are the limits.
 #include "cuda/kernels.h"
 #include "cuda/launch.cuh"
@@ -51,6 +51,41 @@ __global__ void __launch_bounds__(kThreads) mma_chains_kernel(float* results, in
   results[thread] = total;
 }
 
+// One block a multiprocessor does in a round what kBlocks blocks of the kernels above do.
+constexpr int kWgmmaK = 64, kWgmmaRows = 64 * (kThreads / 128), kWgmmaColumns = 256;
+constexpr int kWgmmaBytes = 2 * (kWgmmaRows + kWgmmaColumns) * kWgmmaK;
+static_assert(2 * kWgmmaRows * kWgmmaColumns * kWgmmaK == kBlocks * kBlockFlops);
+__global__ void __launch_bounds__(kThreads, 1) wgmma_chains_kernel(float* results, int64_t rounds, float a, float b) {
+#ifdef ICONFACE_SM90A
+  bf16* const x = shared_memory<bf16>();
+  bf16* const w = x + kWgmmaRows * kWgmmaK;
+  // Every mantissa and both signs, as data have them: power, and with it the clock, depends on the data.
+  for (int i = static_cast<int>(threadIdx.x); i < (kWgmmaRows + kWgmmaColumns) * kWgmmaK; i += kThreads) {
+    const uint32_t bits = static_cast<uint32_t>(i + 1) * 2654435761u;
+    x[i] = to_bf16((static_cast<float>(bits >> 8) / (1 << 23) - a) * b);
+  }
+  fence_proxy_async();
+  __syncthreads();
+  const int warpgroup = static_cast<int>(threadIdx.x) / 128;
+  const uint64_t rows = wgmma_descriptor(x + warpgroup * 64 * kWgmmaK, 0, 1024), columns = wgmma_descriptor(w, 0, 1024);
+  float sums[kWgmmaColumns / 8][4];
+  for (int64_t n = 0; n < rounds; n++) {
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < kWgmmaK / 16; k++) wgmma_step(sums, rows + 2 * k, columns + 2 * k, n > 0 || k > 0);
+    wgmma_commit();
+    wgmma_wait<1>();
+  }
+  wgmma_wait<0>();
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kWgmmaColumns / 8; i++)
+#pragma unroll
+    for (int j = 0; j < 4; j++) total += sums[i][j];
+  results[static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x] = total;
+#endif
+}
+
 template <bool kStreaming>
 __global__ void __launch_bounds__(kThreads) stream_copy_kernel(const float* x, float* out, int64_t wide, int64_t n) {
   const int64_t block = static_cast<int64_t>(blockIdx.x) * kThreads * kAtOnce;
@@ -81,8 +116,12 @@ int64_t peak_flops(Context& ctx, const op::PeakFlopsArgs& a) {
   Workspace::Frame frame(ctx.workspace);
   float* results = static_cast<float*>(ctx.workspace.bytes(blocks * kThreads * sizeof(float)));
   if (ctx.planning()) return 0;
-  launch(ctx, a.dtype == DType::BF16 ? mma_chains_kernel : fma_chains_kernel, dim3(static_cast<unsigned>(blocks)),
-         dim3(kThreads), 0, results, a.rounds, 0.9993f, 0.37f);
+  if (a.dtype == DType::BF16 && device_of(ctx).architecture() == 90)
+    launch(ctx, wgmma_chains_kernel, dim3(static_cast<unsigned>(blocks / kBlocks)), dim3(kThreads), kWgmmaBytes,
+           results, a.rounds, 0.9993f, 0.37f);
+  else
+    launch(ctx, a.dtype == DType::BF16 ? mma_chains_kernel : fma_chains_kernel, dim3(static_cast<unsigned>(blocks)),
+           dim3(kThreads), 0, results, a.rounds, 0.9993f, 0.37f);
   return blocks * a.rounds * kBlockFlops;
 }
 

@@ -8,6 +8,7 @@
 #include "addon/options.h"
 #include "addon/spec.h"
 #include "binding/call.h"
+#include "binding/repeat.h"
 #include "cpu/select.h"
 #include "op/transfer.h"
 #include "runtime/device_check.h"
@@ -235,7 +236,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
     struct State {
       binding::Call call;
       std::deque<Pages> memory;
-      std::vector<double> seconds, processor_seconds;  // of every repetition
+      binding::Times times;
     };
     auto state = std::make_shared<State>();
     const Napi::Object tensors = info[1].As<Napi::Object>(), params = info[2].As<Napi::Object>();
@@ -268,22 +269,15 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                         tensor.data = inputs.back().data();
                       }
                     Recorder recorder(&call);
-                    const int64_t repeat = call.size("repeat", 1);
                     if (model_) model_->weights.check_unchanged();
                     with_memory(job, [&](Context& ctx) {
                       if (call.flag("trace")) ctx.trace = &recorder;
-                      for (int64_t i = 0; i < (ctx.planning() ? 1 : repeat); i++) {
-                        ctx.check_cancelled();
-                        Workspace::Frame frame(ctx.workspace);
-                        call.copying = {};
-                        const Stopwatch watch;
+                      if (ctx.planning()) {
                         body(ctx, call);
-                        if (ctx.device != nullptr && !ctx.planning()) ctx.device->synchronize();
-                        if (ctx.planning()) call.refuse_unused();
-                        const Seconds spent = watch.read() - call.copying;
-                        if (ctx.planning()) continue;
-                        state->seconds.push_back(spent.wall);
-                        state->processor_seconds.push_back(spent.processor);
+                        binding::plan_repetitions(call);
+                        call.refuse_unused();
+                      } else {
+                        state->times = binding::repeat(ctx, call, body);
                       }
                     });
                     call.fetch_outputs();
@@ -294,8 +288,8 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                       auto list = [&](std::vector<double>& v) {
                         return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
                       };
-                      results.Set("seconds", list(state->seconds));
-                      results.Set("processorSeconds", list(state->processor_seconds));
+                      results.Set("seconds", list(state->times.seconds));
+                      results.Set("processorSeconds", list(state->times.processor_seconds));
                       return results;
                     };
                   })

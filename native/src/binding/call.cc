@@ -1,8 +1,7 @@
 #include "binding/call.h"
 
+#include <algorithm>
 #include <cstring>
-
-#include "runtime/device.h"
 
 namespace iconface::binding {
 
@@ -110,19 +109,52 @@ void Call::fetch_outputs() {
     o.memory = std::move(memory);
     o.on_host = true;
   }
+  places_.clear();
+  spread_.clear();
 }
 
 Tensor Call::inout(const Context& ctx, const char* name) {
   const Tensor from = input(name);
   const Tensor to = output_like(name, from.dtype, from);
-  if (ctx.planning()) return to;
+  if (ctx.planning() || !places_.empty()) return to;
   const Stopwatch watch;
-  if (device != nullptr)
+  if (device != nullptr) {
     device->copy(to.data, from.data, from.bytes());
-  else
+    begun = device->mark();
+  } else {
     memcpy(to.data, from.data, from.bytes());
+  }
   copying += watch.read();
   return to;
+}
+
+void Call::spread(int64_t runs) {
+  std::vector<std::pair<Tensor*, const void*>> operands;  // and what they begin as
+  int64_t bytes = 1;
+  const auto add = [&](Tensor& operand, const void* begins_as) {
+    operands.emplace_back(&operand, begins_as);
+    bytes += operand.bytes();
+  };
+  for (auto& [name, tensor] : inputs) add(tensor, tensor.data);
+  for (Output& o : outputs)
+    if (const auto same = inputs.find(o.name); !o.on_host)
+      add(o.tensor, same == inputs.end() ? nullptr : same->second.data);
+
+  const int64_t count = std::min(runs, 1 + 2 * device->cache_bytes() / bytes);
+  for (const auto& [operand, begins_as] : operands) {
+    Places places{operand, {operand->data}};
+    for (int64_t i = 1; i < count; i++) {
+      spread_.emplace_back(std::max<int64_t>(operand->bytes(), 1), device);
+      places.data.push_back(spread_.back().data());
+    }
+    for (void* place : places.data)
+      if (begins_as != nullptr && place != begins_as) device->copy(place, begins_as, operand->bytes());
+    places_.push_back(std::move(places));
+  }
+}
+
+void Call::take_turn(int64_t run) {
+  for (const Places& p : places_) p.operand->data = p.data[static_cast<size_t>(run) % p.data.size()];
 }
 
 }  // namespace iconface::binding

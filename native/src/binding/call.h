@@ -2,11 +2,13 @@
 #pragma once
 #include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "runtime/context.h"
+#include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/stopwatch.h"
 
@@ -48,11 +50,19 @@ class Call {
   Tensor host_output_like(const char* name, const Tensor& shape) {
     return add_output(name, shape.dtype, shape, nullptr);
   }
-  /// When the work is done: brings results from the device into the process.
+  /// When the work is done: brings results from the device into the process; no memory of the device is held from then on.
   void fetch_outputs();
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
-  Seconds copying;  // spent on those copies, which are no part of an operation's time
+  Seconds copying;  // the processor: spent on those copies, which are no part of an operation's time
+  std::unique_ptr<Device::Mark> begun;  // a device: where the operation begins, behind those copies
+
+  /// Benchmarks on a device, after planning: gives the operands of `runs` runs so many places that those of one run have
+  /// left the device's cache when they are used again. Operands changed in place are from then on not copied: a run goes
+  /// on from what was left there.
+  void spread(int64_t runs);
+  /// Makes the operands those of the `run`-th run.
+  void take_turn(int64_t run);
 
   struct Output {
     std::string name;
@@ -64,6 +74,12 @@ class Call {
 
  private:
   Tensor add_output(const char* name, DType dtype, const Tensor& shape, Device* where);
+  struct Places {
+    Tensor* operand;
+    std::vector<void*> data;
+  };
+  std::vector<Places> places_;
+  std::vector<Pages> spread_;
 
   template <class Map>
   const typename Map::mapped_type* look_up(const Map& map, const char* name) const {

@@ -43,6 +43,17 @@ class Device {
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
   /// Waits for all work; throws what went wrong in it.
   virtual void synchronize() = 0;
+
+  /// A place in the queue of work, reached when all that was queued before it is done.
+  class Mark {
+   public:
+    virtual ~Mark() = default;
+  };
+  virtual std::unique_ptr<Mark> mark() = 0;
+  /// Seconds between two marks of this device by its own clock; waits for the later one.
+  virtual double seconds(const Mark& from, const Mark& to) = 0;
+  /// Bytes of the cache before its memory.
+  virtual int64_t cache_bytes() const = 0;
   /// Keeps what `queue` queues instead of doing it. It may not wait, allocate, upload or download.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& queue) = 0;
 };
