@@ -2,10 +2,11 @@
 """Restores pictures of a data set with a model folder, in PyTorch, and shows them in a strip.
 
     python sample.py --model models/tiny --data HELD_OUT --out strip.png [--people 6] [--severity severe]
-    python sample.py --model models/tiny --data HELD_OUT --numbers 40 [--guidance 1 1.5 2]
+    python sample.py --model models/tiny --data HELD_OUT --numbers 40 [--guidance 1 1.5 2] [--judge ADAFACE]
 
 Columns: truth, degraded, restored with 0, 1 and 3 references, the first reference. With --numbers no strip but the
-averages over so many people: PSNR, and identity similarity to the truth and to the first reference.
+averages over so many people: PSNR, and identity similarity to the truth and to the first reference. --judge names another
+face encoder to measure with: one that the training never saw tells identity from what only pleases the model's own.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from iconface.adapter import identity_anchor
 from iconface.autoencoder import latents_of, tokens_of
-from iconface.checkpoint import Model
+from iconface.checkpoint import Model, load_face
 from iconface.data import PictureSet, to_pixels
 from iconface.pictures import grid, write_png
 from iconface.sampler import sample
@@ -90,11 +91,11 @@ def restore_columns(model, data, chosen, device, steps=None, guidance=None):
 
 
 @torch.no_grad()
-def numbers(model, columns, device):
-    """{column: {psnr, identity to truth, identity to first reference}}"""
+def numbers(model, columns, device, judge):
+    """{column: {psnr, identity to truth, identity to first reference}}, identity as the face encoder `judge` sees it."""
 
     def embed(images):
-        return F.normalize(model.face(model.crop(images.clamp(-1, 1).to(device))), dim=-1).cpu()
+        return F.normalize(judge(model.crop(images.clamp(-1, 1).to(device))), dim=-1).cpu()
 
     truth, reference = embed(columns["truth"]), embed(columns["first reference"])
     out = {}
@@ -118,17 +119,19 @@ def main():
     parser.add_argument("--severity", choices=list(SEVERITIES), default="any")
     parser.add_argument("--numbers", type=int)
     parser.add_argument("--guidance", type=float, nargs="*", default=[None])
+    parser.add_argument("--judge", help="a face encoder's file to measure identity with; the model's own if it is absent")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--device")
     arguments = parser.parse_args()
     use_threads()
     device, data = pick_device(arguments.device), PictureSet(arguments.data)
     model = Model(arguments.model, device)
+    judge = load_face(arguments.judge, device) if arguments.judge else model.face
     chosen = choose(data, arguments.severity, arguments.numbers or arguments.people)
     for guidance in arguments.guidance:
         columns = restore_columns(model, data, chosen, device, arguments.steps, guidance)
         if arguments.numbers:
-            report = {"guidance": guidance, "severity": arguments.severity, **numbers(model, columns, device)}
+            report = {"guidance": guidance, "severity": arguments.severity, **numbers(model, columns, device, judge)}
             print(json.dumps(report), flush=True)
         else:
             write_png(arguments.out, grid(list(zip(*(to_pixels(images) for images in columns.values())))))
