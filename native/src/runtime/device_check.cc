@@ -23,7 +23,8 @@ constexpr double kLimit = 0.02;
 
 struct Shape {
   DType dtype;
-  std::initializer_list<int64_t> size;
+  std::vector<int64_t> size;
+  Tensor at(void* data) const { return Tensor::of(data, dtype, size.data(), static_cast<int>(size.size())); }
 };
 struct Question {
   const char* name;
@@ -111,8 +112,8 @@ void fill(const Tensor& t, uint32_t seed) {
 /// The answer of one device, or of the processor where it is null.
 std::vector<float> answer(const Question& q, const Inputs& inputs, Device* device, const Backend& backend,
                           ThreadPool& pool) {
-  std::vector<float> result(static_cast<size_t>(Tensor::of(nullptr, F32, q.output.size).elements()));
-  const Tensor host = Tensor::of(result.data(), F32, q.output.size);
+  std::vector<float> result(static_cast<size_t>(q.output.at(nullptr).elements()));
+  const Tensor host = q.output.at(result.data());
   const auto run = [&](Context& ctx) {
     Inputs there;
     for (const Tensor& t : inputs) there.push_back(op::upload(ctx, t));
@@ -146,9 +147,8 @@ void check_device(Device& device, const Backend& processor, ThreadPool& pool) {
     std::vector<Pages> memory;
     Inputs inputs;
     for (const Shape& s : q.inputs) {
-      const Tensor shape = Tensor::of(nullptr, s.dtype, s.size);
-      memory.emplace_back(shape.bytes());
-      inputs.push_back(Tensor::of(memory.back().data(), s.dtype, s.size));
+      memory.emplace_back(s.at(nullptr).bytes());
+      inputs.push_back(s.at(memory.back().data()));
       fill(inputs.back(), static_cast<uint32_t>(memory.size()));
     }
     std::vector<float> here;
