@@ -43,6 +43,8 @@ function difference(a: Uint8Array, b: Uint8Array) {
   return { largest: Math.max(...all), mean: all.reduce((sum, v) => sum + v, 0) / all.length }
 }
 
+t.setTimeout(300_000) // the emulated device is slow
+
 t.before(async () => {
   await synthesizeCheckpoint('tiny', folder)
   await cp(folder, faceless, { recursive: true })
@@ -56,6 +58,13 @@ const held = () => {
   const { heldBytes, deviceHeldBytes } = addon.info().memory
   return { heldBytes, deviceHeldBytes }
 }
+
+t.test('a device that is not there is refused by name, and nothing else is taken', async (t) => {
+  await t.rejects(IConFace.load(faceless, { device: 'cuda:99' }), {
+    code: 'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+    message: /no NVIDIA driver|no GPU 99|no CUDA|NVIDIA driver supports/,
+  })
+})
 
 for (const device of found) {
   t.test(`${device}: what the processor restores`, async (t) => {

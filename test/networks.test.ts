@@ -32,6 +32,8 @@ const targets: NetworksOptions[] = [
   ...comparedDevices().map((device) => ({ device })),
 ]
 
+t.setTimeout(300_000) // the emulated device is slow
+
 type Outputs = Record<string, Tensor>
 
 /** What a network gives, on the library and in float64. */

@@ -161,8 +161,10 @@ for (const { isa, ops } of everyIsa()) {
           Float64Array.from(after, (x, i) => x - before[i]!),
           change,
         )
+        // Other orders of summing, and longer sums, round more.
+        const limit = isa.startsWith('cuda') || sizes.memory > 256 ? 2e-6 : 1e-6
         const name = `${JSON.stringify(sizes)}, weights ${w.keyUp.dtype}`
-        t.ok(error < 2e-6 && own < 5e-6, `${name}: ${error.toExponential(1)}, of the change ${own.toExponential(1)}`)
+        t.ok(error < limit && own < 5e-6, `${name}: ${error.toExponential(1)}, of the change ${own.toExponential(1)}`)
       }
   })
 }
