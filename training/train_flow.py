@@ -16,7 +16,9 @@ ends with the same weights as if it had not been.
 With --identity-stage a second training begins from the first one's averaged weights, with the settings of the config's
 `train_identity` in place of those of `train_flow`, and writes RUN/flow-VARIANT-identity. It is for a sampler of few steps:
 there the picture is decided at high sigma, where the specification's weight of the identity terms, max(1 - sigma,
-0.25)^2, hardly asks for the references' identity. `identity_floor` takes the place of the 0.25.
+0.25)^2, hardly asks for the references' identity. `identity_floor` takes the place of the 0.25. With --begin-from VARIANT it begins
+from that variant's first training, and what that one has not keeps its initial values: so variants can be compared that
+were given to the same backbone.
 """
 
 import argparse
@@ -143,8 +145,7 @@ class Trainer:
         self.crop = FaceCrop(self.pictures.size).to(self.device)
         self.trained = [(n, p) for n, p in self.flow.named_parameters() if p.requires_grad]
         if arguments.identity_stage:
-            first_stage = stage_folder(arguments.run, arguments.variant) / "state.pt"
-            self.load(torch.load(first_stage, map_location="cpu")["average"])
+            self.load_first_stage(arguments.run, arguments.begin_from or arguments.variant)
         self.optimizer = optimizer_for([p for _, p in self.trained], self.settings)
         self.average = Average(self.trained, self.settings["average"])
 
@@ -299,6 +300,11 @@ class Trainer:
             step=step, trained=trained, average=self.average.values, optimizer=self.optimizer.state_dict()
         )
 
+    def load_first_stage(self, run, variant):
+        own = {name: p.detach().clone() for name, p in self.trained if name.startswith("adapter.")}
+        found = torch.load(stage_folder(run, variant) / "state.pt", map_location="cpu")["average"]
+        self.load({**own, **found})
+
     @torch.no_grad()
     def load(self, trained):
         for name, parameter in self.trained:
@@ -323,11 +329,14 @@ def main():
     parser.add_argument("--backbone", help="a model folder to start from")
     parser.add_argument("--freeze-backbone", action="store_true", help="train adapter and LoRA only")
     parser.add_argument("--identity-stage", action="store_true", help="the second training, from where the first one ended")
+    parser.add_argument("--begin-from", choices=list(VARIANTS), help="whose first training --identity-stage begins from")
     parser.add_argument("--steps", type=int, help="in place of the config's")
     parser.add_argument("--device")
     arguments = parser.parse_args()
     if arguments.freeze_backbone and not arguments.backbone:
         parser.error("--freeze-backbone needs --backbone")
+    if arguments.begin_from and not arguments.identity_stage:
+        parser.error("--begin-from needs --identity-stage")
     use_threads()
     config = read_config(arguments.config)
     if arguments.identity_stage and "train_identity" not in config:

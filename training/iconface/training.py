@@ -15,7 +15,15 @@ from .pictures import plot, write_png
 
 
 def read_config(path):
-    return json.loads(Path(path).read_text())
+    """A configuration. `extends` names another one beside it: groups of settings are merged, single values replaced."""
+    path = Path(path)
+    config = json.loads(path.read_text())
+    if "extends" not in config:
+        return config
+    merged = read_config(path.parent / config.pop("extends"))
+    for name, value in config.items():
+        merged[name] = {**merged[name], **value} if isinstance(value, dict) and name in merged else value
+    return merged
 
 
 def pick_device(name=None):
