@@ -1,6 +1,6 @@
 /**
- * The networks by themselves: the transformer, its blocks, the sampler, the autoencoder and the face encoder over a
- * checkpoint, tensors in and tensors out. For parity runs, tests, and people who train against this runtime.
+ * The networks by themselves: the transformer, its blocks, the sampler, the autoencoder, the face encoder and the face
+ * detector over a checkpoint, tensors in and tensors out. For parity runs, tests, and people who train against this runtime.
  *
  * @example
  * import { f32 } from '@iconface/native/ops'
@@ -19,6 +19,9 @@ import type { Result, RunParams, Tensor } from './ops'
 import { checkDevice } from './options'
 
 export type { Result, RunParams, Tensor } from './ops'
+export type { DetectedFace, Point } from './photo/anchors'
+export { FaceDetector, type DetectOptions, type FindOptions } from './photo/detect'
+export type { FaceSelection } from './photo/policy'
 export { type OpenTextEncoder, openTextEncoder, type TextEncoderOptions } from './text/encoder'
 export { PromptTokenizer, type PromptTokens } from './text/tokenizer'
 
@@ -26,9 +29,9 @@ export { PromptTokenizer, type PromptTokens } from './text/tokenizer'
  * Weights to compute with: byte ranges of files, under canonical names. A model folder is turned into one by
  * `Networks.load`; whoever holds weights in another arrangement writes it down directly.
  *
- * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.` before the published names (Black Forest Labs' for
- * transformer and autoencoder, the state dict's for AdaFace, Hugging Face's without `model.` for Qwen3, model-spec.md 4
- * and 5 for the adapter). A network that has no tensors is absent, and so is a pathway of the adapter.
+ * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.`, `detector.` before the published names (Black Forest Labs'
+ * for transformer and autoencoder, the state dict's for AdaFace and RetinaFace, Hugging Face's without `model.` for Qwen3,
+ * model-spec.md 4 and 5 for the adapter). A network that has no tensors is absent, and so is a pathway of the adapter.
  */
 export interface Checkpoint {
   readonly files: readonly { readonly path: string; readonly size: number }[]
@@ -147,6 +150,15 @@ export interface NetworkKinds {
    * transformer reads, [tokens, E]: hidden states after `text.outputLayers` side by side, padded rows computed too.
    */
   text_embedding: { tensors: { ids: Tensor }; params: { real?: number }; results: { embeddings: Result } }
+  /**
+   * Photograph [H, W, 3] u8 RGB, enlarged to `height` and `width` (its own) -> for each of P anchors what its box [P, 4]
+   * and five landmarks [P, 10] differ from the prior by, and the logits of background and face [P, 2]. See `detectFaces`.
+   */
+  face_detection: {
+    tensors: { pixels: Tensor }
+    params: { height?: number; width?: number }
+    results: { boxes: Result; logits: Result; landmarks: Result }
+  }
 }
 
 export interface NetworksOptions {

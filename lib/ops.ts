@@ -142,6 +142,20 @@ export interface Operations {
     results: { out: Result }
   }
   subsample: { tensors: { x: Tensor }; params: { stride?: number }; results: { out: Result } }
+  /** A kernel `[kh, kw, C]` for every channel of its own, then PReLU where `slope` is given. */
+  depthwise_conv2d: {
+    tensors: { x: Tensor; weight: Tensor; bias?: Tensor; slope?: Tensor }
+    params: { stride?: number; pad?: number }
+    results: { out: Result }
+  }
+  /** The largest of `size` x `size` values, every `stride` (2 and 2); padding does not count. */
+  max_pool2d: {
+    tensors: { x: Tensor }
+    params: { size?: number; stride?: number; pad?: number }
+    results: { out: Result }
+  }
+  /** x plus a smaller map y, enlarged to its nearest neighbours. */
+  add_upsampled: { tensors: { x: Tensor; y: Tensor }; params: Record<never, never>; results: { out: Result } }
   /** Latent map `[H, W, C]` to normalised tokens `[H/2 * W/2, 4C]`, or back with `inverse` (then give height, width). */
   pack_latents: {
     tensors: { map?: Tensor; tokens?: Tensor; mean: Tensor; var: Tensor }
@@ -155,6 +169,12 @@ export interface Operations {
     results: { out: Result }
   }
   tensor_to_image: { tensors: { x: Tensor }; params: Record<never, never>; results: { pixels: Result } }
+  /** What the face detector reads: resized as OpenCV does it (bilinear, 8 bits), B, G, R less their means. */
+  detector_input: {
+    tensors: { pixels: Tensor }
+    params: { height?: number; width?: number; outDtype?: 'f32' | 'u8' }
+    results: { out: Result }
+  }
   /** The face the identity encoder sees: a similarity (2x3, picture to crop), BGR in [-1, 1]. */
   face_crop: { tensors: { pixels: Tensor }; params: { matrix: number[]; size?: number }; results: { out: Result } }
   /** One guided Euler step on the latents. */

@@ -81,7 +81,7 @@ function normalised(raw: Float32Array): { unit: Tensor; norm: Tensor } {
 }
 
 /** A feature map [1, H, W, C] whole, and as the large cases keep it: its beginning and three numbers. */
-function summaries(name: string, map: Tensor): Record<string, Tensor> {
+export function summaries(name: string, map: Tensor): Record<string, Tensor> {
   const whole = channelsFirst(item(map, 0))
   const all = values(whole)
   const mean = all.reduce((sum, x) => sum + x, 0) / all.length

@@ -3,6 +3,7 @@ import { loraName } from '../checkpoint/lora-names'
 import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
+import { compareDetectionPolicy, compareDetector } from './detector'
 import { compareAlignment, compareAnchors, compareFaceEncoder } from './face'
 import { Golden, type Json, readJson } from './golden'
 import { comparePreprocessing } from './pixels'
@@ -38,12 +39,14 @@ const KINDS: Readonly<Record<string, Kind>> = {
   sampler: tensors(compareSampler, true),
   adaface_ir: tensors(compareFaceEncoder, false),
   qwen3: tensors(compareTextEncoder, true),
+  retinaface: tensors(compareDetector, false),
   identity_anchor: tensors(compareAnchors, false),
   qk_rope: tensors(compareQkRope, false),
   preprocess: tensors(comparePreprocessing, false),
   randn: tensors(compareNoise, false),
   schedule: numbers(compareSchedule),
   adaface_alignment: numbers(compareAlignment),
+  detection_policy: numbers(compareDetectionPolicy),
   formula_values: numbers(compareFormulaValues),
 }
 
@@ -55,10 +58,10 @@ const COMPANIONS: Readonly<Record<string, string>> = {
 }
 
 /** Kinds of parts of a restore that the library does not have. */
-const LATER = /^(retinaface|face_align|paste_back|landmark|detection)/
+const LATER = /^(face_align|paste_back|landmark)/
 
 /** Kinds of which there are several cases, named after the kind. */
-const FAMILIES = ['adaface_ir', 'qwen3']
+const FAMILIES = ['adaface_ir', 'qwen3', 'retinaface']
 
 /** What is to be done with a file. */
 export type Decision =

@@ -44,6 +44,12 @@ export const LIMITS = {
   anchor: { absolute: 1e-6 },
   embedding: { absolute: 1e-5 },
   embeddingNorm: { relative: 1e-5 },
+  /** The face detector's raw results, and what lies before them; where its weights are computed, not stored. */
+  detector: { absolute: 2e-4 },
+  detectorMaps: { absolute: 5e-4 },
+  detectorFormula: { absolute: 2e-5 },
+  detectedPixels: { absolute: 0.01 },
+  detectedScores: { absolute: 1e-4 },
   image: { absolute: 1e-6 },
   pixels: { absolute: 1, share: 0.005 },
   exact: { absolute: 0 },

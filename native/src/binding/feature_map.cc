@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "binding/call.h"
 #include "op/convolution.h"
 
@@ -38,6 +40,63 @@ void subsample(Context& ctx, Call& call) {
   a.out =
       call.output("out", a.x.dtype, {s[0], (s[1] + a.stride - 1) / a.stride, (s[2] + a.stride - 1) / a.stride, s[3]});
   op::subsample(ctx, a);
+}
+
+namespace {
+
+Tensor map(const Call& call, const char* kind, const char* name) {
+  const Tensor t = call.input(name);
+  if (t.rank != 4) fail(Code::InvalidArgument, "%s: %s must be [B, H, W, C], not %s", kind, name, t.describe().c_str());
+  return t;
+}
+
+/// Places of a window of `size` on `length` padded pixels; what does not fit is refused by the operation.
+int64_t windows(int64_t length, int64_t size, int stride, int pad) {
+  if (pad < 0 || pad > 1 << 16) return 1;
+  const int64_t room = length + 2 * static_cast<int64_t>(pad) - size;
+  return room < 0 ? 1 : room / std::max(stride, 1) + 1;
+}
+
+}  // namespace
+
+/// x [B, H, W, C], weight [kh, kw, C], bias? [C], slope? [C]; stride (1), pad (0) -> out [B, H', W', C]
+void depthwise_conv2d(Context& ctx, Call& call) {
+  op::DepthwiseConv2dArgs a;
+  a.x = map(call, "depthwise_conv2d", "x");
+  a.weight = call.input("weight");
+  a.bias = call.optional("bias");
+  a.slope = call.optional("slope");
+  a.stride = call.whole("stride", 1);
+  a.pad = call.whole("pad", 0);
+  if (a.weight.rank != 3)
+    fail(Code::InvalidArgument, "depthwise_conv2d: weight must be [kh, kw, C], not %s", a.weight.describe().c_str());
+  const int64_t* s = a.x.shape;
+  a.out = call.output("out", DType::F32,
+                      {s[0], windows(s[1], a.weight.shape[0], a.stride, a.pad),
+                       windows(s[2], a.weight.shape[1], a.stride, a.pad), s[3]});
+  op::depthwise_conv2d(ctx, a);
+}
+
+/// x [B, H, W, C]; size (2), stride (2), pad (0) -> out [B, H', W', C]
+void max_pool2d(Context& ctx, Call& call) {
+  op::MaxPool2dArgs a;
+  a.x = map(call, "max_pool2d", "x");
+  a.size = call.whole("size", 2);
+  a.stride = call.whole("stride", 2);
+  a.pad = call.whole("pad", 0);
+  const int64_t* s = a.x.shape;
+  a.out = call.output("out", DType::F32,
+                      {s[0], windows(s[1], a.size, a.stride, a.pad), windows(s[2], a.size, a.stride, a.pad), s[3]});
+  op::max_pool2d(ctx, a);
+}
+
+/// x [B, H, W, C], y [B, h, w, C] -> out, x's shape
+void add_upsampled(Context& ctx, Call& call) {
+  op::AddUpsampledArgs a;
+  a.x = map(call, "add_upsampled", "x");
+  a.y = map(call, "add_upsampled", "y");
+  a.out = call.output_like("out", DType::F32, a.x);
+  op::add_upsampled(ctx, a);
 }
 
 /// map [H, W, >= C], mean, var [4C]; eps (1e-4) -> tokens [H/2 * W/2, 4C]

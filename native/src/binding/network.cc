@@ -7,11 +7,14 @@
 #include "network/face_template.h"
 #include "network/flow_sampler.h"
 #include "op/convert.h"
+#include "op/pixels.h"
 #include "runtime/model.h"
 
 namespace iconface::binding {
 
 namespace {
+
+constexpr int64_t kMostDetectorSide = 1 << 14;
 
 Model& model_of(const Call& call) {
   if (call.model == nullptr) fail(Code::InvalidArgument, "this kind needs a session with a loaded checkpoint");
@@ -236,6 +239,23 @@ void face_embedding(Context& ctx, Call& call) {
   model_of(call)
       .need(model_of(call).face, "face encoder (AdaFace)")
       .embed(ctx, face, call.output("embedding", DType::F32, {AdaFace::kEmbedding}));
+}
+
+/// pixels [H, W, 3] RGB; height, width: what they are enlarged to (their own size) -> boxes, logits, landmarks, a row for
+/// every anchor.
+void face_detection(Context& ctx, Call& call) {
+  const RetinaFace& network = model_of(call).need(model_of(call).detector, "face detector (RetinaFace)");
+  const Tensor pixels = input(call, "pixels", 3);
+  const int64_t height = call.size("height", pixels.shape[0]), width = call.size("width", pixels.shape[1]);
+  if (height > kMostDetectorSide || width > kMostDetectorSide)
+    fail(Code::InvalidArgument, "face_detection: a picture must be at most %lld pixels wide and high, not %lld x %lld",
+         static_cast<long long>(kMostDetectorSide), static_cast<long long>(width), static_cast<long long>(height));
+  const int64_t anchors = RetinaFace::anchors(height, width);
+  const Tensor image = ctx.workspace.tensor(DType::F32, {height, width, 3});
+  op::detector_input(ctx, {.pixels = pixels, .out = image});
+  network.detect(ctx, image, call.output("boxes", DType::F32, {anchors, 4}),
+                 call.output("logits", DType::F32, {anchors, 2}),
+                 call.output("landmarks", DType::F32, {anchors, 10}));
 }
 
 /// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens, C].

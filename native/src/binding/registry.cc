@@ -23,9 +23,13 @@ namespace iconface::binding {
   X(group_norm_silu)         \
   X(batch_norm_prelu)        \
   X(subsample)               \
+  X(depthwise_conv2d)        \
+  X(max_pool2d)              \
+  X(add_upsampled)           \
   X(pack_latents)            \
   X(image_to_tensor)         \
   X(tensor_to_image)         \
+  X(detector_input)          \
   X(face_crop)               \
   X(flow_step)               \
   X(random_normal)           \
@@ -44,7 +48,8 @@ namespace iconface::binding {
   X(encode)                  \
   X(decode)                  \
   X(face_embedding)          \
-  X(text_embedding)
+  X(text_embedding)          \
+  X(face_detection)
 
 #define X(kind) void kind(Context&, Call&);
 ICONFACE_KINDS(X)

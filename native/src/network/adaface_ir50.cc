@@ -10,45 +10,13 @@
 namespace iconface {
 
 namespace {
-constexpr double kBatchNormEps = 1e-5;
-
 int64_t halved(int64_t n, int stride) { return (n + stride - 1) / stride; }
-
-/// A BatchNorm with its stored statistics, as what multiplies and what is added.
-struct FoldedNorm {
-  std::vector<float> scale, shift;
-};
-
-FoldedNorm fold_norm(const Weights& w, const std::string& name, bool affine) {
-  const std::vector<float> mean = w.values(name + ".running_mean", {-1});
-  const auto channels = static_cast<int64_t>(mean.size());
-  const std::vector<float> var = w.values(name + ".running_var", {channels});
-  const std::vector<float> gamma = affine ? w.values(name + ".weight", {channels}) : std::vector<float>{};
-  const std::vector<float> beta = affine ? w.values(name + ".bias", {channels}) : std::vector<float>{};
-  FoldedNorm n;
-  for (size_t i = 0; i < mean.size(); i++) {
-    const double scale = (affine ? gamma[i] : 1.0) / std::sqrt(var[i] + kBatchNormEps);
-    n.scale.push_back(static_cast<float>(scale));
-    n.shift.push_back(static_cast<float>((affine ? beta[i] : 0.0) - mean[i] * scale));
-  }
-  return n;
-}
 }  // namespace
 
-AdaFace::Affine AdaFace::read_norm(Context& ctx, Weights& w, const std::string& name, bool affine) const {
-  const FoldedNorm n = fold_norm(w, name, affine);
+AdaFace::Affine AdaFace::read_norm(Context& ctx, Weights& w, const std::string& name) const {
+  const FoldedNorm n = fold_norm(w, name, true);
   const auto channels = static_cast<int64_t>(n.scale.size());
   return {w.keep(ctx, n.scale, {channels}), w.keep(ctx, n.shift, {channels})};
-}
-
-AdaFace::Convolution AdaFace::read_convolution(Context& ctx, Weights& w, const std::string& conv,
-                                               const std::string& norm) const {
-  const Tensor stored = w.get(conv + ".weight", {-1, -1, -1, -1});
-  const Affine a = read_norm(ctx, w, norm, true);
-  const Tensor weight = w.allocate(DType::F32, {stored.shape[0], stored.shape[2], stored.shape[3], stored.shape[1]});
-  op::to_channels_last(ctx, {.weight = stored, .out = weight, .scale = a.scale});
-  w.release(conv + ".weight");
-  return {weight, a.shift};
 }
 
 /// Tensors do not say where the strides are: every stage's first block has stride 2. Stages begin where the width
@@ -81,7 +49,7 @@ AdaFace::AdaFace(Context& ctx, Weights& w, const CheckpointSpec& spec) {
     const std::string name = "face.body." + std::to_string(i), residual = name + ".res_layer.";
     if (!w.has(residual + "1.weight")) break;
     Block b;
-    b.norm = read_norm(ctx, w, residual + "0", true);
+    b.norm = read_norm(ctx, w, residual + "0");
     b.conv1 = read_convolution(ctx, w, residual + "1", residual + "2");
     b.slope = w.f32(ctx, residual + "3.weight", {b.conv1.out()});
     b.conv2 = read_convolution(ctx, w, residual + "4", residual + "5");
@@ -98,7 +66,7 @@ AdaFace::AdaFace(Context& ctx, Weights& w, const CheckpointSpec& spec) {
     side = halved(side, 2);
   }
 
-  output_norm_ = read_norm(ctx, w, "face.output_layer.0", true);
+  output_norm_ = read_norm(ctx, w, "face.output_layer.0");
   const Tensor linear = w.get("face.output_layer.3.weight", {kEmbedding, channels * side * side});
   const FoldedNorm last = fold_norm(w, "face.output_layer.4", false);
   if (last.scale.size() != kEmbedding)

@@ -3,7 +3,7 @@
 #include <set>
 #include <vector>
 
-#include "runtime/weights.h"
+#include "network/folded_convolution.h"
 
 namespace iconface {
 
@@ -22,10 +22,6 @@ class AdaFace {
   struct Affine {
     Tensor scale, shift;  // a BatchNorm with its stored statistics
   };
-  struct Convolution {
-    Tensor weight, bias;  // [O, kh, kw, C], [O]
-    int64_t out() const { return weight.shape[0]; }
-  };
   struct Block {
     Affine norm;
     Convolution conv1, conv2;  // 3x3, stride 1 and `stride`
@@ -34,8 +30,7 @@ class AdaFace {
     int stride = 1;
   };
 
-  Affine read_norm(Context&, Weights&, const std::string& name, bool affine) const;
-  Convolution read_convolution(Context&, Weights&, const std::string& conv, const std::string& norm) const;
+  Affine read_norm(Context&, Weights&, const std::string& name) const;
   std::set<size_t> stage_starts(const CheckpointSpec&) const;
   void block(Context&, const Block&, const Tensor& x, const Tensor& out) const;
 

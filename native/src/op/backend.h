@@ -34,10 +34,14 @@ struct Backend {
   void (*group_norm_silu)(Context&, const op::GroupNormSiluArgs&);
   void (*batch_norm_prelu)(Context&, const op::BatchNormPreluArgs&);
   void (*subsample)(Context&, const op::SubsampleArgs&);
+  void (*depthwise_conv2d)(Context&, const op::DepthwiseConv2dArgs&);
+  void (*max_pool2d)(Context&, const op::MaxPool2dArgs&);
+  void (*add_upsampled)(Context&, const op::AddUpsampledArgs&);
   void (*pack_latents)(Context&, const op::PackLatentsArgs&);
   void (*to_channels_last)(Context&, const op::ToChannelsLastArgs&);
   void (*image_to_tensor)(Context&, const op::ImageToTensorArgs&);
   void (*tensor_to_image)(Context&, const op::TensorToImageArgs&);
+  void (*detector_input)(Context&, const op::DetectorInputArgs&);
   void (*face_crop)(Context&, const op::FaceCropArgs&);
   void (*flow_step)(Context&, const op::FlowStepArgs&);
   void (*transpose)(Context&, const op::TransposeArgs&);

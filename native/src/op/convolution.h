@@ -46,6 +46,33 @@ struct SubsampleArgs {
 };
 void subsample(Context&, const SubsampleArgs&);
 
+/// out = act(conv(x) + bias), every channel with a kernel of its own; zeros around the map, cross-correlation as in PyTorch.
+struct DepthwiseConv2dArgs {
+  Tensor x;           // [B, H, W, C] F32
+  Tensor weight;      // [kh, kw, C] F32
+  Tensor out;         // [B, H', W', C] F32; not x
+  Tensor bias = {};   // [C] F32, optional
+  Tensor slope = {};  // [C] F32, optional: PReLU after the bias
+  int stride = 1;
+  int pad = 0;  // on every side
+};
+void depthwise_conv2d(Context&, const DepthwiseConv2dArgs&);
+
+/// The largest of size x size values, every `stride`; what lies around the map does not count.
+struct MaxPool2dArgs {
+  Tensor x, out;  // [B, H, W, C] -> [B, H', W', C] F32, H' = (H + 2 pad - size) / stride + 1
+  int size = 2, stride = 2;
+  int pad = 0;  // at most size / 2
+};
+void max_pool2d(Context&, const MaxPool2dArgs&);
+
+/// out[i, j] = x[i, j] + y[floor(i h / H), floor(j w / W)]: a smaller map enlarged to its nearest neighbours (FPN).
+struct AddUpsampledArgs {
+  Tensor x, out;  // [B, H, W, C] F32; may be the same
+  Tensor y;       // [B, h, w, C] F32, h <= H, w <= W
+};
+void add_upsampled(Context&, const AddUpsampledArgs&);
+
 /// VAE latents to tokens and back. Forward: moments' mean (the first C channels) [H, W, >=C], 2x2 space-to-depth with
 /// channel order (c, row, column), then (v - mean) / sqrt(var + eps) -> tokens [H/2 * W/2, 4C]. Inverse undoes both.
 struct PackLatentsArgs {

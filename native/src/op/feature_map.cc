@@ -7,6 +7,8 @@ namespace iconface::op {
 
 namespace {
 
+constexpr int kMostPadding = 1 << 16;  // far beyond any network
+
 /// A whole picture of channels: no operation here takes a strided one.
 void check_map(const char* op, const char* name, const Tensor& t, std::initializer_list<DType> dtypes,
                std::initializer_list<int64_t> shape) {
@@ -49,6 +51,48 @@ void subsample(Context& ctx, const SubsampleArgs& a) {
   check_map(kOp, "out", a.out, {a.x.dtype},
             {s[0], (s[1] + a.stride - 1) / a.stride, (s[2] + a.stride - 1) / a.stride, s[3]});
   ctx.backend.subsample(ctx, a);
+}
+
+void depthwise_conv2d(Context& ctx, const DepthwiseConv2dArgs& a) {
+  constexpr const char* kOp = "depthwise_conv2d";
+  check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
+  const int64_t *s = a.x.shape, channels = a.x.last();
+  check_map(kOp, "weight", a.weight, kF32, {-1, -1, channels});
+  check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
+  check(a.pad >= 0 && a.pad <= kMostPadding, kOp, "pad must be 0 to %d, but is %d", kMostPadding, a.pad);
+  const int64_t height = s[1] + 2 * a.pad - a.weight.shape[0], width = s[2] + 2 * a.pad - a.weight.shape[1];
+  check(height >= 0 && width >= 0, kOp, "weight %s is larger than the padded x %s", a.weight.describe().c_str(),
+        a.x.describe().c_str());
+  check_map(kOp, "out", a.out, kF32, {s[0], height / a.stride + 1, width / a.stride + 1, channels});
+  check(a.out.data != a.x.data, kOp, "out must not be x");
+  if (a.bias.defined()) check_tensor(kOp, "bias", a.bias, kF32, {channels});
+  if (a.slope.defined()) check_tensor(kOp, "slope", a.slope, kF32, {channels});
+  ctx.backend.depthwise_conv2d(ctx, a);
+}
+
+void max_pool2d(Context& ctx, const MaxPool2dArgs& a) {
+  constexpr const char* kOp = "max_pool2d";
+  check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
+  check(a.size >= 1 && a.size <= kMostPadding, kOp, "size must be 1 to %d, but is %d", kMostPadding, a.size);
+  check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
+  check(a.pad >= 0 && a.pad <= a.size / 2, kOp, "pad must be 0 to half of size %d, but is %d", a.size, a.pad);
+  const int64_t *s = a.x.shape, height = s[1] + 2 * a.pad - a.size, width = s[2] + 2 * a.pad - a.size;
+  check(height >= 0 && width >= 0, kOp, "size %d is larger than the padded x %s", a.size, a.x.describe().c_str());
+  check_map(kOp, "out", a.out, kF32, {s[0], height / a.stride + 1, width / a.stride + 1, s[3]});
+  check(a.out.data != a.x.data, kOp, "out must not be x");
+  ctx.backend.max_pool2d(ctx, a);
+}
+
+void add_upsampled(Context& ctx, const AddUpsampledArgs& a) {
+  constexpr const char* kOp = "add_upsampled";
+  check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
+  const int64_t* s = a.x.shape;
+  check_map(kOp, "y", a.y, kF32, {s[0], -1, -1, s[3]});
+  check(a.y.shape[1] <= s[1] && a.y.shape[2] <= s[2], kOp, "y %s must not be larger than x %s", a.y.describe().c_str(),
+        a.x.describe().c_str());
+  check_map(kOp, "out", a.out, kF32, {s[0], s[1], s[2], s[3]});
+  check(a.out.data != a.y.data || (a.y.shape[1] == s[1] && a.y.shape[2] == s[2]), kOp, "out must not be y");
+  ctx.backend.add_upsampled(ctx, a);
 }
 
 void pack_latents(Context& ctx, const PackLatentsArgs& a) {

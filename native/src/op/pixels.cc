@@ -15,10 +15,11 @@ void check_contiguous(const char* op, const char* name, const Tensor& t) {
   check(t.contiguous(), op, "%s must be contiguous; %s is strided", name, t.describe().c_str());
 }
 
-void check_picture(const char* op, const Tensor& pixels) {
-  check_contiguous(op, "pixels", pixels);
+void check_picture(const char* op, const Tensor& pixels, const char* name = "pixels") {
+  check_contiguous(op, name, pixels);
   check(pixels.shape[0] >= 1 && pixels.shape[1] >= 1 && pixels.shape[0] <= kMaxSide && pixels.shape[1] <= kMaxSide, op,
-        "pixels must have sides of 1 to %lld, but are %s", static_cast<long long>(kMaxSide), pixels.describe().c_str());
+        "%s must have sides of 1 to %lld, but are %s", name, static_cast<long long>(kMaxSide),
+        pixels.describe().c_str());
 }
 
 }  // namespace
@@ -45,6 +46,15 @@ void tensor_to_image(Context& ctx, const TensorToImageArgs& a) {
   check_contiguous(kOp, "x", a.x);
   check_contiguous(kOp, "pixels", a.pixels);
   ctx.backend.tensor_to_image(ctx, a);
+}
+
+void detector_input(Context& ctx, const DetectorInputArgs& a) {
+  constexpr const char* kOp = "detector_input";
+  check_tensor(kOp, "pixels", a.pixels, kU8, {-1, -1, 3});
+  check_picture(kOp, a.pixels);
+  check_tensor(kOp, "out", a.out, {DType::F32, DType::U8}, {-1, -1, 3});
+  check_picture(kOp, a.out, "out");
+  ctx.backend.detector_input(ctx, a);
 }
 
 void face_crop(Context& ctx, const FaceCropArgs& a) {

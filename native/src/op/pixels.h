@@ -20,6 +20,14 @@ struct TensorToImageArgs {
 };
 void tensor_to_image(Context&, const TensorToImageArgs&);
 
+/// What RetinaFace reads: channels B, G, R less their means 104, 117, 123. A picture of another size than `out` is resized
+/// first, to 8 bits, bilinear with half-pixel centres and OpenCV's fixed-point weights (in 1/2048), bit-exact with it.
+struct DetectorInputArgs {
+  Tensor pixels;  // [H, W, 3] U8 RGB
+  Tensor out;     // [h, w, 3] F32, or U8: before the means are subtracted
+};
+void detector_input(Context&, const DetectorInputArgs&);
+
 /// The face that the identity encoder looks at: out(x, y) = image(A^-1 (x, y)) with A the 2x3 matrix image -> crop,
 /// pixel centres at integers, outside pixels 0. Antialiased: a triangle filter as wide as one output pixel (bilinear
 /// when A enlarges). Values (v / 255 - 0.5) / 0.5, channels B, G, R.

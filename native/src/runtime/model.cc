@@ -35,6 +35,7 @@ Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(
   ctx.check_cancelled();
   if (weights.has("face.input_layer.0.weight")) face = std::make_unique<AdaFace>(ctx, weights, spec);
   if (weights.has("text.embed_tokens.weight")) text = std::make_unique<Qwen3Encoder>(ctx, weights, spec, compute);
+  if (weights.has("detector.fpn.output1.0.weight")) detector = std::make_unique<RetinaFace>(ctx, weights);
 }
 
 void Model::fail_missing(const char* part) {

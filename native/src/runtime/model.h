@@ -9,6 +9,7 @@
 #include "network/flux2_transformer.h"
 #include "network/identity_pathway.h"
 #include "network/qwen3_encoder.h"
+#include "network/retinaface.h"
 #include "network/structure_pathway.h"
 
 namespace iconface {
@@ -28,6 +29,7 @@ class Model {
   std::unique_ptr<Autoencoder> autoencoder;
   std::unique_ptr<AdaFace> face;
   std::unique_ptr<Qwen3Encoder> text;
+  std::unique_ptr<RetinaFace> detector;
 
   /// The network, or InvalidCheckpoint naming the part that the checkpoint lacks.
   template <class Network>
