@@ -9,6 +9,7 @@ import { OUTPUT_LAYERS, SIZES as TEXT_SIZES, textWeights } from './fixtures/qwen
 import { asMaps, asTokens, decode, encode, faceEmbedding, maps } from './fixtures/reference/convolutional'
 import { matrix, type Matrix, rowsOf, type Weights } from './fixtures/reference/matrix'
 import { textEmbedding } from './fixtures/reference/qwen3'
+import { detect, detectorShapes, type DetectorSizes } from './fixtures/reference/retinaface'
 import {
   doubleBlock,
   rotation,
@@ -277,6 +278,34 @@ async function faceCase(): Promise<Case> {
   return { name: 'face encoder', checkpoint, run, expected, precisions: ['f32'] }
 }
 
+/** Either backbone, at sizes that the strides do not divide; one pyramid leaks and the other does not. */
+function detectorCase(sizes: DetectorSizes, seed: number) {
+  return async function detectorCase(): Promise<Case> {
+    const weights = randomWeights(seed, detectorShapes(sizes))
+    const [height, width] = [45, 70]
+    const pixels = numbers(seed + 1).picture(height, width, 3)
+    const values = Float64Array.from(pixels.data as Uint8Array)
+    const means = [104, 117, 123]
+    const image = maps(3, height, width)
+    for (let c = 0; c < 3; c++)
+      for (let p = 0; p < height * width; p++) image.v[c * height * width + p] = values[3 * p + 2 - c]! - means[c]!
+    const { boxes, logits, landmarks } = detect(weights, sizes, image)
+    const run = async (networks: Networks) => {
+      const result = await networks.run('face_detection', { pixels })
+      return { boxes: result.boxes, logits: result.logits, landmarks: result.landmarks }
+    }
+    const named: Weights = new Map([...weights].map(([name, weight]) => [`detector.${name}`, weight]))
+    const file = join(folder, `detector-${sizes.backbone}.safetensors`)
+    return {
+      name: `face detector, ${sizes.backbone}`,
+      checkpoint: await writeCheckpoint(file, named, {}),
+      run,
+      expected: { boxes: boxes.v, logits: logits.v, landmarks: landmarks.v },
+      precisions: ['f32'],
+    }
+  }
+}
+
 async function textCase(): Promise<Case> {
   const weights = textWeights(11)
   const options = { ...TEXT_SIZES, theta: 1e6, outputLayers: OUTPUT_LAYERS }
@@ -304,7 +333,13 @@ async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Pro
   return await run(networks)
 }
 
-for (const make of [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase, textCase]) {
+const DETECTORS: DetectorSizes[] = [
+  { backbone: 'mobilenet', stem: 4, stages: [[6, 8, 8, 10, 12], [14, 13], [18]], pyramid: 12 },
+  { backbone: 'resnet', stem: 5, stages: [[5, 5], [7], [9, 9], [11]], pyramid: 68 },
+] // prettier-ignore
+const makers = [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase, textCase]
+
+for (const make of [...makers, ...DETECTORS.map((sizes, i) => detectorCase(sizes, 21 + 2 * i))]) {
   void t.test(make.name.replace('Case', ''), async (t) => {
     const each = await make()
     for (const precision of each.precisions) {

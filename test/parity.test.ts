@@ -91,10 +91,10 @@ void t.test('the command', async (t) => {
   t.match(wrong.stdout, /unknown\.json \(unknown\): skipped/)
   t.match(wrong.stdout, /0 of 1 comparisons/)
 
-  await writeSafetensors(join(folder, 'later.safetensors'), [noise(0)], { case: 'retinaface_r34' })
+  await writeSafetensors(join(folder, 'later.safetensors'), [noise(0)], { case: 'paste_back' })
   const skipped = run(join(folder, 'later.safetensors'))
   t.equal(skipped.status, 1, 'skipping is not passing')
-  t.match(skipped.stdout, /later\.safetensors \(retinaface_r34\): skipped/)
+  t.match(skipped.stdout, /later\.safetensors \(paste_back\): skipped/)
   t.match(skipped.stdout, /nothing was compared/)
 
   await writeSafetensors(join(folder, 'vae.safetensors'), [noise(0)], { case: 'vae' })

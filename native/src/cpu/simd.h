@@ -203,6 +203,17 @@ ICONFACE_INLINE void store_some(T* p, F v, int64_t n) {
   store(copy, v);
   for (int64_t i = 0; i < n; i++) p[i] = copy[i];
 }
+#if defined(__AVX512F__)
+// In one instruction each: maps of few channels are all tail.
+ICONFACE_INLINE F load_some(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  return (F)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+ICONFACE_INLINE void store_some(float* p, F v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+}
+#endif
 
 /// The first n lanes; `rest` in the others.
 ICONFACE_INLINE F first_lanes(F v, int64_t n, float rest = 0) {

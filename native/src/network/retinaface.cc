@@ -56,7 +56,8 @@ void RetinaFace::read_mobilenet(Context& ctx, Weights& w) {
   for (int s = 1; s <= kLevels; s++) {
     stages_.emplace_back();
     const std::string stage = "detector.fx.stage" + std::to_string(s);
-    for (int64_t i = s == 1 ? 1 : 0; i == 0 || i == 1 || w.has(entry(stage, i) + ".0.0.weight"); i++) {
+    const int64_t first = s == 1 ? 1 : 0;
+    for (int64_t i = first; i == first || w.has(entry(stage, i) + ".0.0.weight"); i++) {
       const bool halves = s == 1 ? i == 2 || i == 4 : i == 0;
       stages_.back().push_back(read_separable(ctx, w, entry(stage, i), channels, halves ? 2 : 1));
       channels = stages_.back().back().second.out();

@@ -1,0 +1,184 @@
+// FaceDetector: published files, what the network's numbers mean, the decisions around it, and what it refuses.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { writeSafetensors } from '../dist/checkpoint/safetensors-writer.js'
+import { FaceDetector } from '../dist/networks.js'
+import { decodeFaces, type DetectedFace, priors, withoutOverlaps } from '../dist/photo/anchors.js'
+import { detectionAttempts, detectorSize, selectFace } from '../dist/photo/policy.js'
+import { detectorShapes, type DetectorSizes } from './fixtures/reference/retinaface'
+import type { Weights } from './fixtures/reference/matrix'
+import { randomWeights } from './fixtures/random-weights'
+import { numbers } from './fixtures/tensors'
+
+const folder = t.testdir({})
+const SIZES: DetectorSizes = {
+  backbone: 'mobilenet',
+  stem: 4,
+  stages: [[6, 8, 8, 10, 12], [14, 13], [18]],
+  pyramid: 12,
+}
+const weights = randomWeights(31, detectorShapes(SIZES))
+const picture = { ...numbers(32).picture(45, 70, 3), height: 45, width: 70 } as unknown as {
+  data: Uint8Array
+  width: number
+  height: number
+}
+const BROAD = { shortSide: 0, confidence: 0.5, overlap: 0.4 }
+
+async function write(name: string, tensors: Weights, rename = (name: string) => name): Promise<string> {
+  const file = join(folder, name)
+  const stored = [...tensors].map(([name, { shape, v }]) => ({
+    name: rename(name),
+    dtype: 'F32' as const,
+    shape,
+    data: Float32Array.from(v),
+  }))
+  await writeSafetensors(file, stored)
+  return file
+}
+
+t.test('the same faces under every published naming', async (t) => {
+  await using detector = await FaceDetector.load(await write('fx.safetensors', weights))
+  const faces = await detector.detect(picture, BROAD)
+  t.ok(faces.length > 0)
+  t.ok(faces.every(({ score }, i) => score > 0.5 && score <= (faces[i - 1]?.score ?? 1)))
+  const other = (name: string) =>
+    `module.${name}`
+      .replace('module.fx.', 'module.body.')
+      .replace(/(bbox|class|landmark)_head\.\w+\.(\d)\./, (_, kind: string, i: string) => {
+        const title = { bbox: 'Bbox', class: 'Class', landmark: 'Landmark' }[kind]!
+        return `${title}Head.${i}.conv1x1.`
+      })
+  await using renamed = await FaceDetector.load(await write('body.safetensors', weights, other), { threads: 1 })
+  t.strictSame(await renamed.detect(picture, BROAD), faces)
+})
+
+t.test('a picture that is enlarged gives places in its own pixels', async (t) => {
+  await using detector = await FaceDetector.load(await write('small.safetensors', weights))
+  const enlarged = await detector.detect(picture, { ...BROAD, shortSide: 90 })
+  const prior = [...priors(90, 140)]
+  t.equal(prior.length, 2 * (12 * 18 + 6 * 9 + 3 * 5))
+  for (const { box, landmarks } of enlarged) {
+    const [x, y] = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
+    t.ok(x > -70 && x < 140 && y > -45 && y < 90, `${x}, ${y}`)
+    t.equal(landmarks.length, 5)
+  }
+})
+
+t.test('decoding', (t) => {
+  const count = [...priors(8, 8)].length
+  t.equal(count, 6)
+  const predictions = {
+    boxes: new Float32Array(4 * count),
+    logits: new Float32Array(2 * count).fill(-9),
+    landmarks: new Float32Array(10 * count),
+  }
+  predictions.logits.set([0, 2], 0) // the anchor of 16 px
+  predictions.boxes.set([5, 0, 0, Math.log(2) / 0.2], 0)
+  predictions.landmarks.set([-5, 10], 0)
+  const [face, ...others] = decodeFaces(predictions, 8, 8, { confidence: 0.6, overlap: 0.4, candidates: 9, faces: 9 })
+  t.strictSame(others, [])
+  t.ok(Math.abs(face!.score - 1 / (1 + Math.exp(-2))) < 1e-12)
+  const near = (a: readonly number[], b: number[]) => a.every((v, i) => Math.abs(v - b[i]!) < 1e-5)
+  t.ok(near(face!.box, [4, -12, 20, 20]), String(face!.box))
+  t.ok(near(face!.landmarks[0], [-4, 20]), String(face!.landmarks[0]))
+  t.ok(near(face!.landmarks[4], [4, 4]))
+  const even = decodeFaces(predictions, 8, 8, { confidence: 0.5, overlap: 0.4, candidates: 9, faces: 9 })
+  t.equal(even.length, 1, 'a score at the threshold is not above it')
+  t.end()
+})
+
+const faceOf = (box: DetectedFace['box'], score = 1): DetectedFace => ({
+  box,
+  score,
+  landmarks: [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0]],
+}) // prettier-ignore
+
+t.test('overlaps', (t) => {
+  const a = faceOf([0, 0, 9, 9])
+  const shifted = faceOf([5, 0, 14, 9]) // 50 of 150 pixels
+  const far = faceOf([30, 0, 39, 9])
+  t.strictSame(withoutOverlaps([a, shifted, far], 0.33), [a, far])
+  t.strictSame(withoutOverlaps([a, shifted, far], 50 / 150), [a, shifted, far], 'only more than that')
+  t.end()
+})
+
+t.test('policy', (t) => {
+  t.strictSame(
+    detectionAttempts(1000, 0.5).map(({ shortSide, confidence }) => [shortSide, confidence]),
+    [[1000, 0.5], [1000, 0.45], [1000, 0.3], [1280, 0.5], [1280, 0.45], [1280, 0.3]], // prettier-ignore
+  )
+  t.strictSame(detectorSize(101, 100, 150), { height: 152, width: 150, scale: 1.5 })
+  t.strictSame(detectorSize(103, 100, 150), { height: 154, width: 150, scale: 1.5 })
+  t.strictSame(detectorSize(200, 300, 0), { height: 200, width: 300, scale: 1 })
+  const faces = [faceOf([0, 0, 10, 10], 0.9), faceOf([0, 0, 40, 20], 0.7), faceOf([45, 45, 55, 55], 0.8)]
+  t.equal(selectFace(faces, 'largest', 100, 100), 1)
+  t.equal(selectFace(faces, 'center', 100, 100), 2)
+  t.equal(selectFace(faces, 'highest_score', 100, 100), 0)
+  t.equal(selectFace([faces[0]!, faces[0]!], 'largest', 100, 100), 0, 'the first on a tie')
+  t.end()
+})
+
+t.test('find', async (t) => {
+  await using detector = await FaceDetector.load(await write('find.safetensors', weights))
+  const faces = await detector.detect(picture, BROAD)
+  const found = await detector.find(picture, { ...BROAD, selection: 'highest_score' })
+  t.strictSame(found, faces[0])
+  const blind = new Map(weights)
+  for (const level of [0, 1, 2]) {
+    const name = `class_head.class_head.${level}`
+    const shape = weights.get(`${name}.weight`)!.shape
+    blind.set(`${name}.weight`, { shape, v: new Float64Array(shape[0]! * shape[1]!) })
+    blind.set(`${name}.bias`, { shape: [4], v: Float64Array.from([9, -9, 9, -9]) })
+  }
+  await using nothing = await FaceDetector.load(await write('blind.safetensors', blind))
+  t.strictSame(await nothing.detect(picture), [])
+  const message = /no face in the picture.*64 px above 0.6, 64 px above 0.45.*1280 px above 0.3/
+  await t.rejects(nothing.find(picture, { shortSide: 64 }), { code: 'ERR_ICONFACE_INVALID_IMAGE', message })
+})
+
+t.test('what it refuses', async (t) => {
+  const argument = 'ERR_ICONFACE_INVALID_ARGUMENT'
+  const checkpoint = 'ERR_ICONFACE_INVALID_CHECKPOINT'
+  const detector = await FaceDetector.load(await write('refuse.safetensors', weights))
+  await t.rejects(detector.detect({ ...picture, width: 71 }), { code: argument, message: /9585 bytes \(RGB\)/ })
+  await t.rejects(detector.detect({ ...picture, width: 0 }), { code: argument })
+  await t.rejects(detector.detect(picture, { confidence: 2 }), { code: argument, message: /confidence/ })
+  await t.rejects(detector.detect(picture, { shortside: 5 } as object), { code: argument, message: /shortSide/ })
+  await t.rejects(detector.find(picture, { selection: 'smallest' as 'largest' }), { code: argument })
+  await detector.dispose()
+  await t.rejects(detector.detect(picture), { code: 'ERR_ICONFACE_DISPOSED' })
+
+  await t.rejects(FaceDetector.load(join(folder, 'absent')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
+  writeFileSync(join(folder, 'no.safetensors'), 'not one')
+  await t.rejects(FaceDetector.load(join(folder, 'no.safetensors')), { code: checkpoint })
+  const other = await write('other.safetensors', new Map([['something', { shape: [1], v: new Float64Array(1) }]]))
+  await t.rejects(FaceDetector.load(other), { code: checkpoint, message: /RetinaFace/ })
+  for (const [name, shape] of [
+    ['fx.stage2.0.1.0.weight', [14, 11, 1, 1]],
+    ['fx.stage1.3.0.0.weight', [8, 2, 3, 3]],
+    ['fpn.merge1.1.running_var', [13]],
+    ['ssh2.conv7x7_3.0.weight', [3, 3, 5, 5]],
+    ['landmark_head.landmark_head.1.bias', [10]],
+    ['fpn.output3.0.weight', [16, 18, 1, 1]],
+  ] as [string, number[]][]) {
+    const wrong = new Map(weights)
+    wrong.set(name, { shape, v: new Float64Array(shape.reduce((a, b) => a * b, 1)) })
+    const message = new RegExp(name.replaceAll('.', '\\.').replace('\\.1\\.running_var', ''))
+    await t.rejects(FaceDetector.load(await write('wrong.safetensors', wrong)), { code: checkpoint, message }, name)
+    const missing = new Map(weights)
+    missing.delete(name)
+    await t.rejects(FaceDetector.load(await write('missing.safetensors', missing)), { code: checkpoint }, name)
+  }
+  const bottleneck = new Map(randomWeights(33, detectorShapes({ backbone: 'resnet', stem: 4, stages: [[4], [5], [6], [7]], pyramid: 8 }))) // prettier-ignore
+  bottleneck.set('fx.layer1.0.conv3.weight', { shape: [16, 4, 1, 1], v: new Float64Array(64) })
+  await t.rejects(FaceDetector.load(await write('r50.safetensors', bottleneck)), {
+    code: checkpoint,
+    message: /ResNet-34/,
+  })
+  const broken = new Map(weights)
+  broken.set('class_head.class_head.0.bias', { shape: [4], v: new Float64Array(4).fill(NaN) })
+  await using unusable = await FaceDetector.load(await write('nan.safetensors', broken))
+  await t.rejects(unusable.detect(picture), { code: 'ERR_ICONFACE_NUMERICAL' })
+})
