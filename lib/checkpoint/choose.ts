@@ -151,7 +151,7 @@ export function unusedFiles(
 
 function unusedReason({ role }: PartDescription): string {
   if (role === 'test data' || role === 'unknown') return 'of no network known here'
-  if (role === 'face detector') return `${TITLES[role]}: this version finds no faces, photos have to be cropped before`
+  if (role === 'face detector') return `${TITLES[role]}: not part of a model folder, FaceDetector reads it by itself`
   return `${TITLES[role]}: ${SINGLE.includes(role as Single) ? 'another one is used' : 'not part of a model folder'}`
 }
 

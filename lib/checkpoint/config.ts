@@ -330,7 +330,7 @@ class Fields {
       const allowed = FACE_CROPS.map((one) => `"${one}"`).join(' and ')
       throw new IConFaceError(
         'ERR_ICONFACE_UNSUPPORTED',
-        `${this.prefix}crop "landmarks" in ${this.source} needs a face detector, which this version does not have; ${allowed} work`,
+        `${this.prefix}crop "landmarks" in ${this.source} needs a face detector in the model, which this version does not take; ${allowed} work`,
       )
     }
     return this.oneOf('crop', FACE_CROPS, 'template')
