@@ -52,7 +52,8 @@ struct Between {
 };
 
 template <class Out>
-__global__ void __launch_bounds__(kThreads) detector_input_kernel(const uint8_t* pixels, Out* out, Axis down, Axis across) {
+__global__ void __launch_bounds__(kThreads)
+    detector_input_kernel(const uint8_t* pixels, Out* out, Axis down, Axis across) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (at >= static_cast<int64_t>(down.out) * across.out) return;
   const Between y(down, static_cast<int>(at / across.out), false), x(across, static_cast<int>(at % across.out), true);

@@ -38,7 +38,8 @@ struct Place {
 };
 
 template <int N>
-__device__ __forceinline__ Floats<N> load_at(const float* data, const Map& map, int64_t image, int y, int x, int group) {
+__device__ __forceinline__ Floats<N> load_at(const float* data, const Map& map, int64_t image, int y, int x,
+                                             int group) {
   return load<N>(data + (((image * map.height + y) * map.width + x) * map.groups + group) * N);
 }
 

@@ -254,8 +254,7 @@ void face_detection(Context& ctx, Call& call) {
   const Tensor image = ctx.workspace.tensor(DType::F32, {height, width, 3});
   op::detector_input(ctx, {.pixels = pixels, .out = image});
   network.detect(ctx, image, call.output("boxes", DType::F32, {anchors, 4}),
-                 call.output("logits", DType::F32, {anchors, 2}),
-                 call.output("landmarks", DType::F32, {anchors, 10}));
+                 call.output("logits", DType::F32, {anchors, 2}), call.output("landmarks", DType::F32, {anchors, 10}));
 }
 
 /// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens, C].

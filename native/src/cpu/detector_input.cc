@@ -55,8 +55,7 @@ void detector_input(Context& ctx, const op::DetectorInputArgs& a) {
       for (int c = 0; c < 3; c++) {  // B, G, R
         const int64_t p = across.first * 3 + 2 - c, q = across.second * 3 + 2 - c;
         const int r0 = upper[p] * left + upper[q] * right, r1 = lower[p] * left + lower[q] * right;
-        const int value =
-            ((((kOne - down.weight) * (r0 >> 4)) >> 16) + ((down.weight * (r1 >> 4)) >> 16) + 2) >> 2;
+        const int value = ((((kOne - down.weight) * (r0 >> 4)) >> 16) + ((down.weight * (r1 >> 4)) >> 16) + 2) >> 2;
         const int64_t at = (y * columns + x) * 3 + c;
         if (a.out.dtype == DType::U8)
           a.out.as<uint8_t>()[at] = static_cast<uint8_t>(value);

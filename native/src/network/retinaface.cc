@@ -150,8 +150,8 @@ Tensor RetinaFace::slopes(float slope, int64_t channels) const {
 }
 
 /// out = leaky(conv(x)) + residual, a kernel of k x k padded by k / 2.
-void RetinaFace::convolve(Context& ctx, const Convolution& c, const Tensor& x, const Tensor& out, float slope, int stride,
-                          const Tensor& residual) const {
+void RetinaFace::convolve(Context& ctx, const Convolution& c, const Tensor& x, const Tensor& out, float slope,
+                          int stride, const Tensor& residual) const {
   const int pad = static_cast<int>(c.weight.shape[1] / 2);
   op::conv2d(ctx, {.x = x,
                    .weight = c.weight,
@@ -191,8 +191,11 @@ void RetinaFace::unit(Context& ctx, const Unit& u, const Tensor& x, const Tensor
   }
   convolve(ctx, u.second, hidden, out, kLinear, 1, shortcut);
   const auto of_all = [&](const Tensor& t) { return t.slice(0, 0, out.last()); };
-  op::batch_norm_prelu(
-      ctx, {.x = out, .out = out, .scale = of_all(ones_), .shift = of_all(zeros_), .slope = slopes(body_slope_, out.last())});
+  op::batch_norm_prelu(ctx, {.x = out,
+                             .out = out,
+                             .scale = of_all(ones_),
+                             .shift = of_all(zeros_),
+                             .slope = slopes(body_slope_, out.last())});
 }
 
 void RetinaFace::stage(Context& ctx, const std::vector<Unit>& units, Tensor x, const Tensor& out) const {
@@ -251,8 +254,8 @@ void RetinaFace::branches(Context& ctx, const Branches& b, const Tensor& x, cons
   int64_t channel = 0;
   for (const Tensor& part : {conv3, conv5, conv7}) {
     const int64_t end = channel + part.last();
-    op::convert(ctx, {.x = part.reshape({cells, part.last()}),
-                      .out = out.reshape({cells, out.last()}).slice(1, channel, end)});
+    op::convert(
+        ctx, {.x = part.reshape({cells, part.last()}), .out = out.reshape({cells, out.last()}).slice(1, channel, end)});
     channel = end;
   }
 }
@@ -263,7 +266,8 @@ void RetinaFace::detect(Context& ctx, const Tensor& image, const Tensor& boxes, 
   const size_t first = stages_.size() - kLevels;
   Levels levels, merged;
   for (size_t i = 0; i < kLevels; i++) {
-    const int64_t height = divided(image.shape[0], kFirstStride << i), width = divided(image.shape[1], kFirstStride << i);
+    const int64_t height = divided(image.shape[0], kFirstStride << i),
+                  width = divided(image.shape[1], kFirstStride << i);
     levels[i] = map(ctx, height, width, stages_[first + i].back().second.out());
     merged[i] = map(ctx, height, width, lateral_[i].out());
   }
