@@ -148,7 +148,7 @@ export interface Operations {
     params: { stride?: number; pad?: number }
     results: { out: Result }
   }
-  /** The largest of `size` x `size` values, every `stride` (2 and 2); padding does not count. */
+  /** The largest of `size` x `size` values, every `stride` (2 and 2); padding does not count, nor does a NaN. */
   max_pool2d: {
     tensors: { x: Tensor }
     params: { size?: number; stride?: number; pad?: number }

@@ -335,7 +335,7 @@ async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Pro
 
 const DETECTORS: DetectorSizes[] = [
   { backbone: 'mobilenet', stem: 4, stages: [[6, 8, 8, 10, 12], [14, 13], [18]], pyramid: 12 },
-  { backbone: 'resnet', stem: 5, stages: [[5, 5], [7], [9, 9], [11]], pyramid: 68 },
+  { backbone: 'resnet', stem: 5, stages: [[6, 6], [7], [9, 9], [11]], pyramid: 68 },
 ] // prettier-ignore
 const makers = [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase, textCase]
 

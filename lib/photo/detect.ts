@@ -10,11 +10,11 @@ import { expectation, IConFaceError, invalid } from '../errors'
 import type { RgbImage } from '../image'
 import { type Checkpoint, Networks, type NetworksOptions, type StoredTensor } from '../networks'
 import { integer, known, number, oneOf } from '../options'
-import { decodeFaces, type DetectedFace } from './anchors'
+import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
-  type Attempt,
   detectionAttempts,
   detectorSize,
+  type DetectorSize,
   FACE_SELECTIONS,
   type FaceSelection,
   selectFace,
@@ -34,17 +34,23 @@ export interface FindOptions extends DetectOptions {
   selection?: FaceSelection
 }
 
-const DEFAULTS = { shortSide: 640, confidence: 0.6, overlap: 0.4 }
+const NAMES = ['shortSide', 'confidence', 'overlap']
 const MOST = { candidates: 5000, faces: 750 }
+/** Of a side, in the pixels that the network looks at. */
+const MOST_PIXELS = 16384
 
-/** A RetinaFace network (MobileNet 0.25 or ResNet-34) with a thread of its own. Pictures are looked at one after the other. */
+/**
+ * A RetinaFace network (MobileNet 0.25 or ResNet-34) with a thread of its own. Pictures are looked at one after the other;
+ * what the network's numbers mean is worked out on the calling thread (a few milliseconds a megapixel).
+ */
 export class FaceDetector {
   private constructor(private readonly networks: Networks) {}
 
   /**
    * @param file  A safetensors file under the published names; `iconface convert` makes one of a `.pth` file.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` when the file is malformed, or holds no such network;
-   *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`.
+   *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`; `ERR_ICONFACE_UNSUPPORTED`
+   *         for an unknown instruction set, `ERR_ICONFACE_DEVICE_UNAVAILABLE`.
    */
   static async load(file: string, options: Omit<NetworksOptions, 'precision'> = {}): Promise<FaceDetector> {
     return new FaceDetector(await Networks.load(detectorCheckpoint(file), { ...options, precision: 'f32' }))
@@ -53,31 +59,45 @@ export class FaceDetector {
   /**
    * All faces, best first.
    *
-   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_DISPOSED`.
+   * @param image  Enlarged it may have at most 16384 pixels on a side. Its pixels are copied at the call.
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_NUMERICAL` when the network's results are not
+   *         finite; `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_CUDA`.
    */
   async detect(image: RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
-    known('detect', options, Object.keys(DEFAULTS))
-    return this.look(image, check(options))
+    known('detect', options, NAMES)
+    const { shortSide, confidence, overlap } = check(options)
+    const look = await this.look(checkImage(image), shortSide)
+    return look.faces(confidence, overlap)
   }
 
   /**
-   * The face meant. Where none is found, larger sizes and then lower confidences are tried (960 and 1280 pixels, 0.45 and
-   * 0.3).
+   * The face meant. Where none is found, lower confidences (0.45 and 0.3), then larger sizes (960 and 1280 pixels) are
+   * tried. Confidences are rounded to hundredths.
    *
+   * @param image  As in `detect`; larger sizes that would have more than 16384 pixels on a side are not tried.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, naming every attempt, when there is none; and what `detect` throws.
    */
   async find(image: RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
-    known('find', options, [...Object.keys(DEFAULTS), 'selection'])
+    known('find', options, [...NAMES, 'selection'])
     const { selection = 'largest' } = options
     oneOf('selection', selection, FACE_SELECTIONS)
     const { shortSide, confidence, overlap } = check(options)
-    const attempts = detectionAttempts(shortSide, confidence)
-    for (const attempt of attempts) {
-      const faces = await this.look(image, { ...attempt, overlap })
-      if (faces.length > 0) return faces[selectFace(faces, selection, image.height, image.width)]!
+    const { width, height, data } = checkImage(image)
+    const own = { width, height, data: Uint8Array.from(data) } // it is read again, at every size
+    const tried: string[] = []
+    let look: Look | undefined
+    for (const attempt of detectionAttempts(shortSide, confidence)) {
+      const size = detectorSize(height, width, attempt.shortSide)
+      const fallback = attempt.shortSide !== shortSide
+      if (fallback && Math.max(size.height, size.width) > MOST_PIXELS) break
+      if (look?.size.height !== size.height || look.size.width !== size.width)
+        look = await this.look(own, attempt.shortSide)
+      tried.push(`${attempt.shortSide} px above ${attempt.confidence}`)
+      const faces = look.faces(attempt.confidence, overlap)
+      if (faces.length > 0) return faces[selectFace(faces, selection, height, width)]!
     }
-    const tried = attempts.map((attempt) => `${attempt.shortSide} px above ${attempt.confidence}`).join(', ')
-    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `there is no face in the picture (looked for at ${tried})`)
+    const message = `there is no face in the picture (looked for at ${tried.join(', ')})`
+    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message)
   }
 
   dispose(): Promise<void> {
@@ -88,38 +108,64 @@ export class FaceDetector {
     return this.dispose()
   }
 
-  private async look(image: RgbImage, { shortSide, confidence, overlap }: Attempt & { overlap: number }) {
-    const { data, width, height } = image
-    integer('width', width, 1, 65535)
-    integer('height', height, 1, 65535)
-    if (data.length !== width * height * 3) throw invalid('data', `${width * height * 3} bytes (RGB)`, data)
+  /** Runs the network once. */
+  private async look({ data, width, height }: RgbImage, shortSide: number): Promise<Look> {
     const size = detectorSize(height, width, shortSide)
+    if (Math.max(size.height, size.width) > MOST_PIXELS) {
+      const enlarged = `${width} x ${height}, looked at as ${size.width} x ${size.height}`
+      throw invalid('the picture', `at most ${MOST_PIXELS} pixels on a side`, enlarged)
+    }
     const pixels = { dtype: 'u8' as const, shape: [height, width, 3], data }
     const result = await this.networks.run('face_detection', { pixels }, { height: size.height, width: size.width })
-    const predictions = {
-      boxes: result.boxes.data as Float32Array,
-      logits: result.logits.data as Float32Array,
-      landmarks: result.landmarks.data as Float32Array,
-    }
-    if (!predictions.logits.every(Number.isFinite)) {
-      throw new IConFaceError('ERR_ICONFACE_NUMERICAL', "the face detector's scores are not finite; are its weights?")
-    }
-    const faces = decodeFaces(predictions, size.height, size.width, { confidence, overlap, ...MOST })
-    return size.scale === 1 ? faces : faces.map((face) => shrunk(face, size.scale))
+    const values = (name: 'boxes' | 'logits' | 'landmarks') => result[name].data as Float32Array
+    return new Look(size, { boxes: values('boxes'), logits: values('logits'), landmarks: values('landmarks') })
   }
 }
 
+/** What the network saw in a picture at one size. */
+class Look {
+  constructor(
+    readonly size: DetectorSize,
+    private readonly predictions: Predictions,
+  ) {
+    requireFinite(predictions.boxes, predictions.logits, predictions.landmarks)
+  }
+
+  /** Faces in the picture's own pixels, best first. */
+  faces(confidence: number, overlap: number): DetectedFace[] {
+    const { height, width, scale } = this.size
+    const faces = decodeFaces(this.predictions, height, width, { confidence, overlap, ...MOST })
+    requireFinite(...faces.map(({ box }) => box)) // sizes are powers of e
+    return scale === 1 ? faces : faces.map((face) => shrunk(face, scale))
+  }
+}
+
+function requireFinite(...lists: readonly (readonly number[] | Float32Array)[]): void {
+  if (lists.every((values) => values.every((value) => Number.isFinite(value)))) return
+  throw new IConFaceError('ERR_ICONFACE_NUMERICAL', "the face detector's results are not finite; are its weights?")
+}
+
 function check(options: DetectOptions): Required<DetectOptions> {
-  const { shortSide, confidence, overlap } = { ...DEFAULTS, ...options }
+  const { shortSide = 640, confidence = 0.6, overlap = 0.4 } = options
   integer('shortSide', shortSide, 0, 4096)
   number('confidence', confidence, 0, 1)
   number('overlap', overlap, 0, 1)
   return { shortSide, confidence, overlap }
 }
 
+function checkImage(image: unknown): RgbImage {
+  if (typeof image !== 'object' || image === null) throw invalid('the picture', 'an object', image)
+  const { data, width, height } = image as Partial<RgbImage>
+  integer('width', width, 1, 65535)
+  integer('height', height, 1, 65535)
+  const bytes = width * height * 3
+  if (!(data instanceof Uint8Array) || data.length !== bytes) throw invalid('data', `${bytes} bytes (RGB)`, data)
+  return { data, width, height }
+}
+
 /** From the network's pixels to the picture's. */
 function shrunk({ box, score, landmarks }: DetectedFace, scale: number): DetectedFace {
-  const point = ([x, y]: readonly [number, number]) => [x / scale, y / scale] as const
+  const point = ([x, y]: Point) => [x / scale, y / scale] as const
   const [a, b, c, d, e] = landmarks
   return {
     box: [box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale],
@@ -144,6 +190,10 @@ export function detectorCheckpoint(file: string): Checkpoint {
   for (const [name, tensor] of tensors) {
     if (name.endsWith('.num_batches_tracked')) continue
     const canonical = OTHER_NAMES.reduce((text, [pattern, to]) => text.replace(pattern, to), name)
+    if (`detector.${canonical}` in named) {
+      const message = expectation('the face detector', `one tensor ${canonical}`, 'several under different names')
+      throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${path}: ${message}`)
+    }
     named[`detector.${canonical}`] = { file: 0, ...tensor }
   }
   if (!('detector.fpn.output1.0.weight' in named)) {

@@ -22,17 +22,25 @@ export interface Attempt {
 /** What is tried, in this order, until a face is found. */
 export function detectionAttempts(shortSide: number, confidence: number): Attempt[] {
   const sides = new Set([shortSide, ...LARGER_SIDES.map((side) => Math.max(shortSide, side))])
-  const hundredths = (value: number) => Math.round(value * 100) / 100
   const confidences = new Set([confidence, ...LOWER_CONFIDENCES.map((c) => Math.min(confidence, c))].map(hundredths))
   return [...sides].flatMap((side) => [...confidences].map((c) => ({ shortSide: side, confidence: c })))
 }
 
+/** Rounded as Python does it: by the exact value, and to even where that lies in the middle (eighths alone do). */
+function hundredths(value: number): number {
+  const middle = Number.isInteger(value * 8) && !Number.isInteger(value * 4)
+  return middle ? roundHalfToEven(value * 100) / 100 : Number(value.toFixed(2))
+}
+
+export interface DetectorSize {
+  height: number
+  width: number
+  /** What the picture's pixels are multiplied by. */
+  scale: number
+}
+
 /** The size at which the network looks at a picture: never smaller, larger where its short side is below `shortSide`. */
-export function detectorSize(
-  height: number,
-  width: number,
-  shortSide: number,
-): { height: number; width: number; scale: number } {
+export function detectorSize(height: number, width: number, shortSide: number): DetectorSize {
   const shortest = Math.min(height, width)
   if (shortest >= shortSide) return { height, width, scale: 1 }
   const scale = shortSide / shortest
@@ -59,5 +67,5 @@ export function selectFace(
     highest_score: ({ score }) => score,
   }
   const ranks = faces.map(rank[selection])
-  return ranks.indexOf(Math.max(...ranks))
+  return ranks.reduce((best, value, i) => (value > ranks[best]! ? i : best), 0)
 }

@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_conv2d_kernel(Arguments a)
       const int64_t y = top + i, x = left + j;
       if (y < 0 || y >= a.height || x < 0 || x >= a.width) continue;
       const Floats<N> v = load<N>(a.x + ((image * a.height + y) * a.width + x) * a.groups * N + channel);
-      const Floats<N> w = load<N>(a.weight + static_cast<int64_t>(i * a.kw + j) * a.groups * N + channel);
+      const Floats<N> w = load<N>(a.weight + (static_cast<int64_t>(i) * a.kw + j) * a.groups * N + channel);
 #pragma unroll
       for (int k = 0; k < N; k++) sum[k] += v[k] * w[k];
     }

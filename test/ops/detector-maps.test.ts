@@ -78,6 +78,8 @@ for (const { isa, ops } of everyIsa()) {
       const { out } = await ops.run('max_pool2d', { x }, { size, stride, pad })
       t.strictSame([...toFloat32(out)], expected, `[${shape}], ${size} / ${stride}`)
     }
+    const { out } = await ops.run('max_pool2d', { x: f32([1, 2, 2, 1], [NaN, -1, -2, NaN]) })
+    t.strictSame([...toFloat32(out)], [-1], 'a NaN does not count')
   })
 
   t.test(`add_upsampled: ${isa}`, async (t) => {
@@ -135,6 +137,8 @@ t.test('refusals', async (t) => {
   await t.rejects(ops.run('depthwise_conv2d', { x, weight }, { pad: 2 ** 31 - 1 }), refused(/pad must be 0 to/))
   await t.rejects(ops.run('depthwise_conv2d', { x, weight, bias: f32([3], [1, 2, 3]) }), refused(/bias must/))
   await t.rejects(ops.run('max_pool2d', { x }, { size: 3, pad: 2 }), refused(/pad must be 0 to half of size 3/))
+  await t.rejects(ops.run('max_pool2d', { x }, { size: 2, pad: 2 ** 16 }), refused(/pad must be 0 to half of size 2/))
+  await t.rejects(ops.run('max_pool2d', { x }, { size: -(2 ** 31) }), refused(/size must be 1/))
   await t.rejects(ops.run('max_pool2d', { x }, { size: 0 }), refused(/size must be 1/))
   await t.rejects(ops.run('max_pool2d', { x }, { size: 5 }), refused(/larger than the padded x/))
   const large = f32([1, 5, 4, 2], new Array(40).fill(1))

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "binding/call.h"
 #include "op/convolution.h"
 
@@ -52,9 +50,9 @@ Tensor map(const Call& call, const char* kind, const char* name) {
 
 /// Places of a window of `size` on `length` padded pixels; what does not fit is refused by the operation.
 int64_t windows(int64_t length, int64_t size, int stride, int pad) {
-  if (pad < 0 || pad > 1 << 16) return 1;
+  if (size < 1 || stride < 1 || pad < 0 || pad > size) return 1;
   const int64_t room = length + 2 * static_cast<int64_t>(pad) - size;
-  return room < 0 ? 1 : room / std::max(stride, 1) + 1;
+  return room < 0 ? 1 : room / stride + 1;
 }
 
 }  // namespace

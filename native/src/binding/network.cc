@@ -241,7 +241,7 @@ void face_embedding(Context& ctx, Call& call) {
       .embed(ctx, face, call.output("embedding", DType::F32, {AdaFace::kEmbedding}));
 }
 
-/// pixels [H, W, 3] RGB; height, width: what they are enlarged to (their own size) -> boxes, logits, landmarks, a row for
+/// pixels [H, W, 3] RGB; height, width: what they are resized to (their own size) -> boxes, logits, landmarks, a row for
 /// every anchor.
 void face_detection(Context& ctx, Call& call) {
   const RetinaFace& network = model_of(call).need(model_of(call).detector, "face detector (RetinaFace)");

@@ -43,6 +43,8 @@ RetinaFace::RetinaFace(Context& ctx, Weights& w) {
 
 Convolution RetinaFace::read(Context& ctx, Weights& w, const std::string& conv, const std::string& norm,
                              std::initializer_list<int64_t> shape) {
+  if (w.get(conv + ".weight", shape).elements() == 0)
+    fail(Code::InvalidCheckpoint, "%s.weight of the face detector is empty", conv.c_str());
   const Convolution c = read_convolution(ctx, w, conv, norm, shape);
   widest_ = std::max(widest_, c.out());
   return c;
@@ -56,8 +58,9 @@ void RetinaFace::read_mobilenet(Context& ctx, Weights& w) {
   for (int s = 1; s <= kLevels; s++) {
     stages_.emplace_back();
     const std::string stage = "detector.fx.stage" + std::to_string(s);
-    const int64_t first = s == 1 ? 1 : 0;
-    for (int64_t i = first; i == first || w.has(entry(stage, i) + ".0.0.weight"); i++) {
+    // The first stage halves the sides twice, in its units 2 and 4.
+    const int64_t first = s == 1 ? 1 : 0, least = s == 1 ? 4 : 0;
+    for (int64_t i = first; i <= least || w.has(entry(stage, i) + ".0.0.weight"); i++) {
       const bool halves = s == 1 ? i == 2 || i == 4 : i == 0;
       stages_.back().push_back(read_separable(ctx, w, entry(stage, i), channels, halves ? 2 : 1));
       channels = stages_.back().back().second.out();
@@ -70,7 +73,7 @@ RetinaFace::Unit RetinaFace::read_separable(Context& ctx, Weights& w, const std:
   Unit u;
   u.separable = true;
   u.stride = stride;
-  const Convolution c = read(ctx, w, name + ".0.0", name + ".0.1", {channels, 1, 3, 3});
+  const Convolution c = read(ctx, w, name + ".0.0", name + ".0.1", {channels, 1, 3, 3});  // [C, 3, 3, 1]
   u.first = {w.allocate(DType::F32, {3, 3, channels}), c.bias};
   op::transpose(ctx, {.x = c.weight.reshape({channels, 9}), .out = u.first.weight.reshape({9, channels})});
   u.second = read(ctx, w, name + ".1.0", name + ".1.1", {-1, channels, 1, 1});
@@ -113,6 +116,9 @@ void RetinaFace::read_level(Context& ctx, Weights& w, int level, int64_t channel
   const int64_t any = level == 0 ? -1 : lateral_[0].out();
   lateral_[level] = read(ctx, w, lateral + ".0", lateral + ".1", {any, channels, 1, 1});
   const int64_t width = lateral_[level].out();
+  if (width % 4 != 0)
+    fail(Code::InvalidCheckpoint, "%s must make a multiple of 4 channels, not %lld", lateral.c_str(),
+         static_cast<long long>(width));
   if (level + 1 < kLevels) {
     const std::string merge = "detector.fpn.merge" + number;
     merge_[level] = read(ctx, w, merge + ".0", merge + ".1", {width, width, 3, 3});

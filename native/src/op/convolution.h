@@ -54,11 +54,11 @@ struct DepthwiseConv2dArgs {
   Tensor bias = {};   // [C] F32, optional
   Tensor slope = {};  // [C] F32, optional: PReLU after the bias
   int stride = 1;
-  int pad = 0;  // on every side
+  int pad = 0;  // on every side, at most the kernel's larger one
 };
 void depthwise_conv2d(Context&, const DepthwiseConv2dArgs&);
 
-/// The largest of size x size values, every `stride`; what lies around the map does not count.
+/// The largest of size x size values, every `stride`; what lies around the map does not count, nor does a NaN.
 struct MaxPool2dArgs {
   Tensor x, out;  // [B, H, W, C] -> [B, H', W', C] F32, H' = (H + 2 pad - size) / stride + 1
   int size = 2, stride = 2;

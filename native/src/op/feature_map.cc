@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "op/backend.h"
@@ -7,7 +8,8 @@ namespace iconface::op {
 
 namespace {
 
-constexpr int kMostPadding = 1 << 16;  // far beyond any network
+constexpr int kMostWindow = 1 << 16;      // far beyond any network
+constexpr int64_t kMostPixels = 1 << 30;  // of a side, so that kernels may count in 32 bits
 
 /// A whole picture of channels: no operation here takes a strided one.
 void check_map(const char* op, const char* name, const Tensor& t, std::initializer_list<DType> dtypes,
@@ -15,6 +17,15 @@ void check_map(const char* op, const char* name, const Tensor& t, std::initializ
   check_tensor(op, name, t, dtypes, shape);
   check(t.contiguous(), op, "%s must be contiguous; %s is strided", name, t.describe().c_str());
   check(t.elements() > 0, op, "%s must not be empty, as %s is", name, t.describe().c_str());
+}
+
+/// What a window passes over; its kernel at most kMostWindow on a side.
+void check_sides(const char* op, const Tensor& x, int64_t kernel_height, int64_t kernel_width) {
+  check(x.shape[1] <= kMostPixels && x.shape[2] <= kMostPixels, op, "x must have sides of at most %lld, but is %s",
+        static_cast<long long>(kMostPixels), x.describe().c_str());
+  check(kernel_height <= kMostWindow && kernel_width <= kMostWindow, op,
+        "the window must be at most %d on a side, but is %lld x %lld", kMostWindow,
+        static_cast<long long>(kernel_height), static_cast<long long>(kernel_width));
 }
 
 }  // namespace
@@ -58,8 +69,11 @@ void depthwise_conv2d(Context& ctx, const DepthwiseConv2dArgs& a) {
   check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
   const int64_t *s = a.x.shape, channels = a.x.last();
   check_map(kOp, "weight", a.weight, kF32, {-1, -1, channels});
+  check_sides(kOp, a.x, a.weight.shape[0], a.weight.shape[1]);
   check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
-  check(a.pad >= 0 && a.pad <= kMostPadding, kOp, "pad must be 0 to %d, but is %d", kMostPadding, a.pad);
+  const int64_t most_pad = std::max(a.weight.shape[0], a.weight.shape[1]);
+  check(a.pad >= 0 && a.pad <= most_pad, kOp, "pad must be 0 to the kernel's %lld, but is %d",
+        static_cast<long long>(most_pad), a.pad);
   const int64_t height = s[1] + 2 * a.pad - a.weight.shape[0], width = s[2] + 2 * a.pad - a.weight.shape[1];
   check(height >= 0 && width >= 0, kOp, "weight %s is larger than the padded x %s", a.weight.describe().c_str(),
         a.x.describe().c_str());
@@ -73,7 +87,8 @@ void depthwise_conv2d(Context& ctx, const DepthwiseConv2dArgs& a) {
 void max_pool2d(Context& ctx, const MaxPool2dArgs& a) {
   constexpr const char* kOp = "max_pool2d";
   check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
-  check(a.size >= 1 && a.size <= kMostPadding, kOp, "size must be 1 to %d, but is %d", kMostPadding, a.size);
+  check(a.size >= 1 && a.size <= kMostWindow, kOp, "size must be 1 to %d, but is %d", kMostWindow, a.size);
+  check_sides(kOp, a.x, a.size, a.size);
   check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
   check(a.pad >= 0 && a.pad <= a.size / 2, kOp, "pad must be 0 to half of size %d, but is %d", a.size, a.pad);
   const int64_t *s = a.x.shape, height = s[1] + 2 * a.pad - a.size, width = s[2] + 2 * a.pad - a.size;
