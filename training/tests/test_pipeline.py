@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from iconface import checkpoint, safetensors
+from iconface.training import read_config
 
 HERE = Path(__file__).parents[1]
 SIZE, STATES, VERSIONS = 32, 4, 2
@@ -110,7 +111,7 @@ class PipelineTest(unittest.TestCase):
 
         class Arguments:
             run, cache, check = (str(self.folder / name) for name in ("stopped", "cache-train", "cache-check"))
-            variant, backbone, freeze_backbone, identity_stage, device = "full", None, False, False, "cpu"
+            variant, backbone, freeze_backbone, identity_stage, begin_from, device = "full", None, False, False, None, "cpu"
 
         trainer = Trainer(Arguments, config)
         for step in range(2):
@@ -170,6 +171,24 @@ class PipelineTest(unittest.TestCase):
         stored = dict(model.flow.named_parameters())
         for name, tensor in second["average"].items():
             self.assertTrue(torch.equal(stored[name], tensor.to(torch.bfloat16).float()), name)
+
+    def test_a_variant_is_added_to_the_backbone_of_another(self):
+        self.start_run("added")
+        self.flow("--run added --variant concat --steps 1")
+        self.flow("--run added --variant full --identity-stage --begin-from concat --steps 1")
+        backbone, whole = self.state("added", "concat"), self.state("added", "full-identity")
+        new = set(whole["trained"]) - set(backbone["average"])
+        self.assertTrue(new and all(name.startswith("adapter.") for name in new))
+        self.assertEqual(set(backbone["average"]) - set(whole["trained"]), set())
+        for name, tensor in backbone["average"].items():
+            self.assertLess(float((tensor - whole["trained"][name]).abs().max()), 1.1e-3, name)
+
+    def test_a_configuration_extends_another(self):
+        (self.folder / "other.json").write_text('{"extends": "config.json", "name": "x", "train_flow": {"steps": 9}}')
+        base, other = read_config(self.folder / "config.json"), read_config(self.folder / "other.json")
+        self.assertEqual(other["name"], "x")
+        self.assertEqual(other["train_flow"], {**base["train_flow"], "steps": 9})
+        self.assertEqual(other["transformer"], base["transformer"])
 
     def test_fine_tuning_leaves_the_backbone_alone(self):
         self.flow("--run tuned --backbone model --freeze-backbone")
