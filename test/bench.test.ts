@@ -33,7 +33,7 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
     ['linear', 'linear_swiglu', 'linear_gated', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
       .concat('qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
       .concat('embedding', 'rms_norm', 'causal_attention')
-      .concat('depthwise_conv2d', 'max_pool2d', 'add_upsampled')
+      .concat('depthwise_conv2d', 'max_pool2d', 'add_upsampled', 'detector_input')
       .concat('forward', 'forward_adapter', 'denoise', 'encode', 'decode', 'face_embedding')
       .sort(),
   )

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
+import { estimate, pairedDifference } from '@iconface/native/evaluate'
 
 const { values, positionals } = parseArgs({
   options: { references: { type: 'string', default: '1' } },
@@ -16,12 +17,6 @@ const MEASURES = {
   'identity, reference 1': (x) => x.identity?.reference,
   'identity, truth': (x) => x.identity?.truth,
   'landmark error': (x) => x.landmarks?.mean,
-}
-
-function mean(list) {
-  const average = list.reduce((a, b) => a + b, 0) / list.length
-  const variance = list.reduce((sum, x) => sum + (x - average) ** 2, 0) / (list.length - 1)
-  return { average, half: 1.96 * Math.sqrt(variance / list.length) }
 }
 
 /** name -> restored case, for the wanted severity and number of references. */
@@ -42,14 +37,14 @@ for (const severity of new Set(reports[0][1].cases.map((one) => one.severity))) 
   for (const [name, report] of reports) {
     const own = restored(report, severity)
     const cells = Object.values(MEASURES).map((of) => {
-      const names = [...ground.keys()].filter(
-        (key) => own.has(key) && [own, ground].every((x) => Number.isFinite(of(x.get(key)))),
-      )
-      const { average } = mean(names.map((key) => of(own.get(key))))
+      const pairs = [...ground.keys()].map((key) => [own, ground].map((x) => of(x.get(key) ?? {}) ?? null))
+      const whole = pairs.filter(([a, b]) => a !== null && b !== null)
+      const average = estimate(whole.map(([a]) => a)).mean
       const digits = average > 10 ? 2 : average < 0.2 ? 4 : 3
       if (name === first) return average.toFixed(digits)
-      const gain = mean(names.map((key) => of(own.get(key)) - of(ground.get(key))))
-      return `${average.toFixed(digits)} (${gain.average < 0 ? '' : '+'}${gain.average.toFixed(digits)} ± ${gain.half.toFixed(digits)})`
+      const { mean, interval } = pairedDifference(...[0, 1].map((side) => whole.map((pair) => pair[side])))
+      const gain = `${mean < 0 ? '' : '+'}${mean.toFixed(digits)} ± ${(interval[1] - mean).toFixed(digits)}`
+      return `${average.toFixed(digits)} (${gain})`
     })
     console.log(`| ${name} | ${cells.join(' | ')} |`)
   }

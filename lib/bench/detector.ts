@@ -106,3 +106,48 @@ export const addUpsampled: Family = {
     )
   },
 }
+
+/** A photograph at its own size or enlarged: 3 bytes of it and 12 of the result for every pixel. */
+export const detectorInput: Family = {
+  name: 'detector_input',
+  axes: ['height', 'width', 'height out', 'width out'],
+  shapes: [
+    [1656, 1280, 1656, 1280],
+    [360, 480, 640, 853],
+  ],
+  quick: [9, 12, 16, 21],
+  precisions: ['f32'],
+  make([height = 0, width = 0, rows = 0, columns = 0]) {
+    const data = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * 2654435761) >>> 24)
+    const pixels = { dtype: 'u8' as const, shape: [height, width, 3], data }
+    // Weights in 1/2048; down a column only the pixels are clamped, so both weights may be of one pixel.
+    const between = (i: number, from: number, to: number, wholeEdges: boolean) => {
+      const inside = (k: number) => Math.min(Math.max(k, 0), from - 1)
+      const free = Math.fround((i + 0.5) * (1 / (to / from)) - 0.5)
+      const place = wholeEdges ? inside(free) : free
+      const first = Math.floor(place)
+      return { first: inside(first), second: inside(first + 1), weight: Math.round((place - first) * 2048) }
+    }
+    return operation(
+      'detector_input',
+      { bytes: 3 * height * width + 12 * rows * columns },
+      { pixels },
+      { height: rows, width: columns },
+      {
+        result: 'out',
+        *at() {
+          for (const i of some(rows * columns * 3, 256)) {
+            const [channel, pixel] = [i % 3, Math.floor(i / 3)]
+            const y = between(Math.floor(pixel / columns), height, rows, false)
+            const x = between(pixel % columns, width, columns, true)
+            const value = (row: number, column: number) => data[(row * width + column) * 3 + 2 - channel]!
+            const line = (row: number) =>
+              (value(row, x.first) * (2048 - x.weight) + value(row, x.second) * x.weight) >> 4
+            const sum = (((2048 - y.weight) * line(y.first)) >> 16) + ((y.weight * line(y.second)) >> 16)
+            yield [i, ((sum + 2) >> 2) - [104, 117, 123][channel]!]
+          }
+        },
+      },
+    )
+  },
+}

@@ -8,7 +8,7 @@ import type { Checkpoint, Networks } from '../networks'
 import { OpContext } from '../ops'
 import { type Case, type Family, type Precision, relativeError } from './case'
 import { conv2d } from './conv2d'
-import { addUpsampled, depthwiseConv2d, maxPool2d } from './detector'
+import { addUpsampled, depthwiseConv2d, detectorInput, maxPool2d } from './detector'
 import { type HostReport, hostReport } from './host'
 import {
   copyRates,
@@ -32,7 +32,7 @@ export const FAMILIES: readonly Family[] = [
   ...[linear, linearSwiglu, linearGated, attention, lowrankCrossAttention, conv2d],
   ...[layerNormModulate, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
   ...[embedding, rmsNorm, causalAttention],
-  ...[depthwiseConv2d, maxPool2d, addUpsampled],
+  ...[depthwiseConv2d, maxPool2d, addUpsampled, detectorInput],
 ]
 
 /** Short names of several benchmarks, or of one. */
@@ -42,7 +42,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   'flow-step': ['flow_step'],
   conv: ['conv2d'],
   vae: ['encode', 'decode'],
-  detector: ['depthwise_conv2d', 'max_pool2d', 'add_upsampled'],
+  detector: ['depthwise_conv2d', 'max_pool2d', 'add_upsampled', 'detector_input'],
 }
 
 /** What one benchmark found. Rates are of the median run. */

@@ -1,7 +1,7 @@
 /** RetinaFace: the network, what its numbers mean, and the decisions around it. */
 import type { Checkpoint } from '../networks'
 import type { Tensor } from '../ops'
-import { decodeFaces, type DetectedFace, faceScore, type Predictions, priors } from '../photo/anchors'
+import { decodeFaces, type DetectedFace, faceScore, type Predictions, priorAt } from '../photo/anchors'
 import { detectionAttempts, detectorSize, type FaceSelection, selectFace } from '../photo/policy'
 import { channelsFirst, channelsLast, item, reshape, values } from './arrange'
 import { summaries } from './face'
@@ -114,7 +114,7 @@ interface Decoding {
 
 function compareDetections(golden: Golden, run: Run, infix: string, decoding: Decoding): void {
   const { predictions, height, width, scale, settings } = decoding
-  const all = [...priors(height, width)].flat()
+  const all = Array.from({ length: predictions.logits.length / 2 }, (_, row) => priorAt(row, height, width)).flat()
   run.intermediate(`${infix}priors`, all, values(golden.read(`intermediate.${infix}priors`)), LIMITS.image)
   const faces = decodeFaces(predictions, height, width, {
     confidence: settings.conf_threshold,

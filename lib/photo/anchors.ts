@@ -47,17 +47,21 @@ export interface Thresholds {
   faces: number
 }
 
-/** The priors of a picture of this size, in the order of the network's rows. */
-export function* priors(height: number, width: number): Generator<Prior> {
+/** The prior that the network's row `row` belongs to, in a picture of this size. */
+export function priorAt(row: number, height: number, width: number): Prior {
+  let first = 0
   for (const { step, sides } of LEVELS) {
-    for (let row = 0; row < Math.ceil(height / step); row++) {
-      for (let column = 0; column < Math.ceil(width / step); column++) {
-        for (const side of sides) {
-          yield [((column + 0.5) * step) / width, ((row + 0.5) * step) / height, side / width, side / height]
-        }
-      }
+    const columns = Math.ceil(width / step)
+    const count = Math.ceil(height / step) * columns * sides.length
+    if (row < first + count) {
+      const cell = Math.floor((row - first) / sides.length)
+      const side = sides[(row - first) % sides.length]!
+      const [x, y] = [(cell % columns) + 0.5, Math.floor(cell / columns) + 0.5]
+      return [(x * step) / width, (y * step) / height, side / width, side / height]
     }
+    first += count
   }
+  throw new RangeError(`a picture of ${width} x ${height} pixels has ${first} priors, none for row ${row}`)
 }
 
 /** The second of two logits' softmax. */
@@ -76,21 +80,21 @@ export function decodeFaces(
   width: number,
   { confidence, overlap, candidates, faces }: Thresholds,
 ): DetectedFace[] {
-  const found: DetectedFace[] = []
-  let row = 0
-  for (const prior of priors(height, width)) {
+  const found: { row: number; score: number }[] = []
+  for (let row = 0; 2 * row < logits.length; row++) {
     const score = faceScore(logits[2 * row]!, logits[2 * row + 1]!)
-    if (score > confidence) {
-      found.push({
-        box: decodeBox(boxes.subarray(4 * row, 4 * row + 4), prior, height, width),
-        score,
-        landmarks: decodeLandmarks(landmarks.subarray(10 * row, 10 * row + 10), prior, height, width),
-      })
-    }
-    row++
+    if (score > confidence) found.push({ row, score })
   }
   const best = found.sort((a, b) => b.score - a.score).slice(0, candidates)
-  return withoutOverlaps(best, overlap).slice(0, faces)
+  const decoded = best.map(({ row, score }): DetectedFace => {
+    const prior = priorAt(row, height, width)
+    return {
+      box: decodeBox(boxes.subarray(4 * row, 4 * row + 4), prior, height, width),
+      score,
+      landmarks: decodeLandmarks(landmarks.subarray(10 * row, 10 * row + 10), prior, height, width),
+    }
+  })
+  return withoutOverlaps(decoded, overlap, faces)
 }
 
 function decodeBox(d: Float32Array, [x, y, w, h]: Prior, height: number, width: number): DetectedFace['box'] {
@@ -112,17 +116,24 @@ function decodeLandmarks(d: Float32Array, [x, y, w, h]: Prior, height: number, w
   return [point(0), point(1), point(2), point(3), point(4)] as const
 }
 
-/** Keeps the faces, best first, that overlap none kept before by more than `most`. */
-export function withoutOverlaps(faces: readonly DetectedFace[], most: number): DetectedFace[] {
+/** Keeps the faces, best first, that overlap none kept before by more than `most`; `count` at most. */
+export function withoutOverlaps(faces: readonly DetectedFace[], most: number, count: number): DetectedFace[] {
   const kept: DetectedFace[] = []
-  for (const face of faces) if (kept.every((better) => overlapOf(better.box, face.box) <= most)) kept.push(face)
+  for (const face of faces) {
+    if (kept.length === count) break
+    if (kept.every((better) => overlapOf(better.box, face.box) <= most)) kept.push(face)
+  }
   return kept
+}
+
+function areaOf([left, top, right, bottom]: DetectedFace['box']): number {
+  return (right - left + 1) * (bottom - top + 1)
 }
 
 /** Intersection over union of two boxes whose last pixels count. */
 function overlapOf(a: DetectedFace['box'], b: DetectedFace['box']): number {
-  const area = ([left, top, right, bottom]: DetectedFace['box']) => (right - left + 1) * (bottom - top + 1)
-  const width = Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0]) + 1)
-  const height = Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]) + 1)
-  return (width * height) / (area(a) + area(b) - width * height)
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]) + 1
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]) + 1
+  if (width <= 0 || height <= 0) return 0
+  return (width * height) / (areaOf(a) + areaOf(b) - width * height)
 }

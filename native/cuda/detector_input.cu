@@ -25,16 +25,6 @@ Axis make_axis(int64_t in, int64_t out) {
   return {static_cast<int>(in), static_cast<int>(out), 1.0 / (static_cast<double>(out) / static_cast<double>(in))};
 }
 
-/// a * b, rounded by itself.
-__device__ __forceinline__ double times(double a, double b) {
-#if defined(__CUDA_ARCH__)
-  return __dmul_rn(a, b);
-#else
-  const volatile double product = a * b;
-  return product;
-#endif
-}
-
 /// The two pixels that a result lies between, and the second one's weight; the first one's is the rest.
 struct Between {
   int first, second, weight;

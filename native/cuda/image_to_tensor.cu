@@ -22,16 +22,6 @@ namespace {
 
 constexpr int kThreads = 128, kFractionBits = 22;
 
-/// a * b, rounded by itself: a compiler may not make a fused multiply-add of it.
-__host__ __device__ __forceinline__ double times(double a, double b) {
-#if defined(__CUDA_ARCH__)
-  return __dmul_rn(a, b);
-#else
-  const volatile double product = a * b;
-  return product;
-#endif
-}
-
 struct Span {
   int begin, count;
 };

@@ -57,6 +57,16 @@ __device__ __forceinline__ float fast_exp2(float v) {
 
 #endif
 
+/// a * b, rounded by itself: a compiler may not make a fused multiply-add of it.
+__host__ __device__ __forceinline__ double times(double a, double b) {
+#if defined(__CUDA_ARCH__)
+  return __dmul_rn(a, b);
+#else
+  const volatile double product = a * b;
+  return product;
+#endif
+}
+
 /// v in the type of an output.
 template <class T>
 __device__ __forceinline__ T from_float(float v);

@@ -163,12 +163,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   do_or_capture(stream, [=] { memmove(to, from, bytes); });
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
-  FAILS_WITH(cudaErrorLaunchFailure);
-  do_or_capture(stream, [=] { memset(to, value, bytes); });
-  return cudaSuccess;
-}
-
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   FAILS_WITH(cudaErrorMemoryAllocation);
   *stream = new (std::nothrow) Stream;

@@ -6,6 +6,7 @@
 #include "network/conditioning.h"
 #include "network/face_template.h"
 #include "network/flow_sampler.h"
+#include "op/all_finite.h"
 #include "op/convert.h"
 #include "op/pixels.h"
 #include "runtime/model.h"
@@ -253,8 +254,12 @@ void face_detection(Context& ctx, Call& call) {
   const int64_t anchors = RetinaFace::anchors(height, width);
   const Tensor image = ctx.workspace.tensor(DType::F32, {height, width, 3});
   op::detector_input(ctx, {.pixels = pixels, .out = image});
-  network.detect(ctx, image, call.output("boxes", DType::F32, {anchors, 4}),
-                 call.output("logits", DType::F32, {anchors, 2}), call.output("landmarks", DType::F32, {anchors, 10}));
+  const Tensor boxes = call.output("boxes", DType::F32, {anchors, 4});
+  const Tensor logits = call.output("logits", DType::F32, {anchors, 2});
+  const Tensor landmarks = call.output("landmarks", DType::F32, {anchors, 10});
+  network.detect(ctx, image, boxes, logits, landmarks);
+  for (const Tensor& t : {boxes, logits, landmarks})
+    if (!op::all_finite(ctx, t)) fail(Code::Numerical, "the face detector gave a value that is not finite");
 }
 
 /// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens, C].

@@ -4,7 +4,7 @@
 //   the next with the weights 1 - f and f, f = u - floor(u), in 1/2048. Horizontally the sums are exact integers R;
 //   vertically ((w0 (R0 >> 4)) >> 16) + ((w1 (R1 >> 4)) >> 16), plus 2, >> 2. This is OpenCV's resize to the bit, so this
 //   file must be compiled without fused multiply-adds (-ffp-contract=off).
-// A unit of work is a row of the result. An axis that keeps its length gets the weights 2048 and 0: nothing changes.
+// Where the columns lie is worked out once, before the rows. A unit of work is a row of the result. An axis that keeps its length gets the weights 2048 and 0: nothing changes.
 // Must move: 15 bytes a pixel. Limit: integer arithmetic.
 #include <algorithm>
 #include <cmath>
@@ -43,17 +43,19 @@ Between between(int64_t i, int64_t in, int64_t out, bool whole_edges) {
 }  // namespace
 
 void detector_input(Context& ctx, const op::DetectorInputArgs& a) {
-  if (ctx.planning()) return;
   const int64_t height = a.pixels.shape[0], width = a.pixels.shape[1], rows = a.out.shape[0], columns = a.out.shape[1];
+  Workspace::Frame frame(ctx.workspace);
+  auto* const across = static_cast<Between*>(ctx.workspace.bytes(columns * static_cast<int64_t>(sizeof(Between))));
+  if (ctx.planning()) return;
+  for (int64_t x = 0; x < columns; x++) across[x] = between(x, width, columns, true);
   parallel_for(ctx.pool, rows, [&](int64_t y, int) {
     const Between down = between(y, height, rows, false);
     const uint8_t* upper = a.pixels.as<uint8_t>() + down.first * width * 3;
     const uint8_t* lower = a.pixels.as<uint8_t>() + down.second * width * 3;
     for (int64_t x = 0; x < columns; x++) {
-      const Between across = between(x, width, columns, true);
-      const int left = kOne - across.weight, right = across.weight;
+      const int left = kOne - across[x].weight, right = across[x].weight;
       for (int c = 0; c < 3; c++) {  // B, G, R
-        const int64_t p = across.first * 3 + 2 - c, q = across.second * 3 + 2 - c;
+        const int64_t p = across[x].first * 3 + 2 - c, q = across[x].second * 3 + 2 - c;
         const int r0 = upper[p] * left + upper[q] * right, r1 = lower[p] * left + lower[q] * right;
         const int value = ((((kOne - down.weight) * (r0 >> 4)) >> 16) + ((down.weight * (r1 >> 4)) >> 16) + 2) >> 2;
         const int64_t at = (y * columns + x) * 3 + c;

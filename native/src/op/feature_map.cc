@@ -19,13 +19,13 @@ void check_map(const char* op, const char* name, const Tensor& t, std::initializ
   check(t.elements() > 0, op, "%s must not be empty, as %s is", name, t.describe().c_str());
 }
 
-/// What a window passes over; its kernel at most kMostWindow on a side.
-void check_sides(const char* op, const Tensor& x, int64_t kernel_height, int64_t kernel_width) {
+/// A map that a window of these sides passes over.
+void check_window(const char* op, const Tensor& x, int64_t height, int64_t width) {
   check(x.shape[1] <= kMostPixels && x.shape[2] <= kMostPixels, op, "x must have sides of at most %lld, but is %s",
         static_cast<long long>(kMostPixels), x.describe().c_str());
-  check(kernel_height <= kMostWindow && kernel_width <= kMostWindow, op,
-        "the window must be at most %d on a side, but is %lld x %lld", kMostWindow,
-        static_cast<long long>(kernel_height), static_cast<long long>(kernel_width));
+  check(std::min(height, width) >= 1 && std::max(height, width) <= kMostWindow, op,
+        "size must be 1 to %d, but is %lld x %lld", kMostWindow, static_cast<long long>(height),
+        static_cast<long long>(width));
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ void depthwise_conv2d(Context& ctx, const DepthwiseConv2dArgs& a) {
   check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
   const int64_t *s = a.x.shape, channels = a.x.last();
   check_map(kOp, "weight", a.weight, kF32, {-1, -1, channels});
-  check_sides(kOp, a.x, a.weight.shape[0], a.weight.shape[1]);
+  check_window(kOp, a.x, a.weight.shape[0], a.weight.shape[1]);
   check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
   const int64_t most_pad = std::max(a.weight.shape[0], a.weight.shape[1]);
   check(a.pad >= 0 && a.pad <= most_pad, kOp, "pad must be 0 to the kernel's %lld, but is %d",
@@ -87,8 +87,7 @@ void depthwise_conv2d(Context& ctx, const DepthwiseConv2dArgs& a) {
 void max_pool2d(Context& ctx, const MaxPool2dArgs& a) {
   constexpr const char* kOp = "max_pool2d";
   check_map(kOp, "x", a.x, kF32, {-1, -1, -1, -1});
-  check(a.size >= 1 && a.size <= kMostWindow, kOp, "size must be 1 to %d, but is %d", kMostWindow, a.size);
-  check_sides(kOp, a.x, a.size, a.size);
+  check_window(kOp, a.x, a.size, a.size);
   check(a.stride >= 1, kOp, "stride must be at least 1, but is %d", a.stride);
   check(a.pad >= 0 && a.pad <= a.size / 2, kOp, "pad must be 0 to half of size %d, but is %d", a.size, a.pad);
   const int64_t *s = a.x.shape, height = s[1] + 2 * a.pad - a.size, width = s[2] + 2 * a.pad - a.size;

@@ -1,0 +1,193 @@
+// What a block's threads may read and write, and in which order: the checks of every access, and cp.async. See block.h.
+#include <dlfcn.h>
+#include <link.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "emulator/block.h"
+#include "emulator/format.h"
+
+namespace iconface::emulator {
+
+namespace {
+
+/// The parts of this library that nobody can write to: constants live there, which kernels may read.
+const Allocations& constants() {
+  static const Allocations found = [] {
+    Allocations list;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, size_t, void* data) {
+          const auto self = reinterpret_cast<uintptr_t>(&constants);
+          bool ours = false;
+          Allocations segments;
+          for (int i = 0; i < info->dlpi_phnum; i++) {
+            const auto& p = info->dlpi_phdr[i];
+            if (p.p_type != PT_LOAD) continue;
+            const uintptr_t begin = info->dlpi_addr + p.p_vaddr;
+            ours = ours || (self >= begin && self < begin + p.p_memsz);
+            if ((p.p_flags & PF_W) == 0) segments.push_back({begin, begin + p.p_memsz});
+          }
+          if (ours) *static_cast<Allocations*>(data) = segments;
+          return ours ? 1 : 0;
+        },
+        &list);
+    return list;
+  }();
+  return found;
+}
+
+bool inside(const Allocations& list, uintptr_t at, size_t bytes, Allocation* hit) {
+  auto after =
+      std::upper_bound(list.begin(), list.end(), at, [](uintptr_t a, const Allocation& x) { return a < x.begin; });
+  if (after == list.begin()) return false;
+  const Allocation& a = *--after;
+  if (at >= a.end || bytes > a.end - at) return false;
+  if (hit != nullptr) *hit = a;
+  return true;
+}
+
+const char* verb(Block::Access kind) {
+  return kind == Block::Access::Read ? "reads" : kind == Block::Access::Write ? "writes" : "atomically changes";
+}
+
+}  // namespace
+
+// ---- accesses ---------------------------------------------------------------------------------------------------------------
+
+void Block::access(const void* address, size_t bytes, Access kind, const void* caller) {
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  const auto stack = reinterpret_cast<uintptr_t>(stacks_.begin(static_cast<size_t>(running_)));
+  if (at - stack < Stacks::kBytes) return;
+  if (at - last_hit_.begin < last_hit_.end - last_hit_.begin && bytes <= last_hit_.end - at) return;
+  const uintptr_t offset = at - reinterpret_cast<uintptr_t>(shared_);
+  if (offset < kMaxShared + 1024) {
+    if (offset + bytes > launch_->shared_bytes)
+      report(format("%s %zu bytes at shared+0x%zx, outside the block's %zu bytes of shared memory", verb(kind), bytes,
+                    static_cast<size_t>(offset), launch_->shared_bytes),
+             caller);
+    return check_shared(offset, bytes, kind, caller);
+  }
+  if (inside(*launch_->memory, at, bytes, &last_hit_)) return;
+  if (kind == Access::Read) {
+    const auto arguments = reinterpret_cast<uintptr_t>(launch_->arguments);
+    if (at - arguments < launch_->arguments_bytes) return;
+    if (inside(constants(), at, bytes, nullptr)) return;
+  }
+  std::string nearest;
+  for (const Allocation& a : *launch_->memory)
+    if (at >= a.begin && at < a.end + 65536)
+      nearest = format(", %zd bytes past the end of an allocation of %zu", static_cast<ptrdiff_t>(at + bytes - a.end),
+                       static_cast<size_t>(a.end - a.begin));
+    else if (at < a.begin && at + 65536 > a.begin && nearest.empty())
+      nearest = format(", %zu bytes before an allocation of %zu", static_cast<size_t>(a.begin - at),
+                       static_cast<size_t>(a.end - a.begin));
+  report(format("%s %zu bytes at %p, outside every allocation of device memory", verb(kind), bytes, address) + nearest,
+         caller);
+}
+
+bool Block::happened_before(int thread, uint32_t time) const {
+  return thread == running_ || time < barrier_time_ ||
+         known_[static_cast<size_t>(running_) * static_cast<size_t>(count_) + static_cast<size_t>(thread)] > time;
+}
+
+/// A thread that read the byte and of which the running one knows nothing; -1 when there is none.
+int Block::unordered_reader(size_t offset) const {
+  const Cell& c = cells_[offset];
+  if (c.read < block_start_ || c.read < barrier_time_) return -1;
+  if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
+  for (const Reading& r : readings_[offset])
+    if (!happened_before(r.thread, r.time)) return r.thread;
+  return -1;
+}
+
+void Block::note_reader(size_t offset) {
+  Cell& c = cells_[offset];
+  std::vector<Reading>& all = readings_[offset];
+  if (c.read < barrier_time_ || c.read < c.written || c.reader == running_) {
+    c.reader =
+        static_cast<uint16_t>(running_);  // who read earlier is ordered before everyone, or before the last write
+  } else {
+    if (c.reader != kSeveral) all.assign(1, {c.reader, c.read});
+    c.reader = kSeveral;
+    const auto found = std::find_if(all.begin(), all.end(), [this](const Reading& r) { return r.thread == running_; });
+    if (found != all.end())
+      found->time = now_;
+    else
+      all.push_back({running_, now_});
+  }
+  c.read = now_;
+}
+
+void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* caller) {
+  const auto where = [&](size_t i) { return format("shared+0x%zx", offset + i); };
+  for (size_t i = 0; i < bytes; i++) {
+    Cell& c = cells_[offset + i];
+    const bool written = c.written >= block_start_;
+    const int writer = c.writer & kThread;
+    if (written && (c.writer & kAsync))
+      report(format("%s %zu bytes at ", verb(kind), bytes) + where(i) + ", where a copy (cp.async) of " +
+                 place(writer) + " is under way: a wait is missing",
+             caller);
+    if (!written && kind != Access::Write)
+      report(format("%s %zu bytes at ", verb(kind), bytes) + where(i) +
+                 ", which nobody has written: uninitialised shared memory",
+             caller);
+    const bool both_atomic = kind == Access::Atomic && (c.writer & kAtomic);
+    if (written && !both_atomic && !happened_before(writer, c.written))
+      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(writer) +
+                 " wrote with no barrier between",
+             caller);
+    if (kind == Access::Read) {
+      note_reader(offset + i);
+      continue;
+    }
+    if (const int reader = unordered_reader(offset + i); reader >= 0)
+      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
+                 " read with no barrier between",
+             caller);
+    c.written = now_;
+    c.writer = static_cast<uint16_t>(running_ | (kind == Access::Atomic ? kAtomic : 0));
+  }
+}
+
+// ---- asynchronous copies --------------------------------------------------------------------------------------------------
+
+void Block::copy_async(char* to, const char* from, bool valid, const void* caller) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0))
+    report(format("cp.async from %p to %p: 16 bytes must be aligned to 16", static_cast<const void*>(from),
+                  static_cast<void*>(to)),
+           caller);
+  if (static_cast<size_t>(to - shared_) >= kMaxShared)
+    report(format("cp.async to %p, which is not shared memory", static_cast<void*>(to)), caller);
+  access(to, 16, Access::Write, caller);
+  if (valid) access(from, 16, Access::Read, caller);
+  Thread& t = threads_[static_cast<size_t>(running_)];
+  Copy copy{to, {}, t.open_group};
+  if (valid) memcpy(copy.bytes, from, 16);
+  t.copies.push_back(copy);
+  for (int i = 0; i < 16; i++) cells_[static_cast<size_t>(to - shared_) + static_cast<size_t>(i)].writer |= kAsync;
+}
+
+void Block::commit_copies() { threads_[static_cast<size_t>(running_)].open_group++; }
+
+void Block::wait_copies(int groups_left) {
+  Thread& t = threads_[static_cast<size_t>(running_)];
+  const int last = t.open_group - 1 - groups_left;  // groups up to this one must be done
+  size_t kept = 0;
+  for (Copy& copy : t.copies) {
+    if (copy.group > last) {
+      t.copies[kept++] = copy;
+      continue;
+    }
+    memcpy(copy.to, copy.bytes, 16);
+    for (int i = 0; i < 16; i++) {
+      Cell& c = cells_[static_cast<size_t>(copy.to - shared_) + static_cast<size_t>(i)];
+      c.written = now_;
+      c.writer = static_cast<uint16_t>(running_);
+    }
+  }
+  t.copies.resize(kept);
+}
+
+}  // namespace iconface::emulator
