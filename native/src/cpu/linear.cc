@@ -259,7 +259,7 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
           if (last) rows = out_rows(a, chunk_first + row, count);
           for (int64_t p = 0; p < panels; p++) {
             float* sums = all_sums + worker * sums_size + (c.blocks > 1 ? t * c.slab + p : 0) * kTileRows * kTileCols;
-            tile<Product>(count, tile_x, slab + p * c.block * kTileCols, sums, kTileCols, block > 0);
+            tile<Product, kTwoLines>(count, tile_x, slab + p * c.block * kTileCols, sums, kTileCols, block > 0);
             if (last) epilogue(a, s.panel(panel_first + p), rows, sums);
           }
         }

@@ -8,7 +8,7 @@
 // broadcast of A per row and two multiply-adds per row. AVX-512: 14 x 2 sums + 2 + 1 of 32 registers; AVX2: 6 x 2 of 16.
 //
 // The sums are stored as f32 into memory that is read back at once by an epilogue: 28 stores against K x 28
-// multiply-adds, and the kernel needs no variants. Every element is summed along K in the same order whatever tile it
+// multiply-adds, and the kernel needs no variant for each. Every element is summed along K in the same order whatever tile it
 // falls in, so results do not depend on how rows and columns are split over tiles or threads.
 #pragma once
 #include <algorithm>
@@ -26,6 +26,10 @@ constexpr int kTileRows = 6;
 constexpr int kTileCols = 2 * kLanes;
 
 using unit = uint32_t;  // one f32, or two bf16 with the first in the low half
+
+/// How far ahead of the multiply-adds a tile asks for its rows of A. Rows that come from the shared cache are more streams
+/// than hardware follows: two cache lines ahead pay for them (native/NOTES.md); rows in the thread's own caches need none.
+enum Ahead : int64_t { kNotAhead = 0, kTwoLines = 32 };
 
 ICONFACE_INLINE U load_units(const unit* p) {
   U v;
@@ -92,7 +96,7 @@ struct TileA {
 };
 
 /// out[i][0..kTileCols) = (accumulate ? out[i] : 0) + sum_k a(i, k) b[k], for `Rows` rows `out_stride` floats apart.
-template <class Product, int Rows>
+template <class Product, Ahead Prefetch, int Rows>
 __attribute__((noinline)) void tile_of_rows(const TileA& a, const unit* b, float* out, int64_t out_stride,
                                             bool accumulate) {
   F sum[Rows][2];
@@ -107,19 +111,28 @@ __attribute__((noinline)) void tile_of_rows(const TileA& a, const unit* b, float
     const unit* p[kGroups];
 #pragma GCC unroll 16
     for (int g = 0; g < kGroups; g++) p[g] = a.data + run * a.run_stride + 3 * g * stride;
+    const auto steps = [&](int64_t n) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < a.length; k++) {
-      const U b0 = load_units(b), b1 = load_units(b + kLanes);
-      b += kTileCols;
+      for (int64_t k = 0; k < n; k++) {
+        const U b0 = load_units(b), b1 = load_units(b + kLanes);
+        b += kTileCols;
 #pragma GCC unroll 16
-      for (int i = 0; i < Rows; i++) {
-        const U ai = p[i / 3][(i % 3) * stride] - U{};
-        sum[i][0] = Product::step(sum[i][0], ai, b0);
-        sum[i][1] = Product::step(sum[i][1], ai, b1);
+        for (int i = 0; i < Rows; i++) {
+          const U ai = p[i / 3][(i % 3) * stride] - U{};
+          sum[i][0] = Product::step(sum[i][0], ai, b0);
+          sum[i][1] = Product::step(sum[i][1], ai, b1);
+        }
+#pragma GCC unroll 16
+        for (int g = 0; g < kGroups; g++) p[g]++;
       }
+    };
+    int64_t left = a.length;
+    for (; Prefetch > 0 && left >= kLanes; left -= kLanes) {
 #pragma GCC unroll 16
-      for (int g = 0; g < kGroups; g++) p[g]++;
+      for (int i = 0; i < Rows; i++) __builtin_prefetch(p[i / 3] + (i % 3) * stride + Prefetch);
+      steps(kLanes);
     }
+    steps(left);
   }
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; i++) {
@@ -129,14 +142,14 @@ __attribute__((noinline)) void tile_of_rows(const TileA& a, const unit* b, float
 }
 
 /// The same for `rows` in [1, kTileRows].
-template <class Product>
+template <class Product, Ahead Prefetch = kNotAhead>
 ICONFACE_INLINE void tile(int64_t rows, const TileA& a, const unit* b, float* out, int64_t out_stride,
                           bool accumulate) {
   using Kernel = void (*)(const TileA&, const unit*, float*, int64_t, bool);
   static constexpr auto kernels = []<int... I>(std::integer_sequence<int, I...>) {
     struct {
       Kernel of_rows[kTileRows];
-    } table{{tile_of_rows<Product, I + 1>...}};
+    } table{{tile_of_rows<Product, Prefetch, I + 1>...}};
     return table;
   }
   (std::make_integer_sequence<int, kTileRows>());
