@@ -18,7 +18,11 @@ With --identity-stage a second training begins from the first one's averaged wei
 there the picture is decided at high sigma, where the specification's weight of the identity terms, max(1 - sigma,
 0.25)^2, hardly asks for the references' identity. `identity_floor` takes the place of the 0.25. With --begin-from VARIANT it begins
 from that variant's first training, and what that one has not keeps its initial values: so variants can be compared that
-were given to the same backbone.
+were given to the same backbone. With --begin-from FOLDER it begins from the weights of that model folder.
+
+Three settings, absent from the first training, are for such a sampler too: `trajectory_share` of the steps begin where the
+sampler itself comes to rather than on the straight path; `pixel_weight` compares decoded pictures; `truth_strengths` says
+up to which strength of degradation the identity terms ask for the truth's identity alone.
 """
 
 import argparse
@@ -33,10 +37,10 @@ from iconface.adapter import VARIANTS, Adapter, identity_anchor, variant_config
 from iconface.autoencoder import latents_of
 from iconface.data import LatentCache, PictureSet, to_pixels
 from iconface.face_encoder import FaceCrop
-from iconface.losses import identity_loss
+from iconface.losses import identity_loss, pyramid_loss, truth_share
 from iconface.pictures import grid as picture_grid
 from iconface.pictures import write_png
-from iconface.sampler import sample
+from iconface.sampler import sample, schedule
 from iconface.training import (
     Average, RunFolder, autocast, learning_rate, optimizer_for, pick_device, read_config, set_learning_rate,
     step_generators, use_threads,
@@ -121,6 +125,7 @@ def draw_batch(cache, settings, window, random):
         "references": window.cut(cache.latents(others, 0)) if references else None,
         "reference_embeddings": cache.embeddings(others, 0) if references else cache.embeddings(target, version)[:, None],
         "true_embedding": F.normalize(cache.embeddings(target, 0), dim=-1),
+        "strength": torch.from_numpy(cache.strength[target, version - 1]),
         "empty": torch.from_numpy(empty),
         "judged": torch.from_numpy(np.full(batch, references > 0) & ~empty),
         "sigma": torch.from_numpy(shift * s / (1 + (shift - 1) * s)).float(),
@@ -193,24 +198,29 @@ class Trainer:
         window = Window(settings, step, self.flow.grid[0], random)
         batch = self.to_device(draw_batch(self.cache, settings, window, random))
         noise = torch.randn(batch["clean"].shape, generator=generator).to(self.device)
-        sigma = batch["sigma"][:, None, None]
-        noisy = (1 - sigma) * batch["clean"] + sigma * noise
         text = torch.where(batch["empty"][:, None, None], self.empty, self.prompt)
         anchor = identity_anchor(batch["reference_embeddings"], self.config["adapter"]["temperature"])
-        with autocast(self.device, settings["bf16"]):
-            u = self.flow(
-                noisy, batch["degraded"], batch["references"], text, batch["sigma"], anchor, window.grid, window.origin
-            )
+
+        def predict(noisy, sigma):
+            with autocast(self.device, settings["bf16"]):
+                degraded, references = batch["degraded"], batch["references"]
+                return self.flow(noisy, degraded, references, text, sigma, anchor, window.grid, window.origin)
+
+        if random.random() < settings.get("trajectory_share", 0):
+            noise, batch["sigma"] = self.on_trajectory(predict, batch["clean"], noise, random)
+        sigma = batch["sigma"][:, None, None]
+        noisy = (1 - sigma) * batch["clean"] + sigma * noise
+        u = predict(noisy, batch["sigma"])
         flow_loss = F.mse_loss(u.float(), noise - batch["clean"])
         loss = settings["flow_weight"] * flow_loss
         values = {"flow": flow_loss.detach()}
-        judged = torch.nonzero(batch["judged"])[:, 0]
-        identity_weight = identity_weight_at(settings, step)
-        if identity_weight > 0 and window.whole and step % settings["identity_every"] == 0 and len(judged):
-            chosen = judged[: settings["identity_batch"]]
-            identity = self.identity_terms((noisy - sigma * u)[chosen], batch, anchor, chosen)
-            loss = loss + identity_weight * identity
-            values["identity"] = identity.detach()
+        if window.whole:
+            weights = {"pixel": settings.get("pixel_weight", 0), "identity": 0}
+            if step % settings["identity_every"] == 0:
+                weights["identity"] = identity_weight_at(settings, step)
+            for name, term in self.picture_terms(noisy - sigma * u, batch, anchor, weights).items():
+                loss = loss + weights[name] * term
+                values[name] = term.detach()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         values["gradient"] = torch.nn.utils.clip_grad_norm_([p for _, p in self.trained], settings["clip"])
@@ -220,14 +230,44 @@ class Trainer:
         self.average.update(self.trained, step)
         return values
 
-    def identity_terms(self, z0, batch, anchor, chosen):
-        """Through the decoder and the face encoder, whose weights do not move; mean over the chosen samples."""
-        latents = latents_of(z0.float(), self.flow.grid).contiguous(memory_format=torch.channels_last)
+    @torch.no_grad()
+    def on_trajectory(self, predict, clean, noise, random):
+        """Where the sampler comes to from this noise before one of its steps, said as the noise that would lead there on
+        the straight path: so the loss asks for the velocity from there to the clean picture."""
+        sigmas = schedule(self.config["defaults"]["steps"], clean.shape[1])
+        step = int(random.integers(0, len(sigmas) - 1))
+        z, batch = noise, len(clean)
+        for now, following in zip(sigmas[:step], sigmas[1:]):
+            z = z + (following - now) * predict(z, torch.full((batch,), now, device=z.device)).float()
+        sigma = sigmas[step]
+        return (z - (1 - sigma) * clean) / sigma, torch.full((batch,), sigma, device=z.device)
+
+    def picture_terms(self, z0, batch, anchor, weights):
+        """{pixel, identity}: means over the samples that have them, for those whose weight is not 0. Gradients pass through
+        decoder and face encoder, whose weights do not move."""
+        judged = batch["judged"] & (weights["identity"] > 0)
+        chosen = torch.nonzero(judged | (weights["pixel"] > 0))[: self.settings["identity_batch"], 0]
+        if len(chosen) == 0:
+            return {}
+        images, terms = self.decode(z0[chosen]), {}
+        if weights["pixel"] > 0:
+            terms["pixel"] = pyramid_loss(images, self.decode(batch["clean"][chosen]))
+        judged = judged[chosen]
+        if judged.any():
+            rows, settings = chosen[judged], self.settings
+            embedding = self.face(self.crop(images[judged]).contiguous())
+            share = truth_share(batch["strength"][rows], settings.get("truth_strengths"))
+            truth, sigma = batch["true_embedding"][rows], batch["sigma"][rows]
+            terms["identity"] = identity_loss(
+                embedding, anchor[rows], truth, sigma, settings["identity_floor"], share
+            ).mean()
+        return terms
+
+    def decode(self, tokens):
+        """Tokens of whole pictures [B, T, C] -> images [B, 3, S, S] float32."""
+        latents = latents_of(tokens.float(), self.flow.grid).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, self.settings["bf16"]):
-            images = self.autoencoder.decode(latents)
-        embedding = self.face(self.crop(images.float()).contiguous())
-        truth, sigma = batch["true_embedding"][chosen], batch["sigma"][chosen]
-        return identity_loss(embedding, anchor[chosen], truth, sigma, self.settings["identity_floor"]).mean()
+            return self.autoencoder.decode(latents).float()
 
     @torch.no_grad()
     def restore(self, pictures, versions, references):
@@ -292,7 +332,7 @@ class Trainer:
                 self.run.rows[-1].update({k: round(float(v), 4) for k, v in self.samples().items()})
             if (step + 1) % every == 0 or last:
                 self.save(step + 1)
-                self.run.write_log(["flow", "identity"])
+                self.run.write_log(["flow", "pixel", "identity"])
 
     def save(self, step):
         trained = {name: p.detach() for name, p in self.trained}
@@ -300,9 +340,13 @@ class Trainer:
             step=step, trained=trained, average=self.average.values, optimizer=self.optimizer.state_dict()
         )
 
-    def load_first_stage(self, run, variant):
+    def load_first_stage(self, run, source):
+        """From a variant's first training, or from a model folder."""
         own = {name: p.detach().clone() for name, p in self.trained if name.startswith("adapter.")}
-        found = torch.load(stage_folder(run, variant) / "state.pt", map_location="cpu")["average"]
+        if source in VARIANTS:
+            found = torch.load(stage_folder(run, source) / "state.pt", map_location="cpu")["average"]
+        else:
+            found = dict(checkpoint.Model(source).flow.named_parameters())
         self.load({**own, **found})
 
     @torch.no_grad()
@@ -329,7 +373,9 @@ def main():
     parser.add_argument("--backbone", help="a model folder to start from")
     parser.add_argument("--freeze-backbone", action="store_true", help="train adapter and LoRA only")
     parser.add_argument("--identity-stage", action="store_true", help="the second training, from where the first one ended")
-    parser.add_argument("--begin-from", choices=list(VARIANTS), help="whose first training --identity-stage begins from")
+    parser.add_argument(
+        "--begin-from", metavar="VARIANT|FOLDER", help="whose first training, or which model, --identity-stage begins from"
+    )
     parser.add_argument("--steps", type=int, help="in place of the config's")
     parser.add_argument("--device")
     arguments = parser.parse_args()

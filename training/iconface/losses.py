@@ -27,9 +27,20 @@ def identity_weight(sigma, floor=0.25):
     return (1 - sigma).clamp(min=floor).square()
 
 
-def identity_loss(embedding, e_ref, e_true, sigma, floor=0.25):
-    """The identity terms of model specification 8, [B]: embedding A(decode(z0_hat)) against anchor and truth."""
+def truth_share(strength, strengths=None):
+    """How much of the reference's part the truth takes over, [B]: all up to strengths[0], where the degraded picture shows
+    who it is, nothing from strengths[1]; without strengths nothing, which is the specification."""
+    if strengths is None:
+        return torch.zeros_like(strength)
+    weak, strong = strengths
+    return ((strong - strength) / (strong - weak)).clamp(0, 1)
+
+
+def identity_loss(embedding, e_ref, e_true, sigma, floor=0.25, share=0.0):
+    """The identity terms of model specification 8, [B]: embedding A(decode(z0_hat)) against anchor and truth.
+    `share` is that of `truth_share`."""
     l = 0.25 * (1 - F.cosine_similarity(e_ref, e_true, dim=-1))
+    l = l + (1 - l) * share
     to_reference = 1 - F.cosine_similarity(embedding, e_ref.detach(), dim=-1)
     to_truth = 1 - F.cosine_similarity(embedding, e_true.detach(), dim=-1)
     return identity_weight(sigma, floor) * ((1 - l) * to_reference + l * to_truth)
