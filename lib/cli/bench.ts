@@ -3,7 +3,7 @@
  */
 
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Precision } from '../bench/case'
@@ -16,7 +16,7 @@ import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { invalid } from '../errors'
 import { loadAddon, native } from '../native'
 import { checkDevice, integer, oneOf } from '../options'
-import { checkWritable, writeWhole } from '../restoration'
+import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, numeric, parse } from './command'
 import { progressDisplay } from './terminal'
 
@@ -92,7 +92,7 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     const networks: readonly string[] = device === 'cpu' ? NETWORK_NAMES : [...NETWORK_NAMES, 'restore']
     const needed = networks.some((name) => names.includes(name))
     const report = await withModel(needed, quick, values.model, stop, (model) => measure({ ...wanted, model }))
-    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
+    if (values.json !== undefined) await writeWhole(values.json, Buffer.from(`${JSON.stringify(report, null, 2)}\n`))
     if (values.plot !== undefined) await writeWhole(values.plot, await plot(report))
   },
 }
