@@ -84,7 +84,7 @@ fi
 # get three eighths of the time and none more than a fifth, so that one that hangs does not cost the measurements.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"
-else tests=$(ls test/ops/*.test.js test/networks.test.js test/device.test.js); fi
+else tests="$(ls test/ops/*.test.js) test/networks.test.js test/device.test.js"; fi
 untested=
 for test in $tests; do
   name=$(basename "$test" .test.js)
