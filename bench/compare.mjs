@@ -1,11 +1,12 @@
 // Our networks against PyTorch's, turn by turn: node bench/compare.mjs [--rounds 3] [--precision bf16] [--case forward]
 // [--json file]. A turn in which other processes used the processors counts only if no quieter one comes (README.md).
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { writeWhole } from '../dist/whole-file.js'
 
 const BENCH = dirname(fileURLToPath(import.meta.url))
 const { values } = parseArgs({
@@ -82,6 +83,7 @@ for (const name of values.case) {
       }
     }
     results.push(...[...turns.values()].map(summary))
+    if (values.json) await writeWhole(values.json, Buffer.from(`${JSON.stringify(results, null, 2)}\n`))
   }
 }
 rmSync(scratch, { recursive: true, force: true })
@@ -94,7 +96,6 @@ for (const result of results) {
     result.program === 'iconface' ? `; ${ratio('median')} times as fast as PyTorch, ${ratio('alone')} alone` : ''
   console.log(`${result.name} ${result.precision} ${result.program}: ${text(result)}${note}`)
 }
-if (values.json) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`)
 
 function text({ median, alone, others }) {
   return `${median.toFixed(3)} s, alone ${alone.toFixed(3)} s, others ${(100 * others).toFixed(0)} %`

@@ -1,67 +1,94 @@
-// Puts together what bench/gpu.sh measured: node gather-gpu.mjs WORK RESULTS writes RESULTS/<date>-<GPU>.json and prints
-// how our times compare with PyTorch's. Ends with 1 where a result was wrong or a test failed.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+// Puts together what bench/gpu.sh measured, in RESULTS/<date>-<GPU>.json:
+//   node gather-gpu.mjs begin WORK DEVICE          notes the date and the GPU, before anything is measured
+//   node gather-gpu.mjs follow WORK RESULTS        gathers whenever there is something new, until it or its parent is ended
+//   node gather-gpu.mjs end WORK RESULTS [--cut]   gathers for good and prints how our times compare with PyTorch's. --cut:
+//                                                  not everything was run. Ends with 1 where a result was wrong
+// "finished" is false in what `follow` wrote, and where something was cut off.
+import { existsSync, readdirSync, readFileSync, watch } from 'node:fs'
 import { join } from 'node:path'
+import { deviceFacts } from '../dist/bench/machine.js'
+import { writeWhole } from '../dist/whole-file.js'
 
-const [work, results] = process.argv.slice(2)
-const record = (name) => {
+const [how, work, where, cut] = process.argv.slice(2)
+const write = (file, value) => writeWhole(file, Buffer.from(`${JSON.stringify(value, null, 2)}\n`))
+const read = (name) => {
   const file = join(work, `${name}.json`)
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null
 }
-const [operations, networks, restores, rivals] = ['operations', 'networks', 'restores', 'rivals'].map(record)
-if (!operations && !networks) {
-  console.error('nothing was measured')
-  process.exit(1)
+
+async function begin(device) {
+  const facts = device === 'cpu' ? { device: 'processor' } : deviceFacts(device)
+  const gpu = facts.capability ? facts.name : facts.device
+  await write(join(work, 'begun.json'), { date: new Date().toISOString(), gpu })
 }
 
-const folder = join(work, 'tests')
-const tests = Object.fromEntries(
-  readdirSync(folder)
-    .filter((file) => file.endsWith('.tap'))
-    .map((file) => {
-      const name = file.slice(0, -'.tap'.length)
-      const [, total, pass] = /^# \{ total: (\d+), pass: (\d+)/m.exec(readFileSync(join(folder, file), 'utf8')) ?? []
-      const status = Number(readFileSync(join(folder, `${name}.status`), 'utf8'))
-      return [name, { status, total: Number(total ?? 0), pass: Number(pass ?? 0) }]
-    }),
-)
+/** What each test file came to, of those that have ended. */
+function testResults() {
+  const folder = join(work, 'tests')
+  const results = readdirSync(folder).flatMap((file) => {
+    const [, name] = /^(.*)\.status$/.exec(file) ?? []
+    const status = name && readFileSync(join(folder, file), 'utf8').trim()
+    if (!status) return [] // nothing, or not yet written
+    const tap = readFileSync(join(folder, `${name}.tap`), 'utf8')
+    const [, total = 0, pass = 0] = /^# \{ total: (\d+), pass: (\d+)/m.exec(tap) ?? []
+    return [[name, { status: Number(status), total: Number(total), pass: Number(pass) }]]
+  })
+  return Object.fromEntries(results)
+}
 
-const rows = [...(operations?.rows ?? []), ...(networks?.rows ?? [])]
 /** Theirs by ours: how many times as fast as the fastest way PyTorch has, and than each. */
-const ratios = rows.flatMap((ours) => {
-  const theirs = (rivals?.rows ?? []).filter(
-    ({ name, shape, precision }) => name === ours.name && shape === ours.shape && precision === ours.precision,
-  )
-  if (theirs.length === 0) return []
-  const best = theirs.reduce((a, b) => (b.median < a.median ? b : a))
-  const each = Object.fromEntries(theirs.map(({ variant, median }) => [variant, median / ours.median]))
-  return [
-    {
-      name: ours.name,
-      shape: ours.shape,
-      ours: ours.median,
-      best: best.variant,
-      ratio: best.median / ours.median,
-      each,
-    },
-  ]
-})
-
-const first = operations ?? networks
-const where = first.device?.capability ? first.device.name : (first.device?.device ?? 'processor')
-const name = `${first.date.slice(0, 10)}-${where.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`
-const file = join(results, `${name}.json`)
-writeFileSync(
-  file,
-  `${JSON.stringify({ format: 1, date: first.date, tests, operations, networks, restores, rivals, ratios }, null, 2)}\n`,
-)
-
-for (const { name, shape, ratio, best } of ratios) {
-  console.log(`${name.padEnd(24)} ${shape.padEnd(24)} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`)
+function compare(rows, rivals) {
+  return rows.flatMap(({ name, shape, precision, median: ours }) => {
+    const theirs = rivals.filter((row) => row.name === name && row.shape === shape && row.precision === precision)
+    if (theirs.length === 0) return []
+    const best = theirs.reduce((a, b) => (b.median < a.median ? b : a))
+    const each = Object.fromEntries(theirs.map(({ variant, median }) => [variant, median / ours]))
+    return [{ name, shape, ours, best: best.variant, ratio: best.median / ours, each }]
+  })
 }
-const incorrect = [...rows, ...(restores?.restores ?? [])].filter(({ correct }) => !correct)
-const failed = Object.entries(tests).filter(([, { status }]) => status !== 0)
-console.log(
-  `${file}: ${rows.length} cases, ${incorrect.length} wrong; ${Object.keys(tests).length} test files, ${failed.length} failed`,
-)
-process.exitCode = incorrect.length + failed.length > 0 ? 1 : 0
+
+async function gather(complete) {
+  const { date, gpu } = read('begun')
+  const [operations, networks, restores, rivals] = ['operations', 'networks', 'restores', 'rivals'].map(read)
+  const [tests, rows] = [testResults(), [...(operations?.rows ?? []), ...(networks?.rows ?? [])]]
+  const parts = [operations, networks, restores, rivals].filter((part) => part !== null)
+  const finished = complete && parts.every((part) => part.finished)
+  const ratios = compare(rows, rivals?.rows ?? [])
+  const file = join(where, `${date.slice(0, 10)}-${gpu.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.json`)
+  await write(file, { format: 1, finished, date, tests, operations, networks, restores, rivals, ratios })
+  const wrong = [...rows, ...(restores?.restores ?? [])].filter(({ correct }) => !correct).length
+  return { file, finished, tests: Object.values(tests), rows, ratios, wrong }
+}
+
+/** One gathering at a time; what comes meanwhile is gathered next. */
+async function follow() {
+  let [news, ending] = [true, false]
+  let wake = () => {}
+  const notice = () => wake((news = true))
+  const end = () => notice((ending = true))
+  const watchers = [work, join(work, 'tests')].map((folder) => watch(folder, notice))
+  const parent = process.ppid
+  const timer = setInterval(() => process.ppid !== parent && end(), 500)
+  process.on('SIGTERM', end)
+  while (news || !ending) {
+    if (!news) await new Promise((resolve) => (wake = resolve))
+    news = false
+    await gather(false)
+  }
+  clearInterval(timer)
+  for (const watcher of watchers) watcher.close()
+}
+
+async function end() {
+  const { file, finished, tests, rows, ratios, wrong } = await gather(cut !== '--cut')
+  for (const { name, shape, ratio, best } of ratios) {
+    console.log(`${name.padEnd(24)} ${shape.padEnd(24)} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`)
+  }
+  const failed = tests.filter(({ status }) => status !== 0).length
+  const short = finished ? '' : '; cut off before everything was measured'
+  console.log(`${file}: ${rows.length} cases, ${wrong} wrong; ${tests.length} test files, ${failed} failed${short}`)
+  process.exitCode = wrong + failed > 0 || rows.length === 0 ? 1 : 0
+}
+
+const COMMANDS = { begin: () => begin(where), follow, end }
+await COMMANDS[how]()

@@ -3,7 +3,9 @@
 #   bash gpu.sh FOLDER [--device cuda] [--quick] [--results DIR] [--seconds 480]
 # Tests of operations and networks against the processor, all operations, networks and restores timed (random weights of
 # klein-4B's size are written meanwhile), the same shapes by PyTorch where python3 has it. One JSON comes out:
-# DIR/<date>-<GPU>.json (DIR: bench/results of a checkout, else FOLDER/results). Ends with 1 if anything was wrong.
+# DIR/<date>-<GPU>.json (DIR: bench/results of a checkout, else FOLDER/results); it is there from the first test on, and
+# holds after every case what was measured until then. After --seconds all is over. Ends with 1 if anything was
+# wrong, or cut off.
 # --quick: small shapes and models, to see that it works (with --device cuda-emulated in a build that has it).
 set -euo pipefail
 usage() { sed -n 's/^#   bash/usage: bash/p' "$0" >&2; exit 2; }
@@ -24,9 +26,32 @@ if [ -z "$results" ]; then
   [ ! -d "$(dirname "$0")/results" ] || results=$(cd "$(dirname "$0")/results" && pwd)
 fi
 mkdir -p "$results"
-begun=$SECONDS
-left() { local n=$((seconds - (SECONDS - begun))); echo $((n > 5 ? n : 5)); }
-say() { echo "[$((SECONDS - begun)) s] $*"; }
+results=$(cd "$results" && pwd)
+
+say() { echo "[$SECONDS s] $*"; }
+cut= wrong=0
+cut_off() { cut=--cut wrong=1; say "$*"; }
+
+# One thing at a time, in the background, so that a signal that ends this script ends it too; stopped after so many seconds,
+# with status 124, or not begun where there are none.
+child= writing= follower=
+limited() { # SECONDS COMMAND...
+  local status=0 limit=$1; shift
+  [ "$limit" -gt 0 ] || return 124
+  timeout -k 3 "$limit" "$@" & child=$!
+  wait "$child" || status=$?
+  child=
+  return $status
+}
+left() { echo $((seconds - 10 - SECONDS)); } # the rest is for ending what does not end by itself, and for gathering
+least() { echo $(($1 < $2 ? $1 : $2)); }
+stop() { # PROCESS...
+  for process; do kill "$process" 2> /dev/null || true; wait "$process" || true; done
+}
+trap 'stop $child $writing $follower' EXIT # the follower last: it gathers what the others left
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 unxz() { if command -v xz > /dev/null; then xz -dc "$1"; else
   python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"; fi; }
@@ -42,57 +67,74 @@ cd "$run"
 node=$run/node
 work=$run/out
 rm -rf "$work" && mkdir -p "$work/tests"
-wrong=0
 say "$("$node" -p process.version), $device"
+"$node" bench/gather-gpu.mjs begin "$work" "$device"
+"$node" bench/gather-gpu.mjs follow "$work" "$results" & follower=$!
 
-model= writing=
+model=
 if [ -z "$quick" ]; then
   model=$run/klein-4b
   if [ ! -f "$model/iconface.json" ]; then
     "$node" dist/cli/main.js synthesize --preset klein-4b --out "$model" --force > "$work/synthesize.log" 2>&1 &
     writing=$!
-    trap 'kill $writing 2> /dev/null || true' EXIT
   fi
 fi
 
-# Tests: every operation against float64 on awkward shapes, the networks and restores against the processor.
+# Tests: every operation against float64 on awkward shapes, the networks and restores against the processor. All together
+# get three eighths of the time and none more than a fifth, so that one that hangs does not cost the measurements.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
-tests=$(ls test/ops/*.test.js)
-[ -n "$quick" ] && tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js" || tests="$tests $(ls test/networks.test.js test/device.test.js 2> /dev/null || true)"
+if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"
+else tests="$(ls test/ops/*.test.js) test/networks.test.js test/device.test.js"; fi
+untested=
 for test in $tests; do
   name=$(basename "$test" .test.js)
+  limit=$(least $((seconds * 3 / 8 - SECONDS)) $((seconds / 5)))
+  [ "$limit" -gt 0 ] || { untested+=" $name"; continue; }
   status=0
-  timeout "$(left)" "$node" "$test" > "$work/tests/$name.tap" 2>&1 || status=$?
+  limited "$limit" "$node" "$test" > "$work/tests/$name.tap" 2>&1 || status=$?
   echo "$status" > "$work/tests/$name.status"
   [ "$status" -eq 0 ] || { wrong=1; say "test $name: exit $status"; grep -m 3 '^ *not ok' "$work/tests/$name.tap" || true; }
 done
+[ -z "$untested" ] || cut_off "no time for the tests$untested"
 say "$(ls "$work"/tests/*.status | wc -l) test files, $(cat "$work"/tests/*.status | grep -vc '^0$' || true) of them failed"
 
 bench() { # NAME ARGUMENTS...: within the time that is left; its record is $work/NAME.json
-  local name=$1; shift
-  timeout "$(left)" "$node" dist/cli/main.js bench --device "$device" $quick --json "$work/$name.json" "$@" || { wrong=1; say "bench $name: exit $?"; }
+  local name=$1 status=0; shift
+  limited "$(left)" "$node" dist/cli/main.js bench --device "$device" $quick --json "$work/$name.json" "$@" || status=$?
+  [ "$status" -eq 0 ] || cut_off "bench $name: exit $status"
 }
 bench operations
 if [ -n "$writing" ]; then
   say "waiting for the weights"
-  wait "$writing" || { wrong=1; cat "$work/synthesize.log"; }
-  trap - EXIT
+  while kill -0 "$writing" 2> /dev/null && [ "$(left)" -gt 0 ]; do sleep 1; done
+  kill "$writing" 2> /dev/null || true
+  wait "$writing" || { cut_off "the weights were not written"; cat "$work/synthesize.log"; }
+  writing=
 fi
 if [ -n "$quick" ]; then
-  bench networks forward
-else
+  bench networks forward denoise
+  bench restores restore
+elif [ -f "$model/iconface.json" ]; then
   bench networks forward forward_adapter denoise vae face_embedding --model "$model"
   bench restores restore --model "$model"
 fi
 say "benchmarks done"
 
 if python3 -c 'import torch' 2> /dev/null; then
-  rivals=(--ours "$work/operations.json" "$work/networks.json" --out "$work/rivals.json" --seconds $(($(left) * 3 / 4)))
-  [ "$device" != cuda-emulated ] || rivals+=(--device cpu --tiny)
-  timeout "$(left)" python3 bench/rivals/pytorch_cuda.py "${rivals[@]}" || say "PyTorch: exit $?"
+  ours=$(ls "$work"/operations.json "$work"/networks.json 2> /dev/null || true)
+  rivals=(--out "$work/rivals.json" --seconds $(($(left) * 3 / 4)))
+  case $device in
+    cuda | cuda:*) rivals+=(--device "$device") ;;
+    *) rivals+=(--device cpu --tiny) ;;
+  esac
+  status=0
+  [ -z "$ours" ] || limited "$(left)" python3 bench/rivals/pytorch_cuda.py --ours $ours "${rivals[@]}" || status=$?
+  [ "$status" -eq 0 ] || cut_off "PyTorch: exit $status"
 else
   say "python3 has no torch: no rivals"
 fi
-"$node" bench/gather-gpu.mjs "$work" "$results" || wrong=1
+stop "$follower"
+follower=
+"$node" bench/gather-gpu.mjs end "$work" "$results" $cut || wrong=1
 say "done"
 exit $wrong

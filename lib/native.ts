@@ -20,6 +20,8 @@ export const PACKAGE_ROOT = resolve(__dirname, '..')
 export interface Addon {
   info(): NativeInfo
   Session: new (options: SessionOptions) => NativeSession
+  /** Names an open file that has no name; 0, or the system's error number (`os.constants.errno`). */
+  linkOpenFile(fd: number, path: string): number
   /** Tests: the n-th allocation of the core from now on fails; 0 turns it off. */
   failAllocation(n: number): void
   /** Tests, builds with the emulator: its n-th CUDA call or launch from now on fails; 0 turns it off. */

@@ -2,15 +2,13 @@
  * The result of a restore: its pixels, how it came about, and ways to keep it.
  */
 
-import { randomBytes } from 'node:crypto'
-import { closeSync, openSync, rmSync } from 'node:fs'
-import { access, constants, open, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, extname, join } from 'node:path'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type sharp from 'sharp'
-import { fileError, IConFaceError, invalid } from './errors'
+import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
+import { writeWhole } from './whole-file'
 
 /** How the identity pathway saw the pictures. */
 export interface IdentityReport {
@@ -71,7 +69,7 @@ export class Restoration implements RgbImage {
 
   /**
    * Writes a picture file; its extension chooses the format: png, jpg, webp, tiff or avif. The file appears complete
-   * or not at all: it is written under another name in the same folder, synced and renamed.
+   * or not at all; where it can be written without a name until then (Linux), a process that is killed leaves nothing.
    *
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for an unknown extension, `ERR_ICONFACE_FILE_NOT_FOUND` or
    *         `ERR_ICONFACE_IO` when the file cannot be written.
@@ -123,55 +121,4 @@ function filePath(path: string | URL): string {
   if (typeof path === 'string' && path !== '') return path
   if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
   throw invalid('path', 'a path or a file: URL', path)
-}
-
-/** Refuses a file that {@link writeWhole} could not write, before the work whose result it shall hold. */
-export async function checkWritable(path: string): Promise<void> {
-  if (path === '') throw invalid('the output', 'the name of a file', path)
-  const folder = dirname(path)
-  await checkWritableFolder(folder).catch((cause: unknown) => {
-    if (!(cause instanceof IConFaceError)) throw cause
-    throw new IConFaceError(cause.code, `${cause.message}; create that folder, or name another for ${path}`, { cause })
-  })
-  const existing = await stat(path).catch(() => undefined)
-  if (existing?.isDirectory()) throw invalid('the output', 'the name of a file, not of a folder,', path)
-}
-
-/** Refuses what is no folder, and a folder in which no file can be made. */
-export async function checkWritableFolder(folder: string): Promise<void> {
-  // With the slash, a file is an error.
-  await access(`${folder}/`, constants.W_OK).catch((cause: unknown) => {
-    throw fileError('write into', folder, cause)
-  })
-}
-
-/** Files that are being written. */
-const unfinished = new Set<string>()
-const removeUnfinished = () => unfinished.forEach((file) => rmSync(file, { force: true }))
-
-/**
- * Writes `bytes` to `path`, which never holds less than all of them. A process that exits meanwhile leaves nothing
- * else behind; one that is killed may leave the hidden file `.<name>.<random>.tmp`.
- */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
-  if (unfinished.size === 0) process.once('exit', removeUnfinished)
-  unfinished.add(temporary)
-  try {
-    closeSync(openSync(temporary, 'wx')) // here and now: one still being created at exit would be left behind
-    const file = await open(temporary, 'r+')
-    try {
-      await file.writeFile(bytes)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {}) // the first error is the one to report
-    throw fileError('write', path, cause)
-  } finally {
-    unfinished.delete(temporary)
-    if (unfinished.size === 0) process.off('exit', removeUnfinished)
-  }
 }

@@ -192,7 +192,7 @@ const parts = {
     const out = fs.mkdtempSync(path.join(os.tmpdir(), 'iconface-kills-'))
     const file = path.join(out, 'face.png')
     const endings = {}
-    const strays = { SIGKILL: 0, SIGTERM: 0, exit: 0 } // hidden files left; only those who clean up themselves leave none
+    const strays = { SIGKILL: 0, SIGTERM: 0, exit: 0 } // hidden files left; a kill leaves one only between link and rename
     let whole
     let partial = 0
     const count = times(100)

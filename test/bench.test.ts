@@ -1,7 +1,7 @@
 // iconface bench, on shapes that take no time: that everything is measured, checked and written down.
 import t from 'tap'
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFile, spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -11,6 +11,7 @@ import { loadAddon } from '../dist/native.js'
 import { f32, OpContext } from '../dist/ops.js'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
+const END = join(__dirname, 'fixtures', 'end-at-sync.cjs')
 const scratch = mkdtempSync(join(tmpdir(), 'iconface-bench-test-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
 
@@ -25,9 +26,16 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
   t.notMatch(stdout, /WRONG|NaN/)
 
   const report = JSON.parse(readFileSync(join(scratch, 'all.json'), 'utf8')) as Report
-  t.match(report, { format: 1, date: /^\d{4}-\d\d-\d\dT/, threads: 2, isa: String, load: { before: Number } })
+  t.match(report, {
+    format: 1,
+    finished: true,
+    date: /^\d{4}-\d\d-\d\dT/,
+    threads: 2,
+    isa: String,
+    load: { before: Number },
+  })
   t.match(report.machine, { processor: String, cores: Number, node: process.version, package: String })
-  t.ok(report.limits.flops.f32 > 1e9 && report.limits.flops.bf16 > 1e9 && report.limits.copy > 1e8, 'limits')
+  t.ok(report.limits.flops.f32 > 1e9 && report.limits.flops.bf16 > 1e9 && report.limits.copy! > 1e8, 'limits')
   t.same(
     [...new Set(report.rows.map(({ name }) => name))].sort(),
     ['linear', 'linear_swiglu', 'linear_gated', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
@@ -61,6 +69,69 @@ t.test('one operation, its own shape', async (t) => {
   t.equal(stdout.match(/FLOP\/s +\d+ %/g)!.length, 1)
 })
 
+/** Ends a run at the `at`-th time that it writes its record: the limits are 1, the first case is 2. */
+function endedAt(at: number, how: string, ...args: string[]) {
+  const child = spawnSync(process.execPath, ['--require', END, MAIN, 'bench', ...args, '--quick', '--threads', '1'], {
+    cwd: scratch,
+    encoding: 'utf8',
+    env: { ...process.env, END_AT: String(at), END_HOW: how },
+  })
+  return { ending: child.signal ?? child.status, err: child.stderr, out: child.stdout }
+}
+
+const record = (file: string) => JSON.parse(readFileSync(join(scratch, file), 'utf8')) as Report
+
+t.test('cut off after N cases: N are in the JSON', async (t) => {
+  const args = ['linear', 'flow_step', 'restore', '--precision', 'f32', '--json', 'cut.json']
+  const names = ['linear', 'flow_step']
+  for (const [at, rows, restores] of [
+    [2, 0, 0],
+    [3, 1, 0],
+    [4, 2, 0],
+    [5, 2, 1],
+  ] as const) {
+    writeFileSync(join(scratch, 'cut.json'), '{ "finished": true, "rows": "of an earlier run" }') // prettier-ignore
+    const { ending, err } = endedAt(at, 'SIGKILL', ...args)
+    t.equal(ending, 'SIGKILL', err)
+    const report = record('cut.json')
+    t.match(report, {
+      format: 1,
+      finished: false,
+      machine: { node: process.version },
+      limits: { flops: { f32: Number } },
+    })
+    t.same(report.rows.map(({ name }) => name), names.slice(0, rows), `${rows} rows`) // prettier-ignore
+    t.equal(report.restores.length, restores)
+    for (const row of [...report.rows, ...report.restores]) t.ok(row.correct)
+  }
+  t.equal(endedAt(6, 'SIGKILL', ...args).ending, 0, 'there are no more')
+  t.match(record('cut.json'), { finished: true, rows: [{ name: 'linear' }, { name: 'flow_step' }], restores: [{}] })
+})
+
+t.test('cut off among the networks; memory and the copy follow when they are known', async (t) => {
+  const args = ['forward', 'flow_step', '--precision', 'f32', '--json', 'networks.json']
+  t.equal(endedAt(8, 'SIGKILL', ...args).ending, 'SIGKILL') // six files are the model's
+  t.match(record('networks.json'), { finished: false, limits: { copy: null }, memory: null, rows: [] })
+  t.equal(endedAt(9, 'SIGKILL', ...args).ending, 'SIGKILL')
+  t.match(record('networks.json'), { finished: false, limits: { copy: null }, memory: { peak: Number }, rows: [{ name: 'forward' }] }) // prettier-ignore
+  t.equal(record('networks.json').rows.length, 1)
+})
+
+t.test('Ctrl-C keeps what is there', async (t) => {
+  const { ending, err } = endedAt(2, 'SIGINT', 'linear', 'flow_step', '--precision', 'f32', '--json', 'stopped.json')
+  t.equal(ending, 130)
+  t.match(err, /^iconface: ERR_ICONFACE_ABORTED: interrupted$/m)
+  t.match(record('stopped.json'), { finished: false, rows: [{ name: 'linear' }] })
+  t.equal(record('stopped.json').rows.length, 1)
+})
+
+t.test('a pipe gets the JSON once, whole', { skip: process.platform === 'win32' }, async (t) => {
+  await promisify(execFile)('mkfifo', [join(scratch, 'pipe')])
+  const reader = promisify(execFile)('cat', [join(scratch, 'pipe')])
+  await bench('linear', 'flow_step', '--precision', 'f32', '--quick', '--threads', '1', '--json', 'pipe')
+  t.match(JSON.parse((await reader).stdout), { finished: true, rows: [{ name: 'linear' }, { name: 'flow_step' }] })
+})
+
 t.test('a device: its own clock and limits, results checked', { skip: !loadAddon().info().emulator }, async (t) => {
   const names = ['linear', 'linear_gated', 'attention', 'lowrank', 'conv', 'modulate', 'flow-step', 'encode']
   const options = ['--device', 'cuda-emulated', '--quick', '--threads', '2', '--json', 'gpu.json', '--plot', 'gpu.png']
@@ -70,7 +141,7 @@ t.test('a device: its own clock and limits, results checked', { skip: !loadAddon
   t.notMatch(stdout, /WRONG|NaN/)
   const report = JSON.parse(readFileSync(join(scratch, 'gpu.json'), 'utf8')) as Report
   t.match(report, { device: { device: 'cuda-emulated', capability: null }, host: null, memory: null, restores: [] })
-  t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy > 0)
+  t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy! > 0)
   t.same(
     report.rows.map(({ name, precision }) => `${name} ${precision}`),
     ['encode bf16', 'linear bf16', 'linear_gated bf16', 'attention bf16', 'lowrank_cross_attention f32', 'conv2d bf16']

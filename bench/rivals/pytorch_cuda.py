@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import re
 import statistics
 import time
@@ -63,20 +64,34 @@ class Clock:
         return time.perf_counter() - begun
 
 
-def row(name, shape, variant, seconds):
-    facts = {"name": name, "shape": shape, "variant": variant, "precision": "bf16"}
-    print(f"{name:<24} {shape:<24} {variant:<24} {1e3 * statistics.median(seconds):10.3f} ms", flush=True)
-    return {**facts, "median": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "runs": len(seconds)}
+class Record:
+    """What was measured, written to a file after every case: whoever cuts this off keeps the rest."""
+
+    def __init__(self, file, facts):
+        self.file, self.facts, self.rows = file, facts, []
+
+    def add(self, name, shape, variant, seconds):
+        median = statistics.median(seconds)
+        print(f"{name:<24} {shape:<24} {variant:<24} {1e3 * median:10.3f} ms", flush=True)
+        times = {"median": median, "min": min(seconds), "max": max(seconds), "runs": len(seconds)}
+        self.rows.append({"name": name, "shape": shape, "variant": variant, "precision": "bf16", **times})
+        self.write(finished=False)
+
+    def write(self, finished):
+        partial = f"{self.file}.partial"
+        with open(partial, "w") as file:
+            json.dump({"finished": finished, **self.facts, "rows": self.rows}, file, indent=2)
+        os.replace(partial, self.file)
 
 
-def products(clock, device, name, shape):
+def products(record, clock, device, name, shape):
     """The bare product, whatever epilogue ours has."""
     m, n, k = (int(size) for size in shape.split("x"))
     x = torch.randn(m, k, device=device).bfloat16()
     weight = (torch.randn(n, k, device=device) / math.sqrt(k)).bfloat16()
     out = torch.empty(m, n, device=device, dtype=torch.bfloat16)
     run = lambda x, w, out: torch.matmul(x, w.t(), out=out)
-    return [row(name, shape, "matmul", clock.measure(run, (x, weight, out)))]
+    record.add(name, shape, "matmul", clock.measure(run, (x, weight, out)))
 
 
 def backends():
@@ -90,19 +105,17 @@ def backends():
     return {name: (lambda b=b: sdpa_kernel(b)) for name, b in found.items() if b is not None}
 
 
-def attentions(clock, device, shape):
+def attentions(record, clock, device, shape):
     queries, keys, heads, width = (int(size) for size in shape.split("x"))
     q, k, v = (torch.randn(1, heads, n, width, device=device).bfloat16() for n in (queries, keys, keys))
-    rows = []
     for name, context in backends().items():
         if name == "MATH" and queries * keys * heads > 1 << 28:
             continue  # does not fit, and is never the fastest
         try:
             with context():
-                rows.append(row("attention", shape, name, clock.measure(klein_blocks.attention, (q, k, v))))
+                record.add("attention", shape, name, clock.measure(klein_blocks.attention, (q, k, v)))
         except RuntimeError as error:
             print(f"attention {shape} {name}: {str(error).splitlines()[0]}", flush=True)
-    return rows
 
 
 def schedule(steps, tokens):
@@ -136,14 +149,25 @@ def denoise(model, sizes, device, steps, text, scene, condition, context):
     return run
 
 
-def loops(clock, device, sizes, shapes, best, until, compiling):
+def fastest(rows):
+    """The backend that was fastest at the loop's attention, else at the last one measured."""
+    contenders = [r for r in rows if r["name"] == "attention"]
+    if not contenders:
+        return next(iter(backends()))
+    klein = [r["shape"] for r in contenders if r["shape"].endswith("x24x128")]  # the widest heads are the autoencoder's
+    shape = (klein or [contenders[-1]["shape"]])[-1]
+    return min((r for r in contenders if r["shape"] == shape), key=lambda r: r["median"])["variant"]
+
+
+def loops(record, clock, device, sizes, shapes, best, until, compiling):
+    """Whether there was time for all of them."""
     torch.manual_seed(1)
     with torch.device(device) if hasattr(torch.device, "__enter__") else contextlib.nullcontext():
         torch.set_default_dtype(torch.bfloat16)
         model = Klein(sizes).eval()
         torch.set_default_dtype(torch.float32)
     model = model.to(device)
-    rows = []
+    all_run = True
     for variant in ["eager", "compile"] if compiling else ["eager"]:
         if variant == "compile":
             for block in [*model.doubles, *model.singles]:
@@ -151,11 +175,12 @@ def loops(clock, device, sizes, shapes, best, until, compiling):
         for shape in shapes:
             if time.monotonic() > until:
                 print(f"denoise {shape} {variant}: no time left", flush=True)
+                all_run = False
                 continue
             steps, text, scene, condition = (int(n) for n in re.match(r"(\d+)x2x\((\d+)\+(\d+)\+(\d+)\)", shape).groups())
             run = denoise(model, sizes, device, steps, text, scene, condition, backends()[best])
-            rows.append(row("denoise", shape, variant, clock.measure(run, least=3)))
-    return rows
+            record.add("denoise", shape, variant, clock.measure(run, least=3))
+    return all_run
 
 
 def main():
@@ -172,23 +197,17 @@ def main():
     ours = [r for file in arguments.ours for r in json.load(open(file))["rows"] if r["precision"] == "bf16"]
     clock = Clock(device, arguments.tiny)
     shapes = lambda prefix: [(r["name"], r["shape"]) for r in ours if r["name"].startswith(prefix)]
-    rows = []
-    for name, shape in shapes("linear"):
-        rows += products(clock, device, name, shape)
-    for _, shape in shapes("attention"):
-        rows += attentions(clock, device, shape)
-    contenders = [r for r in rows if r["name"] == "attention"]
-    largest = [r for r in contenders if r["shape"] == contenders[-1]["shape"]]
-    for r in contenders:  # the widest heads are the autoencoder's; the loop has klein's
-        if r["shape"].endswith("x24x128"):
-            largest = [c for c in contenders if c["shape"] == r["shape"]]
-    best = min(largest, key=lambda r: r["median"])["variant"] if largest else next(iter(backends()))
-    compiling = hasattr(torch, "compile") and clock.cuda
-    rows += loops(clock, device, sizes, [s for _, s in shapes("denoise")], best, until, compiling)
     name = torch.cuda.get_device_name(device) if clock.cuda else "processor"
-    facts = {"program": f"PyTorch {torch.__version__}", "cuda": torch.version.cuda, "device": name, "attention": best}
-    with open(arguments.out, "w") as file:
-        json.dump({**facts, "rows": rows}, file, indent=2)
+    facts = {"program": f"PyTorch {torch.__version__}", "cuda": torch.version.cuda, "device": name, "attention": None}
+    record = Record(arguments.out, facts)
+    for name, shape in shapes("linear"):
+        products(record, clock, device, name, shape)
+    for _, shape in shapes("attention"):
+        attentions(record, clock, device, shape)
+    best = facts["attention"] = fastest(record.rows)
+    compiling = hasattr(torch, "compile") and clock.cuda
+    all_run = loops(record, clock, device, sizes, [s for _, s in shapes("denoise")], best, until, compiling)
+    record.write(finished=all_run)
 
 
 if __name__ == "__main__":

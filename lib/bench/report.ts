@@ -24,8 +24,9 @@ export function rowText(row: Row): string {
   ])
 }
 
-/** FLOP or bytes a second: from 10 TFLOP/s on in these. */
-export function rateText(rate: number, kind: Row['work']['kind']): string {
+/** FLOP or bytes a second: from 10 TFLOP/s on in these. `null`: not measured yet. */
+export function rateText(rate: number | null, kind: Row['work']['kind']): string {
+  if (rate === null) return '-'
   if (kind === 'bytes') return `${(rate / 1e9).toFixed(1)} GB/s`
   return rate < 1e13 ? `${(rate / 1e9).toFixed(rate < 1e10 ? 2 : 0)} GFLOP/s` : `${(rate / 1e12).toFixed(1)} TFLOP/s`
 }

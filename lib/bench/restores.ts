@@ -40,7 +40,8 @@ export interface RestorePlan {
   /** Default: the package's own small model. */
   model?: string
   signal: AbortSignal
-  onRestore(report: RestoreReport): void
+  /** Nothing is measured meanwhile. */
+  onRestore(report: RestoreReport): Promise<void>
 }
 
 /** The size at which a device is compared with the processor. */
@@ -51,7 +52,7 @@ const MOST_LEVELS = 4
  * 512 px with 0, 1 and 3 references, as many steps as the model wants, in one precision. `quick`: 32 px, one reference,
  * one step, run twice.
  */
-export async function restoreReports(plan: RestorePlan): Promise<RestoreReport[]> {
+export async function restoreReports(plan: RestorePlan): Promise<void> {
   const { device, threads, isa, quick, signal } = plan
   const folder = plan.model ?? findModel()
   const precision = plan.precisions?.at(-1) ?? 'bf16'
@@ -59,16 +60,13 @@ export async function restoreReports(plan: RestorePlan): Promise<RestoreReport[]
   await using model = await IConFace.load(folder, { device, threads, isa, precision, signal })
   const size = quick ? 32 : 512
   const pictures = Array.from({ length: 4 }, () => photo(size))
-  const reports: RestoreReport[] = []
   for (const references of quick ? [1] : [0, 1, 3]) {
     const job = { size, seed: 1, signal, ...(quick ? { steps: 1 } : {}) }
     const report = await timeRestores(model, pictures.slice(0, 1 + references), job, quick ? 1 : 3)
     const bytes = model.estimate({ references, size })
     const correct = report.repeatable && (difference ?? 0) <= MOST_LEVELS
-    reports.push({ references, size, precision, ...report, bytes, difference, correct })
-    plan.onRestore(reports.at(-1)!)
+    await plan.onRestore({ references, size, precision, ...report, bytes, difference, correct })
   }
-  return reports
 }
 
 /** `count` runs after one that does not count. */

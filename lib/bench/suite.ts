@@ -78,6 +78,9 @@ export interface Row {
 
 export interface Report {
   format: 1
+  /** False in what is kept while the benchmark runs, and of one that was cut off. */
+  finished: boolean
+  /** When it began. */
   date: string
   machine: Machine
   /** What computed, where it was not the processor. */
@@ -86,7 +89,8 @@ export interface Report {
   threads: number
   /** Processes that wanted to run at the beginning and at the end, this one included: other load spoils times. */
   load: { before: number; after: number }
-  limits: Limits
+  /** The copy is measured after the networks; `null` until then. */
+  limits: { flops: Limits['flops']; copy: Limits['copy'] | null }
   rows: Row[]
   memory: Memory | null
   host: HostReport | null
@@ -120,36 +124,56 @@ export interface Plan {
   onLimits(flops: Limits['flops']): void
   onRow(row: Row): void
   onRestore(report: RestoreReport): void
+  /** Called with what there is after the limits, after every case, and at the end; nothing is measured meanwhile. */
+  keep(report: Report): Promise<void>
 }
 
 /** Networks first: their peak memory is the process's own. */
 export async function run(plan: Plan): Promise<Report> {
   const { threads, isa, quick, names } = plan
-  const before = load()
+  const [date, before] = [new Date().toISOString(), load()]
   await using ops = new OpContext({ threads, isa, device: plan.device })
   const meter = meterOf(plan)
   const flops = await flopsLimits(ops, meter, quick)
   plan.onLimits(flops)
-  const rows: Row[] = []
-  const done = (row: Row) => {
-    plan.signal.throwIfAborted()
-    rows.push(row)
-    plan.onRow(row)
+  const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
+  const report: Report = {
+    ...{ format: 1, finished: false, date, machine: machine(), device, isa, threads, load: { before, after: before } },
+    ...{ limits: { flops, copy: null }, rows: [], memory: null, host: null, restores: [] },
   }
-  const memory = plan.model ? await runNetworks(openCheckpoint(plan.model), plan, meter, flops, done) : null
-  const { wall: copy } = await copyRates(ops, copiedBytes(plan), meter)
+  const keep = async () => {
+    report.load.after = load()
+    await plan.keep(report)
+    plan.signal.throwIfAborted()
+  }
+  const done = async (row: Row) => {
+    report.rows.push(row)
+    plan.onRow(row)
+    await keep()
+  }
+  await keep()
+  if (plan.model) await runNetworks(openCheckpoint(plan.model), plan, meter, report, done)
+  report.limits.copy = (await copyRates(ops, copiedBytes(plan), meter)).wall
   for (const family of FAMILIES.filter(({ name }) => names.includes(name))) {
     for (const shape of shapesOf(family, plan)) {
       for (const precision of precisionsOf(family, plan)) {
-        done(await runCase(ops, family, shape, precision, meter, flops))
+        await done(await runCase(ops, family, shape, precision, meter, flops))
       }
     }
   }
-  const host = names.includes('host') ? await hostReport(quick ? 64 : 512, plan) : null
-  const restores = names.includes('restore') ? await restoreReports(plan) : []
-  const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
-  const facts = { format: 1, date: new Date().toISOString(), machine: machine(), device, isa, threads } as const
-  return { ...facts, load: { before, after: load() }, limits: { flops, copy }, rows, memory, host, restores }
+  if (names.includes('host')) {
+    report.host = await hostReport(quick ? 64 : 512, plan)
+    await keep()
+  }
+  const onRestore = async (restore: RestoreReport) => {
+    report.restores.push(restore)
+    plan.onRestore(restore)
+    await keep()
+  }
+  if (names.includes('restore')) await restoreReports({ ...plan, onRestore })
+  report.finished = true
+  await keep()
+  return report
 }
 
 function meterOf({ device, threads, quick, patience }: Plan): Meter {
@@ -198,12 +222,11 @@ async function runNetworks(
   checkpoint: Checkpoint,
   plan: Plan,
   meter: Meter,
-  peak: Limits['flops'],
-  done: (row: Row) => void,
-): Promise<Memory | null> {
+  report: Report,
+  done: (row: Row) => Promise<void>,
+): Promise<void> {
   const cases = networkCases(checkpoint, sizesOf(plan)).filter(({ name }) => plan.names.includes(name))
-  if (cases.length === 0) return null
-  let memory: Memory | null = null
+  if (cases.length === 0) return
   await using judge = plan.device === 'cpu' ? null : await Judge.load(checkpoint, plan)
   const wanted = precisionsOf({ precisions: ['f32', 'bf16'] }, plan)
   for (const precision of [...wanted].reverse()) {
@@ -215,18 +238,18 @@ async function runNetworks(
       const computes = inF32 ? 'f32' : precision
       const run = network.make()
       const timed = await meter.measure((params) => run(networks, params))
-      if (network.name.startsWith('forward') && memory === null && plan.device === 'cpu') {
-        memory = { precision, peak: peakMemory(), weights: weightBytes(checkpoint) }
+      if (network.name.startsWith('forward') && report.memory === null && plan.device === 'cpu') {
+        report.memory = { precision, peak: peakMemory(), weights: weightBytes(checkpoint) }
       }
       const { name, shape, flops } = network
       const error = judge && (await judge.error(networks, network))
       const finite = timed.result.result.every(Number.isFinite)
       const correct = finite && (error === null || error <= networkTolerance(name, computes))
-      const limit = { wall: peak[computes], processor: peak[computes] }
-      done({ name, shape, precision: computes, error, correct, ...summary(timed, { flops }, meter, limit) })
+      const peak = report.limits.flops[computes]
+      const limit = { wall: peak, processor: peak }
+      await done({ name, shape, precision: computes, error, correct, ...summary(timed, { flops }, meter, limit) })
     }
   }
-  return memory
 }
 
 /** A picture of 512 px: whole restores on a GPU; on the processor one transformer forward and one step at half of it. */

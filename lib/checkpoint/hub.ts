@@ -25,6 +25,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { abortError } from '../queue'
+import { writeWhole } from '../whole-file'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
 
@@ -77,7 +78,7 @@ export async function downloadFromHub(text: string, options: HubOptions = {}): P
   const snapshot = path.join(storage, 'snapshots', commit)
   await fetchFiles(wanted, commit, chosen, storage, access, options)
   for (const file of chosen) linkFile(path.join(snapshot, file.path), blobPath(storage, file))
-  writeReference(storage, wanted.revision, commit)
+  await writeReference(storage, wanted.revision, commit)
   return wanted.path === undefined ? snapshot : path.join(snapshot, wanted.path)
 }
 
@@ -301,15 +302,11 @@ function linkFile(pointer: string, blob: string): void {
   }
 }
 
-function writeReference(storage: string, revision: string, commit: string): void {
+async function writeReference(storage: string, revision: string, commit: string): Promise<void> {
   if (revision === commit) return
   const file = path.join(storage, 'refs', revision)
   makeFolder(path.dirname(file))
-  try {
-    fs.writeFileSync(file, commit)
-  } catch (cause) {
-    throw fileError('write', file, cause)
-  }
+  await writeWhole(file, Buffer.from(commit))
 }
 
 function makeFolder(folder: string): void {

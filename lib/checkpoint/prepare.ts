@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { checkPromptText } from '../options'
+import { writeWhole } from '../whole-file'
 import { type Candidate, choose, type Chosen, collect, conversion, refuseIncomplete, refuseProblems, unusedFiles } from './choose' // prettier-ignore
 import { CONFIG_NAME, FORMAT, parseModelConfig } from './config'
 import { formatProblems } from './contract'
@@ -105,7 +106,7 @@ export async function prepareModel(
     if (text?.prompt !== undefined) parts.push(await embedPrompts(text, parts, destination, options, created))
     const config = describeModel(destination, parts, chosen, text, options, notes)
     checkModel(config, configFile)
-    writeAtOnce(configFile, `${JSON.stringify(config, null, 2)}\n`)
+    await writeWhole(configFile, Buffer.from(`${JSON.stringify(config, null, 2)}\n`))
     return { folder: destination, parts, unused: unusedFiles(found, chosen), missing, notes }
   } catch (error) {
     for (const file of created.reverse()) removeCreated(file)
@@ -247,16 +248,5 @@ function removeCreated(file: string): void {
     else fs.rmSync(file)
   } catch {
     // It was not written in the end, or somebody else put something in it.
-  }
-}
-
-function writeAtOnce(file: string, text: string): void {
-  const temporary = `${file}.${process.pid}.partial`
-  try {
-    fs.writeFileSync(temporary, text)
-    fs.renameSync(temporary, file)
-  } catch (cause) {
-    fs.rmSync(temporary, { force: true })
-    throw fileError('write', file, cause)
   }
 }

@@ -1,10 +1,9 @@
 /**
  * Writing safetensors files of any size with little memory: names and shapes first, then the data piece by piece.
  */
-import { randomBytes } from 'node:crypto'
-import fs from 'node:fs/promises'
 import path from 'node:path'
-import { fileError, IConFaceError, invalid } from '../errors'
+import { invalid } from '../errors'
+import { WholeFile } from '../whole-file'
 import { type DType, dtypeBits, elementCount } from './dtype'
 
 /** A tensor to be written. */
@@ -15,8 +14,7 @@ export interface TensorDeclaration {
 }
 
 /**
- * Writes a file under a temporary name beside its destination; only {@link finish} gives it its real name, after the
- * data has reached the disk. So the destination holds the old file, the whole new one, or nothing.
+ * Writes a file that appears when it is finished: the destination holds the old file, the whole new one, or nothing.
  *
  * @example
  * const writer = await SafetensorsWriter.create('ae.safetensors', [{ name: 'bias', dtype: 'F32', shape: [4] }])
@@ -31,9 +29,7 @@ export class SafetensorsWriter {
   private written = 0
 
   private constructor(
-    private readonly file: string,
-    private readonly temporary: string,
-    private handle: fs.FileHandle | undefined,
+    private readonly file: WholeFile,
     /** What the declared tensors take, in bytes. */
     readonly dataBytes: number,
   ) {}
@@ -50,14 +46,9 @@ export class SafetensorsWriter {
     metadata: Readonly<Record<string, string>> = {},
   ): Promise<SafetensorsWriter> {
     const { header, dataBytes } = encodeHeader(tensors, metadata)
-    const destination = path.resolve(file)
-    const temporary = `${destination}.${process.pid}.${randomBytes(4).toString('hex')}.partial`
-    const handle = await fs.open(temporary, 'w').catch((cause: unknown) => {
-      throw fileError('write', temporary, cause)
-    })
-    const writer = new SafetensorsWriter(destination, temporary, handle, dataBytes)
-    await writer.append(header)
-    return writer
+    const whole = await WholeFile.create(path.resolve(file))
+    await whole.write(header)
+    return new SafetensorsWriter(whole, dataBytes)
   }
 
   /** Appends data: any piece of it, tensor borders do not matter. The view may be reused once the promise resolves. */
@@ -66,51 +57,20 @@ export class SafetensorsWriter {
       throw invalid('data', `at most ${this.dataBytes - this.written} more bytes`, data)
     }
     this.written += data.byteLength
-    await this.append(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+    await this.file.write(data)
   }
 
   /** Flushes to disk and gives the file its name. */
   async finish(): Promise<void> {
-    if (!this.handle) throw new IConFaceError('ERR_ICONFACE_DISPOSED', `${this.file} is already finished or given up`)
-    if (this.written !== this.dataBytes) {
+    if (this.file.isOpen && this.written !== this.dataBytes) {
       throw invalid('data', `${this.dataBytes} bytes in all before finish`, this.written)
     }
-    const handle = this.handle
-    await this.attempt(async () => {
-      await handle.sync()
-      this.handle = undefined
-      await handle.close()
-      await fs.rename(this.temporary, this.file)
-    })
+    await this.file.finish()
   }
 
-  /** Gives up and removes the temporary file. Does nothing after {@link finish}. */
+  /** Gives up; nothing is left. Does nothing after {@link finish}. */
   async abort(): Promise<void> {
-    if (!this.handle) return
-    const handle = this.handle
-    this.handle = undefined
-    await handle.close()
-    await fs.rm(this.temporary, { force: true })
-  }
-
-  private async append(bytes: Buffer): Promise<void> {
-    const handle = this.handle
-    if (!handle) throw new IConFaceError('ERR_ICONFACE_DISPOSED', `${this.file} is already finished or given up`)
-    await this.attempt(async () => {
-      let done = 0
-      while (done < bytes.length) done += (await handle.write(bytes, done)).bytesWritten
-    })
-  }
-
-  /** Any failure of the file system gives the file up. */
-  private async attempt(action: () => Promise<void>): Promise<void> {
-    try {
-      await action()
-    } catch (cause) {
-      await this.abort().catch(() => undefined)
-      await fs.rm(this.temporary, { force: true })
-      throw fileError('write', this.file, cause)
-    }
+    await this.file.abort()
   }
 }
 

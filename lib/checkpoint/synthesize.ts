@@ -8,6 +8,7 @@ import { fileError, IConFaceError, invalid } from '../errors'
 import { checkSeed } from '../options'
 import { abortError } from '../queue'
 import { DEFAULT_PROMPT } from '../text/chat'
+import { writeWhole } from '../whole-file'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
 import { checkSpace } from './disk'
 import { roundToBFloat16 } from './dtype'
@@ -149,8 +150,8 @@ export async function synthesizeCheckpoint(
     })
   }
   if (isText(preset))
-    writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 }) // prettier-ignore
-  else writeConfig(path.join(destination, CONFIG_NAME), preset)
+    await writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 }) // prettier-ignore
+  else await writeConfig(path.join(destination, CONFIG_NAME), preset)
   return { folder: destination, bytes, parameters: bytes / (dtype === 'bf16' ? 2 : 4) }
 }
 
@@ -212,7 +213,7 @@ function adapterSizes({ transformer, face, adapter }: Preset): AdapterSizes {
   return { hidden, embedding: face.embedding, ...adapter, blocks, identity: true, residual: true }
 }
 
-function writeConfig(file: string, name: ModelPreset): void {
+async function writeConfig(file: string, name: ModelPreset): Promise<void> {
   const preset: Preset = PRESETS[name]
   const config = {
     format: FORMAT,
@@ -225,15 +226,11 @@ function writeConfig(file: string, name: ModelPreset): void {
     prompt: { file: FILES.prompt },
     defaults: preset.defaults,
   }
-  writeJson(file, config)
+  await writeJson(file, config)
 }
 
-function writeJson(file: string, json: object): void {
-  try {
-    fs.writeFileSync(file, `${JSON.stringify(json, null, 2)}\n`)
-  } catch (cause) {
-    throw fileError('write', file, cause)
-  }
+function writeJson(file: string, json: object): Promise<void> {
+  return writeWhole(file, Buffer.from(`${JSON.stringify(json, null, 2)}\n`))
 }
 
 function prepareFolder(folder: string, force: boolean): void {

@@ -3,7 +3,7 @@
  */
 
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Precision } from '../bench/case'
@@ -16,7 +16,7 @@ import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { invalid } from '../errors'
 import { loadAddon, native } from '../native'
 import { checkDevice, integer, oneOf } from '../options'
-import { checkWritable, writeWhole } from '../restoration'
+import { checkWritable, isStream, writeWhole } from '../whole-file'
 import { type Command, numeric, parse } from './command'
 import { progressDisplay } from './terminal'
 
@@ -51,7 +51,7 @@ Groups       ${Object.entries(GROUPS)
   --model <folder>      checkpoint for networks and restore. Without it one with random weights is written once, 7.8 GiB,
                         into ${cacheFolder('klein-4b')} (delete it when done);
                         restore on the processor then takes the package's own small model
-  --json <file>         everything that was measured
+  --json <file>         everything that was measured, written after every case: "finished" is false until the last
   --plot <file.png>     bars of the fraction reached
   --patience <seconds>  how long a case waits until no other process computes (default 20; the share that others had
                         is in the last column)
@@ -88,13 +88,19 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     const shape = values.shape === undefined ? undefined : shapeOf(values.shape, named)
     const precisions = values.precision === undefined ? undefined : [values.precision as Precision]
     const { quick } = values
-    const wanted = { device, names, shape, precisions, quick, patience, threads, isa, signal: stop }
+    const keep = (report: Report) => keepJson(values.json, report)
+    const wanted = { device, names, shape, precisions, quick, patience, threads, isa, signal: stop, keep }
     const networks: readonly string[] = device === 'cpu' ? NETWORK_NAMES : [...NETWORK_NAMES, 'restore']
     const needed = networks.some((name) => names.includes(name))
     const report = await withModel(needed, quick, values.model, stop, (model) => measure({ ...wanted, model }))
-    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`)
     if (values.plot !== undefined) await writeWhole(values.plot, await plot(report))
   },
+}
+
+/** What there is so far; a pipe takes only the whole. */
+async function keepJson(file: string | undefined, report: Report): Promise<void> {
+  if (file === undefined || (!report.finished && (await isStream(file)))) return
+  await writeWhole(file, Buffer.from(`${JSON.stringify(report, null, 2)}\n`))
 }
 
 async function measure(plan: Omit<Plan, 'onRow' | 'onLimits' | 'onRestore'>): Promise<Report> {

@@ -5,7 +5,8 @@
 import { checkDegradeOptions, degrade, type DegradeOptions, type Operation } from '../degrade'
 import { invalid } from '../errors'
 import { checkPictureFile, toSharp } from '../image'
-import { checkWritable, encode, outputFormat, writeWhole } from '../restoration'
+import { encode, outputFormat } from '../restoration'
+import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, missing, numeric, parse } from './command'
 import { table } from './terminal'
 

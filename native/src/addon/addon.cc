@@ -1,11 +1,16 @@
-// The addon's two doors: what this machine can do, and sessions.
+// The addon's doors: what this machine can do, sessions, and names for files that have none.
 #include <napi.h>
+
+#include <cerrno>
+#include <cmath>
+#include <limits>
 
 #include "addon/convert.h"
 #include "addon/session.h"
 #include "binding/call.h"
 #include "cpu/select.h"
 #include "runtime/cuda_devices.h"
+#include "runtime/link_file.h"
 #include "runtime/machine.h"
 
 #ifdef ICONFACE_WITH_EMULATOR
@@ -78,6 +83,20 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   });
 }
 
+/// (descriptor, path) -> 0 or errno; quick enough for this thread, and nothing else of its runs before the caller goes on.
+Napi::Value link_open_file(const Napi::CallbackInfo& call) {
+  return guarded(call.Env(), [&] {
+    const double descriptor = call[0].IsNumber() ? call[0].As<Napi::Number>().DoubleValue() : -1;
+    if (!(descriptor >= 0 && descriptor <= std::numeric_limits<int>::max() && std::floor(descriptor) == descriptor))
+      fail(Code::InvalidArgument, "expected a file descriptor");
+    if (!call[1].IsString()) fail(Code::InvalidArgument, "expected the path of a file");
+    const std::string path = call[1].As<Napi::String>().Utf8Value();
+    const bool whole = path.find('\0') == std::string::npos;  // else the system would take a part of it
+    const int error = whole ? link_file(static_cast<int>(descriptor), path.c_str()) : EINVAL;
+    return Napi::Value(Napi::Number::New(call.Env(), error));
+  });
+}
+
 Napi::Value fail_allocation(const Napi::CallbackInfo& call) {
   Pages::fail_allocation(call[0].ToNumber().Int64Value());
   return call.Env().Undefined();
@@ -99,6 +118,7 @@ Napi::Value run_planted(const Napi::CallbackInfo& call) {
 
 Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info));
+  exports.Set("linkOpenFile", Napi::Function::New(env, link_open_file));
   exports.Set("failAllocation", Napi::Function::New(env, fail_allocation));
 #ifdef ICONFACE_WITH_EMULATOR
   exports.Set("failCudaCall", Napi::Function::New(env, fail_cuda_call));
