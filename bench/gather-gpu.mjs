@@ -9,6 +9,7 @@ const record = (name) => {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null
 }
 const [operations, networks, restores, rivals] = ['operations', 'networks', 'restores', 'rivals'].map(record)
+const fp8 = Object.fromEntries(['operations', 'networks', 'restores'].map((name) => [name, record(`${name}-fp8`)]))
 if (!operations && !networks) {
   console.error('nothing was measured')
   process.exit(1)
@@ -26,7 +27,7 @@ const tests = Object.fromEntries(
     }),
 )
 
-const rows = [...(operations?.rows ?? []), ...(networks?.rows ?? [])]
+const rows = [operations, networks, fp8.operations, fp8.networks].flatMap((found) => found?.rows ?? [])
 /** Theirs by ours: how many times as fast as the fastest way PyTorch has, and than each. */
 const ratios = rows.flatMap((ours) => {
   const theirs = (rivals?.rows ?? []).filter(
@@ -39,6 +40,7 @@ const ratios = rows.flatMap((ours) => {
     {
       name: ours.name,
       shape: ours.shape,
+      precision: ours.precision,
       ours: ours.median,
       best: best.variant,
       ratio: best.median / ours.median,
@@ -53,13 +55,17 @@ const name = `${first.date.slice(0, 10)}-${where.toLowerCase().replace(/[^a-z0-9
 const file = join(results, `${name}.json`)
 writeFileSync(
   file,
-  `${JSON.stringify({ format: 1, date: first.date, tests, operations, networks, restores, rivals, ratios }, null, 2)}\n`,
+  `${JSON.stringify({ format: 1, date: first.date, tests, operations, networks, restores, fp8, rivals, ratios }, null, 2)}\n`,
 )
 
-for (const { name, shape, ratio, best } of ratios) {
-  console.log(`${name.padEnd(24)} ${shape.padEnd(24)} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`)
+for (const { name, shape, precision, ratio, best } of ratios) {
+  console.log(
+    `${name.padEnd(24)} ${shape.padEnd(24)} ${precision} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`,
+  )
 }
-const incorrect = [...rows, ...(restores?.restores ?? [])].filter(({ correct }) => !correct)
+const incorrect = [...rows, ...[restores, fp8.restores].flatMap((found) => found?.restores ?? [])].filter(
+  ({ correct }) => !correct,
+)
 const failed = Object.entries(tests).filter(([, { status }]) => status !== 0)
 console.log(
   `${file}: ${rows.length} cases, ${incorrect.length} wrong; ${Object.keys(tests).length} test files, ${failed.length} failed`,

@@ -73,6 +73,11 @@ bench() { # NAME ARGUMENTS...: within the time that is left; its record is $work
   timeout "$(left)" "$node" dist/cli/main.js bench --device "$device" $quick --json "$work/$name.json" "$@" || { wrong=1; say "bench $name: exit $?"; }
 }
 bench operations
+# fp8, on GPUs of compute capability 8.9 or later.
+fp8=
+"$node" -e 'const { devices = [] } = require("./dist/native.js").loadAddon().info().cuda ?? {}
+  process.exit(process.argv[1] === "cuda-emulated" || Number(devices[process.argv[1].split(":")[1] ?? 0]?.capability) >= 8.9 ? 0 : 1)' "$device" && fp8=yes
+[ -z "$fp8" ] || bench operations-fp8 --precision fp8
 if [ -n "$writing" ]; then
   say "waiting for the weights"
   wait "$writing" || { wrong=1; cat "$work/synthesize.log"; }
@@ -80,14 +85,19 @@ if [ -n "$writing" ]; then
 fi
 if [ -n "$quick" ]; then
   bench networks forward
+  [ -z "$fp8" ] || bench networks-fp8 forward --precision fp8
 else
   bench networks forward forward_adapter denoise vae face_embedding --model "$model"
   bench restores restore --model "$model"
+  [ -z "$fp8" ] || bench networks-fp8 forward denoise --precision fp8 --model "$model"
+  [ -z "$fp8" ] || bench restores-fp8 restore --precision fp8 --model "$model"
 fi
 say "benchmarks done"
 
 if python3 -c 'import torch' 2> /dev/null; then
-  rivals=(--ours "$work/operations.json" "$work/networks.json" --out "$work/rivals.json" --seconds $(($(left) * 3 / 4)))
+  ours=("$work/operations.json" "$work/networks.json")
+  [ ! -f "$work/operations-fp8.json" ] || ours+=("$work/operations-fp8.json")
+  rivals=(--ours "${ours[@]}" --out "$work/rivals.json" --seconds $(($(left) * 3 / 4)))
   [ "$device" != cuda-emulated ] || rivals+=(--device cpu --tiny)
   timeout "$(left)" python3 bench/rivals/pytorch_cuda.py "${rivals[@]}" || say "PyTorch: exit $?"
 else

@@ -210,7 +210,11 @@ export interface Operations {
     results: { anchor: Result; norms: Result; weights: Result }
   }
   /** @internal Benchmarks: `flops` operations in registers alone. */
-  peak_flops: { tensors: Record<never, never>; params: { dtype?: Float; rounds: number }; results: { flops: Result } }
+  peak_flops: {
+    tensors: Record<never, never>
+    params: { dtype?: Float | 'f8_e4m3'; rounds: number }
+    results: { flops: Result }
+  }
   /** @internal Benchmarks: a copy, past the caches with `streaming`. */
   stream_copy: { tensors: { x: Tensor }; params: { streaming?: boolean }; results: { out: Result } }
 }
