@@ -58,7 +58,7 @@ fi
 # Tests: every operation against float64 on awkward shapes, the networks and restores against the processor.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 tests=$(ls test/ops/*.test.js)
-[ -n "$quick" ] && tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js" || tests="$tests $(ls test/networks.test.js test/device.test.js 2> /dev/null || true)"
+[ -n "$quick" ] && tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js" || tests="$tests $(ls test/networks.test.js test/device.test.js test/fp8.test.js 2> /dev/null || true)"
 for test in $tests; do
   name=$(basename "$test" .test.js)
   status=0
@@ -90,7 +90,10 @@ else
   bench networks forward forward_adapter denoise vae face_embedding --model "$model"
   bench restores restore --model "$model"
   [ -z "$fp8" ] || bench networks-fp8 forward denoise --precision fp8 --model "$model"
-  [ -z "$fp8" ] || bench restores-fp8 restore --precision fp8 --model "$model"
+  if [ -n "$fp8" ]; then
+    bench restores-fp8 restore --precision fp8 --model "$model"
+    timeout "$(left)" "$node" bench/precision.mjs "$device" || { wrong=1; say "precision: exit $?"; }
+  fi
 fi
 say "benchmarks done"
 

@@ -39,6 +39,40 @@ t.test('what does not multiply e4m3 is refused by name, and nothing else is take
   t.strictSame(held(), before, 'nothing is kept')
 })
 
+t.test('such a device is asked one question more', { skip: !loadAddon().info().emulator }, async (t) => {
+  process.env.ICONFACE_EMULATOR_CHECK = '1'
+  const load = async (precision: 'bf16' | 'fp8', failing: number) => {
+    const { failCudaCall } = loadAddon()
+    failCudaCall!(failing)
+    try {
+      const model = await IConFace.load(MODEL, { device: 'cuda-emulated', precision })
+      await model.dispose()
+      return ''
+    } catch (error) {
+      return (error as Error).message
+    } finally {
+      failCudaCall!(0)
+    }
+  }
+  for (const architecture of ['89', '90']) {
+    process.env.ICONFACE_EMULATOR_ARCH = architecture
+    t.equal(await load('fp8', 0), '', `as sm_${architecture}`)
+  }
+  /** The last operation that a load was found to ask about, by letting one call after the other fail. */
+  const last = async (precision: 'bf16' | 'fp8') => {
+    let name = ''
+    for (let call = 80; ; call += 3) {
+      const [, asked] = /failed its first test, ([^:]+):/.exec(await load(precision, call)) ?? []
+      if (asked === undefined) return name
+      name = asked
+    }
+  }
+  t.equal(await last('bf16'), 'group_norm_silu')
+  t.equal(await last('fp8'), 'linear (e4m3)')
+  delete process.env.ICONFACE_EMULATOR_ARCH
+  delete process.env.ICONFACE_EMULATOR_CHECK
+})
+
 t.test('auto never chooses it', async (t) => {
   for (const device of ['cpu', ...devices()]) {
     await using model = await IConFace.load(MODEL, { device })

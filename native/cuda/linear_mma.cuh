@@ -4,7 +4,7 @@
 // Work split: a block makes one Bm x Bn tile of the product, a warp a Wm x Wn part of it in registers; K goes by in
 // steps of Bk through a ring of kStages stages in shared memory, filled by cp.async while the tensor cores work on
 // earlier ones. Rows of a stage are XOR-swizzled in pieces of 16 bytes, so that neither the copies nor ldmatrix meet
-// bank conflicts. Blocks are numbered so that kGroup tiles of rows run beside each other and share W in the second
+// bank conflicts. Blocks are numbered so that kMmaGroup tiles of rows run beside each other and share W in the second
 // cache. For SwiGLU a tile pairs 8 rows of W's first half with the same 8 of its second, which puts both factors of an
 // output into one thread. The epilogue (bias, activation, gate, residual) works on the registers: 8-byte F32 accesses,
 // or, after swapping halves with the neighbouring lane, 8-byte pieces of bf16, whole 32-byte sectors either way.
@@ -215,8 +215,10 @@ __global__ void __launch_bounds__(Tile::threads) linear_mma_kernel(LinearProblem
     if (step + Tile::kStages - 1 < steps) loader.load(p, step + Tile::kStages - 1, ring + write * Tile::stage_bytes);
     cp_async_commit();
     const char* const stage = ring + read * Tile::stage_bytes;
-    Tile::kE4m3 ? multiply_apart<Tile>(stage, warp_m, warp_n, lane, sums)
-                : multiply<Tile>(stage, warp_m, warp_n, lane, sums);
+    if constexpr (Tile::kE4m3)
+      multiply_apart<Tile>(stage, warp_m, warp_n, lane, sums);
+    else
+      multiply<Tile>(stage, warp_m, warp_n, lane, sums);
     read = read + 1 == Tile::kStages ? 0 : read + 1;
     write = write + 1 == Tile::kStages ? 0 : write + 1;
   }
