@@ -43,20 +43,24 @@ function compare(rows, rivals) {
     if (theirs.length === 0) return []
     const best = theirs.reduce((a, b) => (b.median < a.median ? b : a))
     const each = Object.fromEntries(theirs.map(({ variant, median }) => [variant, median / ours]))
-    return [{ name, shape, ours, best: best.variant, ratio: best.median / ours, each }]
+    return [{ name, shape, precision, ours, best: best.variant, ratio: best.median / ours, each }]
   })
 }
 
 async function gather(complete) {
   const { date, gpu } = read('begun')
   const [operations, networks, restores, rivals] = ['operations', 'networks', 'restores', 'rivals'].map(read)
-  const [tests, rows] = [testResults(), [...(operations?.rows ?? []), ...(networks?.rows ?? [])]]
-  const parts = [operations, networks, restores, rivals].filter((part) => part !== null)
+  const fp8 = Object.fromEntries(['operations', 'networks', 'restores'].map((name) => [name, read(`${name}-fp8`)]))
+  const rows = [operations, networks, fp8.operations, fp8.networks].flatMap((part) => part?.rows ?? [])
+  const tests = testResults()
+  const parts = [operations, networks, restores, rivals, ...Object.values(fp8)].filter((part) => part !== null)
   const finished = complete && parts.every((part) => part.finished)
   const ratios = compare(rows, rivals?.rows ?? [])
   const file = join(where, `${date.slice(0, 10)}-${gpu.toLowerCase().replace(/[^a-z0-9]+/g, '-')}.json`)
-  await write(file, { format: 1, finished, date, tests, operations, networks, restores, rivals, ratios })
-  const wrong = [...rows, ...(restores?.restores ?? [])].filter(({ correct }) => !correct).length
+  await write(file, { format: 1, finished, date, tests, operations, networks, restores, fp8, rivals, ratios })
+  const wrong = [...rows, ...[restores, fp8.restores].flatMap((part) => part?.restores ?? [])].filter(
+    ({ correct }) => !correct,
+  ).length
   return { file, finished, tests: Object.values(tests), rows, ratios, wrong }
 }
 
@@ -81,8 +85,10 @@ async function follow() {
 
 async function end() {
   const { file, finished, tests, rows, ratios, wrong } = await gather(cut !== '--cut')
-  for (const { name, shape, ratio, best } of ratios) {
-    console.log(`${name.padEnd(24)} ${shape.padEnd(24)} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`)
+  for (const { name, shape, precision, ratio, best } of ratios) {
+    console.log(
+      `${name.padEnd(24)} ${shape.padEnd(24)} ${precision} ${ratio.toFixed(2)} times as fast as PyTorch's ${best}`,
+    )
   }
   const failed = tests.filter(({ status }) => status !== 0).length
   const short = finished ? '' : '; cut off before everything was measured'

@@ -84,7 +84,7 @@ fi
 # get three eighths of the time and none more than a fifth, so that one that hangs does not cost the measurements.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"
-else tests="$(ls test/ops/*.test.js) test/networks.test.js test/device.test.js"; fi
+else tests="$(ls test/ops/*.test.js) test/networks.test.js test/device.test.js test/fp8.test.js"; fi
 untested=
 for test in $tests; do
   name=$(basename "$test" .test.js)
@@ -104,6 +104,11 @@ bench() { # NAME ARGUMENTS...: within the time that is left; its record is $work
   [ "$status" -eq 0 ] || cut_off "bench $name: exit $status"
 }
 bench operations
+# fp8, on GPUs of compute capability 8.9 or later.
+fp8=
+"$node" -e 'const { devices = [] } = require("./dist/native.js").loadAddon().info().cuda ?? {}
+  process.exit(process.argv[1] === "cuda-emulated" || Number(devices[process.argv[1].split(":")[1] ?? 0]?.capability) >= 8.9 ? 0 : 1)' "$device" && fp8=yes
+[ -z "$fp8" ] || bench operations-fp8 --precision fp8
 if [ -n "$writing" ]; then
   say "waiting for the weights"
   while kill -0 "$writing" 2> /dev/null && [ "$(left)" -gt 0 ]; do sleep 1; done
@@ -114,14 +119,22 @@ fi
 if [ -n "$quick" ]; then
   bench networks forward denoise
   bench restores restore
+  [ -z "$fp8" ] || bench networks-fp8 forward --precision fp8
 elif [ -f "$model/iconface.json" ]; then
   bench networks forward forward_adapter denoise vae face_embedding --model "$model"
   bench restores restore --model "$model"
+  [ -z "$fp8" ] || bench networks-fp8 forward denoise --precision fp8 --model "$model"
+  if [ -n "$fp8" ]; then
+    bench restores-fp8 restore --precision fp8 --model "$model"
+    status=0
+    limited "$(left)" "$node" bench/precision.mjs "$device" || status=$?
+    [ "$status" -eq 0 ] || cut_off "precision: exit $status"
+  fi
 fi
 say "benchmarks done"
 
 if python3 -c 'import torch' 2> /dev/null; then
-  ours=$(ls "$work"/operations.json "$work"/networks.json 2> /dev/null || true)
+  ours=$(ls "$work"/operations.json "$work"/networks.json "$work"/operations-fp8.json 2> /dev/null || true)
   rivals=(--out "$work/rivals.json" --seconds $(($(left) * 3 / 4)))
   case $device in
     cuda | cuda:*) rivals+=(--device "$device") ;;

@@ -20,7 +20,7 @@ cp -r dist models package.json "$stage"
 find "$stage/dist" -name '*.d.ts' -delete
 cp "$addon" "$stage/build/Release/iconface.node"
 strip --strip-debug "$stage/build/Release/iconface.node" 2>/dev/null || true
-cp bench/gather-gpu.mjs "$stage/bench"
+cp bench/gather-gpu.mjs bench/precision.mjs "$stage/bench"
 cp -r bench/rivals "$stage/bench"
 npx tsc -p test --noEmit false --outDir "$stage"
 # Fixtures that tests read, beside those that are code.

@@ -16,6 +16,7 @@ import {
   integer,
   known,
   type LoadOptions,
+  type Precision,
   type RestoreOptions,
   type Variant,
 } from './options'
@@ -51,7 +52,8 @@ export interface ModelInfo {
 
 /**
  * Memory that a restore needs, in bytes. `total` is the sum of the other entries: `mappedWeights` (read where the files
- * lie), `privateWeights` and `workspace` on the processor; `deviceWeights` and `workspace`, both in its memory, on a GPU.
+ * lie), `privateWeights` and `workspace` on the processor; `deviceWeights` (of the blocks' matrices half with `fp8`) and
+ * `workspace`, both in its memory, on a GPU.
  */
 export interface MemoryEstimate {
   total: number
@@ -100,7 +102,7 @@ export function prepareRestore(
 export class IConFace implements AsyncDisposable {
   /** Where it computes: `cpu`, `cuda:<n>`, or `cuda-emulated` (tests). */
   readonly device: string
-  readonly precision: 'f32' | 'bf16'
+  readonly precision: Precision
   readonly info: ModelInfo
   readonly #session: NativeSession
   readonly #limits: CheckedLoad
@@ -112,7 +114,7 @@ export class IConFace implements AsyncDisposable {
     session: NativeSession,
     limits: CheckedLoad,
     prompts: Prompts,
-    { device, precision }: { device: string; precision: 'f32' | 'bf16' },
+    { device, precision }: { device: string; precision: Precision },
     info: ModelInfo,
   ) {
     this.device = device
@@ -129,7 +131,8 @@ export class IConFace implements AsyncDisposable {
    *
    * @param folder A folder with `iconface.json` beside or above its weight files.
    * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_INVALID_CHECKPOINT` (names the file, tensor
-   *         and figures), `ERR_ICONFACE_DEVICE_UNAVAILABLE`, `ERR_ICONFACE_ADDON_NOT_FOUND`, `ERR_ICONFACE_ABORTED`.
+   *         and figures), `ERR_ICONFACE_DEVICE_UNAVAILABLE`, `ERR_ICONFACE_ADDON_NOT_FOUND`, `ERR_ICONFACE_ABORTED`,
+   *         `ERR_ICONFACE_UNSUPPORTED` for `fp8` where the device does not multiply it.
    * @example
    * const model = await IConFace.load('models/iconface-4b', { precision: 'bf16', threads: 8 })
    */
@@ -234,7 +237,8 @@ export class IConFace implements AsyncDisposable {
   /** Embeddings of the caller's prompt, if there is one. */
   async #embeddings(prompt: string | undefined, signal: AbortSignal, onEncode: () => void) {
     if (prompt === undefined) return undefined
-    const { precision, info } = this
+    const { info } = this
+    const precision = this.precision === 'f32' ? 'f32' : 'bf16'
     return this.#prompts.embeddings(prompt, { precision, threads: info.threads, isa: info.isa, signal }, onEncode)
   }
 

@@ -7,6 +7,6 @@
 export { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 export { type FaceEmbedding, IConFace, type MemoryEstimate, type ModelInfo, type RestoreDefaults } from './iconface'
 export { allocateImage, type ImageInput, type RawImage } from './image'
-export type { LoadOptions, Progress, RestoreOptions, Variant } from './options'
+export type { LoadOptions, Precision, Progress, RestoreOptions, Variant } from './options'
 export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
 export { restore } from './restore'

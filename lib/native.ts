@@ -8,6 +8,7 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Checkpoint } from './networks'
+import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 
 /** The lowest glibc that the shipped binaries run with. */
@@ -69,7 +70,7 @@ export interface SessionOptions {
   isa?: string
   /** `cpu` (default), `auto`, `cuda`, `cuda:<n>` or `cuda-emulated`. */
   device?: string
-  precision?: 'f32' | 'bf16'
+  precision?: Precision
   checkpoint?: Checkpoint
 }
 
@@ -133,7 +134,7 @@ export interface NativeSession {
     device: string
     /** What the device is; for the processor, why `auto` chose it (empty when it was asked for). */
     deviceText: string
-    precision: 'f32' | 'bf16'
+    precision: Precision
     isa: string
     threads: number
     bytes: number

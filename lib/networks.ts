@@ -16,7 +16,7 @@ import type { DType as StoredDType } from './checkpoint/dtype'
 import { openCheckpoint } from './checkpoint/layout'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
 import type { Result, RunParams, Tensor } from './ops'
-import { checkDevice } from './options'
+import { checkDevice, type Precision } from './options'
 
 export type { Result, RunParams, Tensor } from './ops'
 export type { DetectedFace, Point } from './photo/anchors'
@@ -163,8 +163,11 @@ export interface NetworkKinds {
 }
 
 export interface NetworksOptions {
-  /** What matrix products read: f32 exactly, or bf16 with float32 sums. Default bf16. */
-  precision?: 'f32' | 'bf16'
+  /**
+   * What matrix products read: f32 exactly, bf16 with float32 sums, or fp8 in the transformer's blocks, which is approximate
+   * and for GPUs of compute capability 8.9 or later. Default bf16.
+   */
+  precision?: Precision
   /** Threads that compute; all processors by default. Results do not depend on it. */
   threads?: number
   /** Instruction set (`iconface doctor` lists them); the best by default. */
@@ -187,7 +190,7 @@ export class Networks {
    * @param source  A model folder, or a checkpoint already described.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` when a tensor is missing or has another shape,
    *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_UNSUPPORTED`
-   *         for an unknown instruction set.
+   *         for an unknown instruction set, or `fp8` where the device does not multiply it.
    */
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {
     const { precision, threads, isa, device = 'cpu' } = options

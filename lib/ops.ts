@@ -16,10 +16,11 @@ import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
 import { checkDevice, known } from './options'
 
-export type DType = 'f32' | 'bf16' | 'f16' | 'f64' | 'i64' | 'i32' | 'u8'
+export type DType = 'f32' | 'bf16' | 'f16' | 'f8_e4m3' | 'f64' | 'i64' | 'i32' | 'u8'
 
 /**
- * A tensor, row-major. `bf16` and `f16` hold their bits in a `Uint16Array`. The data is copied at the call, so the
+ * A tensor, row-major. `bf16` and `f16` hold their bits in a `Uint16Array`, `f8_e4m3` in a
+ * `Uint8Array`. The data is copied at the call, so the
  * caller may change or transfer it afterwards.
  */
 export interface Tensor {
@@ -40,12 +41,16 @@ type Float = 'f32' | 'bf16'
 export interface Operations {
   /**
    * `out = epilogue(x W^T)`: bias, then activation (`swiglu`: W holds 2N rows, `silu(a) * b`), then, with `out` given,
-   * `out += gate * value` (`gate0..gate3` with `rows` tokens each) or `out += value` (`accumulate`).
+   * `out += gate * value` (`gate0..gate3` with `rows` tokens each) or `out += value` (`accumulate`). `f8_e4m3` x and
+   * weight come with `xScale` and `weightScale` as {@link Operations.quantise_rows} makes them; `out` is then bf16 unless
+   * `outDtype` says otherwise. On GPUs it needs compute capability 8.9.
    */
   linear: {
     tensors: {
       x: Tensor
       weight: Tensor
+      xScale?: Tensor
+      weightScale?: Tensor
       bias?: Tensor
       out?: Tensor
       gate0?: Tensor
@@ -56,6 +61,11 @@ export interface Operations {
     params: { activation?: 'none' | 'silu' | 'swiglu'; accumulate?: boolean; rows?: number[]; outDtype?: Float }
     results: { out: Result }
   }
+  /**
+   * Rows as `f8_e4m3` and a scale `[..., 1]` each: `scale = max(max |x| / 448, 2^-126)`, `out = x / scale`, rounded to
+   * nearest even. A row with an infinity or a NaN is NaN, its scale too.
+   */
+  quantise_rows: { tensors: { x: Tensor }; params: Record<never, never>; results: { out: Result; scale: Result } }
   /** `(1 + scale) LN(x) + shift`, x `[batch, tokens, D]`; vectors per segment of `rows` tokens; none: plain LN. */
   layer_norm_modulate: {
     tensors: { x: Tensor } & Partial<Record<`${'shift' | 'scale'}${0 | 1 | 2 | 3}`, Tensor>>
@@ -200,7 +210,11 @@ export interface Operations {
     results: { anchor: Result; norms: Result; weights: Result }
   }
   /** @internal Benchmarks: `flops` operations in registers alone. */
-  peak_flops: { tensors: Record<never, never>; params: { dtype?: Float; rounds: number }; results: { flops: Result } }
+  peak_flops: {
+    tensors: Record<never, never>
+    params: { dtype?: Float | 'f8_e4m3'; rounds: number }
+    results: { flops: Result }
+  }
   /** @internal Benchmarks: a copy, past the caches with `streaming`. */
   stream_copy: { tensors: { x: Tensor }; params: { streaming?: boolean }; results: { out: Result } }
 }

@@ -7,6 +7,10 @@ import { closest } from './closest'
 import { describeValue, IConFaceError, invalid } from './errors'
 import type { NativeVariant } from './native'
 
+/** What matrix products read; {@link LoadOptions.precision}. */
+export type Precision = 'f32' | 'bf16' | 'fp8'
+export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
+
 /** How far a job is. */
 export interface Progress {
   /** `read` (pictures), `prompt` (only when one is encoded), then the model's in the order of `Restoration.timings`. */
@@ -56,8 +60,12 @@ export interface RestoreOptions {
 export interface LoadOptions {
   /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
   device?: string
-  /** What matrix products read. `f32` is twice the work and memory. Default `auto`: bf16. */
-  precision?: 'auto' | 'f32' | 'bf16'
+  /**
+   * What matrix products read. `f32` is twice the work and memory. `fp8` is approximate: the linears of the transformer's
+   * blocks multiply in 8 bits (e4m3, a scale for every row), everything else is as in bf16, and those weights take half the
+   * memory; only on GPUs of compute capability 8.9 or later. Default `auto`: bf16.
+   */
+  precision?: 'auto' | Precision
   /** Threads to compute with. Default: one per core this process may use. */
   threads?: number
   /** Instruction set, one of those `iconface doctor` lists. Default: the best. */
@@ -123,7 +131,7 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
   known('options', options, LOAD_OPTIONS)
   const { device = 'auto', precision = 'auto', threads, isa } = options
   if (device !== 'auto') checkDevice(device, "'auto', 'cpu', 'cuda' or 'cuda:<number>'")
-  oneOf('precision', precision, ['auto', 'f32', 'bf16'])
+  oneOf('precision', precision, ['auto', ...PRECISIONS])
   if (threads !== undefined) integer('threads', threads, 1, 1024)
   if (isa !== undefined && typeof isa !== 'string') throw invalid('isa', 'a string', isa)
   checkSignal(options.signal)

@@ -154,6 +154,31 @@ t.test('a device: its own clock and limits, results checked', { skip: !loadAddon
   t.ok((await sharp(join(scratch, 'gpu.png')).metadata()).height! > 200, 'a picture')
 })
 
+t.test('fp8 where it is asked for: what its rounding costs', { skip: !loadAddon().info().emulator }, async (t) => {
+  const names = ['linear', 'linear_swiglu', 'linear_gated', 'quantise_rows', 'conv', 'forward', 'encode']
+  const options = ['--device', 'cuda-emulated', '--precision', 'fp8', '--quick', '--threads', '2', '--json', 'fp8.json']
+  const { stdout } = await bench(...names, ...options, '--plot', 'fp8.png')
+  t.match(stdout, /arithmetic without memory: f32 .* bf16 .* fp8 .*FLOP\/s$/m)
+  t.notMatch(stdout, /WRONG|NaN/)
+  const report = JSON.parse(readFileSync(join(scratch, 'fp8.json'), 'utf8')) as Report
+  t.ok(report.limits.flops.fp8! > 0)
+  t.same(
+    report.rows.map(({ name, precision }) => `${name} ${precision}`),
+    ['forward fp8', 'linear fp8', 'linear_swiglu fp8', 'linear_gated fp8', 'quantise_rows fp8'],
+    'nothing that knows no fp8',
+  )
+  for (const { name, error } of report.rows) {
+    if (name.startsWith('linear_')) continue
+    const [least, most] = name === 'quantise_rows' ? [0, 1e-6] : [0.01, 0.1]
+    t.ok(error! > least && error! < most, `${name}: ${error}`)
+  }
+  t.ok((await sharp(join(scratch, 'fp8.png')).metadata()).height! > 200, 'a picture')
+  await t.rejects(bench('linear', '--precision', 'fp8'), {
+    code: 2,
+    stderr: /a GPU for fp8 for --device but received "cpu"/,
+  })
+})
+
 t.test(
   'runs in place on a device begin afresh, or with rotate go on',
   { skip: !loadAddon().info().emulator },

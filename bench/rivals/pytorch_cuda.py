@@ -1,5 +1,5 @@
-"""PyTorch on a GPU at the shapes that our own benchmark measured: cuBLAS by torch.matmul for every linear, every backend of
-scaled_dot_product_attention for every attention, and the denoising loop of klein-4B, eager and compiled, with random
+"""PyTorch on a GPU at the shapes that our own benchmark measured: cuBLAS by torch.matmul for every linear (torch._scaled_mm
+with a scale for every row for those in fp8), every backend of scaled_dot_product_attention for every attention, and the denoising loop of klein-4B, eager and compiled, with random
 weights, guidance, and the attention that was fastest. Times are CUDA events; operands rotate past the cache.
 
 Usage: python3 pytorch_cuda.py --ours ops.json networks.json --out torch.json [--seconds 200] [--device cpu --tiny]"""
@@ -70,11 +70,11 @@ class Record:
     def __init__(self, file, facts):
         self.file, self.facts, self.rows = file, facts, []
 
-    def add(self, name, shape, variant, seconds):
+    def add(self, name, shape, variant, seconds, precision="bf16"):
         median = statistics.median(seconds)
         print(f"{name:<24} {shape:<24} {variant:<24} {1e3 * median:10.3f} ms", flush=True)
         times = {"median": median, "min": min(seconds), "max": max(seconds), "runs": len(seconds)}
-        self.rows.append({"name": name, "shape": shape, "variant": variant, "precision": "bf16", **times})
+        self.rows.append({"name": name, "shape": shape, "variant": variant, "precision": precision, **times})
         self.write(finished=False)
 
     def write(self, finished):
@@ -92,6 +92,27 @@ def products(record, clock, device, name, shape):
     out = torch.empty(m, n, device=device, dtype=torch.bfloat16)
     run = lambda x, w, out: torch.matmul(x, w.t(), out=out)
     record.add(name, shape, "matmul", clock.measure(run, (x, weight, out)))
+
+
+def products_fp8(record, clock, device, name, shape):
+    """The same of e4m3 with a scale for every row of both operands, sums promoted to float32 and not; operands as they are
+    after quantising."""
+    if not hasattr(torch, "_scaled_mm") or not hasattr(torch, "float8_e4m3fn"):
+        return
+    m, n, k = (int(size) for size in shape.split("x"))
+    x, weight = (torch.randn(rows, k, device=device).to(torch.float8_e4m3fn) for rows in (m, n))
+    scale_x, scale_weight = torch.rand(m, 1, device=device), torch.rand(1, n, device=device)
+    for fast in (False, True):
+        run = lambda x, w, a, b: torch._scaled_mm(
+            x, w.t(), scale_a=a, scale_b=b, out_dtype=torch.bfloat16, use_fast_accum=fast
+        )
+        variant = "_scaled_mm, fast sums" if fast else "_scaled_mm"
+        try:
+            seconds = clock.measure(run, (x, weight, scale_x, scale_weight))
+        except RuntimeError as error:
+            print(f"{name} {shape} {variant}: {str(error).splitlines()[0]}", flush=True)
+            continue
+        record.add(name, shape, variant, seconds, "fp8")
 
 
 def backends():
@@ -194,7 +215,8 @@ def main():
     torch.manual_seed(1)
     until = time.monotonic() + arguments.seconds
     device, sizes = arguments.device, TINY if arguments.tiny else KLEIN_4B
-    ours = [r for file in arguments.ours for r in json.load(open(file))["rows"] if r["precision"] == "bf16"]
+    measured = [r for file in arguments.ours for r in json.load(open(file))["rows"]]
+    ours = [r for r in measured if r["precision"] == "bf16"]
     clock = Clock(device, arguments.tiny)
     shapes = lambda prefix: [(r["name"], r["shape"]) for r in ours if r["name"].startswith(prefix)]
     name = torch.cuda.get_device_name(device) if clock.cuda else "processor"
@@ -202,6 +224,9 @@ def main():
     record = Record(arguments.out, facts)
     for name, shape in shapes("linear"):
         products(record, clock, device, name, shape)
+    for r in measured:
+        if r["precision"] == "fp8" and r["name"].startswith("linear"):
+            products_fp8(record, clock, device, r["name"], r["shape"])
     for _, shape in shapes("attention"):
         attentions(record, clock, device, shape)
     best = facts["attention"] = fastest(record.rows)

@@ -3,12 +3,16 @@
  */
 
 import { type Times, timesOf } from './quiet'
+import type { Precision } from '../options'
 import type { OpContext, Operations, Result, RunParams, Tensor } from '../ops'
 
-export type Precision = 'f32' | 'bf16'
+/** `fp8` is only measured where it is asked for by name, on GPUs. */
+export type { Precision } from '../options'
+/** What most operations know, and what operands are made of: e4m3 is made by the operation that does it. */
+export type Stored = 'f32' | 'bf16'
 
 /** Operations of one name over several shapes. */
-export interface Family {
+export interface Family<P extends Precision = Stored> {
   readonly name: string
   /** What the numbers of a shape mean. */
   readonly axes: readonly string[]
@@ -18,8 +22,8 @@ export interface Family {
   readonly gpuShapes?: readonly (readonly number[])[]
   /** One small shape for `--quick`. */
   readonly quick: readonly number[]
-  readonly precisions: readonly Precision[]
-  make(shape: readonly number[], precision: Precision): Case
+  readonly precisions: readonly P[]
+  make(shape: readonly number[], precision: P): Case
 }
 
 /** One operation on operands of its own. */
@@ -67,7 +71,7 @@ export function relativeError(
 let state = 0x9e3779b9
 
 /** Uniform numbers around `mean` of the given deviation: never zeros, which processors multiply with less power. */
-export function random(dtype: Precision, shape: readonly number[], deviation = 1, mean = 0): Tensor {
+export function random(dtype: Stored, shape: readonly number[], deviation = 1, mean = 0): Tensor {
   const n = shape.reduce((a, b) => a * b, 1)
   const values = new Float32Array(n)
   const scale = (deviation * Math.sqrt(3)) / 2 ** 31
@@ -106,6 +110,9 @@ export function* some(n: number, count: number): Generator<number> {
 }
 
 /** Bytes of an element. */
-export const bytesOf = (precision: Precision): number => (precision === 'bf16' ? 2 : 4)
+export const bytesOf = (precision: Stored): number => (precision === 'bf16' ? 2 : 4)
+
+/** The type of operands that are not quantised, and of results. */
+export const stored = (precision: Precision): Stored => (precision === 'f32' ? 'f32' : 'bf16')
 
 export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))

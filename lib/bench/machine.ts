@@ -7,7 +7,7 @@ import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { packageVersion } from '../cli/command'
 import { glibcVersion, loadAddon } from '../native'
 import type { OpContext } from '../ops'
-import { bytesOf, type Precision, random } from './case'
+import { bytesOf, random } from './case'
 import { type Meter, typical } from './meter'
 import { mean, timesOf } from './quiet'
 
@@ -79,14 +79,21 @@ function cpuNumbers(): (name: string) => number | null {
 
 /** What no operation can exceed; per second. */
 export interface Limits {
-  flops: Record<Precision, number>
+  flops: { f32: number; bf16: number; fp8?: number }
   /** Bytes read and written by a copy of arrays far larger than the caches. */
   copy: number
 }
 
+type PeakType = 'f32' | 'bf16' | 'f8_e4m3'
+
 /** Arithmetic without memory, by the time of `meter`: other processes do not lengthen it. */
-export async function flopsLimits(ops: OpContext, meter: Meter, quick: boolean): Promise<Limits['flops']> {
-  const peak = async (dtype: Precision) => {
+export async function flopsLimits(
+  ops: OpContext,
+  meter: Meter,
+  quick: boolean,
+  fp8: boolean,
+): Promise<Limits['flops']> {
+  const peak = async (dtype: PeakType) => {
     const rounds = meter.workers === null ? await roundsOnDevice(ops, dtype, quick) : 2000
     const repeat = quick ? 2 : meter.workers === null ? 100 : 20
     const results = await ops.run('peak_flops', {}, { dtype, rounds, repeat })
@@ -94,11 +101,12 @@ export async function flopsLimits(ops: OpContext, meter: Meter, quick: boolean):
     const seconds = meter.workers === null ? typical(meter, times).wall : mean(times.processorSeconds) / meter.workers
     return (results.flops.data as Float64Array)[0]! / seconds
   }
-  return { f32: await peak('f32'), bf16: await peak('bf16') }
+  const usual = { f32: await peak('f32'), bf16: await peak('bf16') }
+  return fp8 ? { ...usual, fp8: await peak('f8_e4m3') } : usual
 }
 
 /** Rounds that take 2 ms, in which launching counts for nothing; 100 runs of them also bring the clock to where it stays. */
-async function roundsOnDevice(ops: OpContext, dtype: Precision, quick: boolean): Promise<number> {
+async function roundsOnDevice(ops: OpContext, dtype: PeakType, quick: boolean): Promise<number> {
   const [enough, most] = [2e-3, 1e6]
   for (let rounds = 1; ;) {
     const [, seconds = 0] = timesOf(await ops.run('peak_flops', {}, { dtype, rounds, repeat: 2 })).seconds

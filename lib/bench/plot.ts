@@ -14,7 +14,7 @@ const RIGHT = LEFT + SCALE
 const ROW = 26
 const GROUP = 14 // between families
 const TOP = 92
-const COLOUR = { bf16: '#2563a8', f32: '#7fb2e5', bytes: '#4c9a6a' } as const
+const COLOUR = { fp8: '#12365e', bf16: '#2563a8', f32: '#7fb2e5', bytes: '#4c9a6a' } as const
 const INK = '#222'
 const FAINT = '#888'
 

@@ -2,10 +2,11 @@
  * Benchmarks of what is limited by arithmetic on tokens: `linear`, `attention`, `lowrank_cross_attention`.
  */
 
-import { type Case, type Family, operation, type Precision, random, reader, sigmoid, some } from './case'
+import type { OpContext, Tensor } from '../ops'
+import { type Case, type Family, operation, type Precision, random, reader, sigmoid, some, stored } from './case'
 
 /** `out = x W^T`, W in bf16 as checkpoints have it. */
-export const linear: Family = {
+export const linear: Family<Precision> = {
   name: 'linear',
   axes: ['tokens', 'outputs', 'inputs'],
   shapes: [
@@ -24,12 +25,12 @@ export const linear: Family = {
     [1024, 3072, 7680],
   ],
   quick: [64, 96, 64],
-  precisions: ['f32', 'bf16'],
+  precisions: ['f32', 'bf16', 'fp8'],
   make: (shape, precision) => product(shape, precision, 'none'),
 }
 
 /** `out = silu(x A^T) * (x B^T)`: the MLP's way up, `outputs` counting the rows of A and B together. */
-export const linearSwiglu: Family = {
+export const linearSwiglu: Family<Precision> = {
   name: 'linear_swiglu',
   axes: ['tokens', 'outputs', 'inputs'],
   shapes: [[1024, 18432, 3072]],
@@ -39,12 +40,12 @@ export const linearSwiglu: Family = {
     [11264, 18432, 3072],
   ],
   quick: [64, 192, 64],
-  precisions: ['f32', 'bf16'],
+  precisions: ['f32', 'bf16', 'fp8'],
   make: (shape, precision) => product(shape, precision, 'swiglu'),
 }
 
 /** `out += gate * x W^T`, the stream in f32: the ways back into it; a gate for the text rows and one for the image's. */
-export const linearGated: Family = {
+export const linearGated: Family<Precision> = {
   name: 'linear_gated',
   axes: ['tokens', 'outputs', 'inputs'],
   shapes: [[1024, 3072, 12288]],
@@ -56,7 +57,7 @@ export const linearGated: Family = {
     [7168, 3072, 3072],
   ],
   quick: [64, 96, 64],
-  precisions: ['f32', 'bf16'],
+  precisions: ['f32', 'bf16', 'fp8'],
   make: (shape, precision) => product(shape, precision, 'gated'),
 }
 
@@ -65,7 +66,7 @@ type Epilogue = 'none' | 'swiglu' | 'gated'
 function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision, epilogue: Epilogue): Case {
   const swiglu = epilogue === 'swiglu'
   const gated = epilogue === 'gated'
-  const x = random(precision, gated ? [1, m, k] : [m, k])
+  const x = random(stored(precision), gated ? [1, m, k] : [m, k])
   const weight = random('bf16', [n, k], 1 / Math.sqrt(k))
   const columns = swiglu ? n / 2 : n
   const [a, w] = [reader(x), reader(weight)]
@@ -83,21 +84,32 @@ function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision,
   }
   const [before, gates] = [out && reader(out), [reader(gate0), reader(gate1)]]
   const tensors = out ? { x, weight, out, gate0, gate1 } : { x, weight }
-  return operation(
-    'linear',
-    { flops: 2 * m * n * k },
-    tensors,
-    out ? { rows: [text, m - text] } : { activation: swiglu ? 'swiglu' : 'none' },
-    {
-      result: 'out',
-      *at() {
-        for (const i of some(m * columns, 64)) {
-          const [row, column] = [Math.floor(i / columns), i % columns]
-          yield [i, finish(dot(row, column), row, column)]
-        }
-      },
+  const work = { flops: 2 * m * n * k }
+  const params = out ? { rows: [text, m - text] } : { activation: swiglu ? ('swiglu' as const) : ('none' as const) }
+  const expected = {
+    result: 'out' as const,
+    *at() {
+      for (const i of some(m * columns, 64)) {
+        const [row, column] = [Math.floor(i / columns), i % columns]
+        yield [i, finish(dot(row, column), row, column)] as const
+      }
     },
-  )
+  }
+  if (precision !== 'fp8') return operation('linear', work, tensors, params, expected)
+  let eight: ReturnType<typeof quantised> | undefined
+  return {
+    work,
+    async run(ops, runParams) {
+      eight ??= quantised(ops, x, weight)
+      return operation('linear', work, { ...tensors, ...(await eight) }, params, expected).run(ops, runParams)
+    },
+  }
+}
+
+/** Both operands as e4m3, with their scales. The results' error is then what this rounding costs. */
+async function quantised(ops: OpContext, x: Tensor, weight: Tensor) {
+  const [a, w] = [await ops.run('quantise_rows', { x }), await ops.run('quantise_rows', { x: weight })]
+  return { x: a.out, xScale: a.scale, weight: w.out, weightScale: w.scale }
 }
 
 /** klein's blocks at 256 and 512 px, the memory's poolers, and the autoencoder's middle at 512 px. */

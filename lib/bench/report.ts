@@ -40,7 +40,8 @@ export function headText(
 ): string {
   const { processor, family, model, cores, system } = machine
   const numbers = family === null ? '' : ` (family ${family}, model ${model})`
-  const rates = `f32 ${rateText(flops.f32, 'flops')}, bf16 ${rateText(flops.bf16, 'flops')}`
+  const fp8 = flops.fp8 === undefined ? '' : `, fp8 ${rateText(flops.fp8, 'flops')}`
+  const rates = `f32 ${rateText(flops.f32, 'flops')}, bf16 ${rateText(flops.bf16, 'flops')}${fp8}`
   const host = `${processor}${numbers}, ${cores} cores, ${system}\n`
   if (!device) return `${host}${isa}, ${threads} threads; arithmetic in registers: ${rates}\n`
   return `${deviceText(device)}; arithmetic without memory: ${rates}\n${host}`

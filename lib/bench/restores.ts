@@ -5,6 +5,7 @@
 import { IConFace, type MemoryEstimate } from '../iconface'
 import type { RawImage } from '../image'
 import { findModel } from '../restore'
+import type { Precision } from './case'
 import { photo } from './host'
 import { quantile } from './quiet'
 
@@ -27,7 +28,7 @@ export interface RestoreReport {
   repeatable: boolean
   /** Levels of 255 (root mean square) between the device's result at a small size and the processor's in f32. */
   difference: number | null
-  /** Both of these are as they must be; bf16 and guidance explain a few levels. */
+  /** Both of these are as they must be; bf16 and guidance explain a few levels, fp8 some more. */
   correct: boolean
 }
 
@@ -36,7 +37,7 @@ export interface RestorePlan {
   threads: number
   isa: string
   quick: boolean
-  precisions?: readonly ('f32' | 'bf16')[]
+  precisions?: readonly Precision[]
   /** Default: the package's own small model. */
   model?: string
   signal: AbortSignal
@@ -46,7 +47,7 @@ export interface RestorePlan {
 
 /** The size at which a device is compared with the processor. */
 const SMALL = { size: 32, steps: 1, seed: 1 }
-const MOST_LEVELS = 4
+const MOST_LEVELS: Record<Precision, number> = { f32: 4, bf16: 4, fp8: 12 }
 
 /**
  * 512 px with 0, 1 and 3 references, as many steps as the model wants, in one precision. `quick`: 32 px, one reference,
@@ -64,7 +65,7 @@ export async function restoreReports(plan: RestorePlan): Promise<void> {
     const job = { size, seed: 1, signal, ...(quick ? { steps: 1 } : {}) }
     const report = await timeRestores(model, pictures.slice(0, 1 + references), job, quick ? 1 : 3)
     const bytes = model.estimate({ references, size })
-    const correct = report.repeatable && (difference ?? 0) <= MOST_LEVELS
+    const correct = report.repeatable && (difference ?? 0) <= MOST_LEVELS[precision]
     await plan.onRestore({ references, size, precision, ...report, bytes, difference, correct })
   }
 }
@@ -104,10 +105,10 @@ async function timeRestores(
   }
 }
 
-async function differenceToProcessor(folder: string, plan: RestorePlan, precision: 'f32' | 'bf16'): Promise<number> {
+async function differenceToProcessor(folder: string, plan: RestorePlan, precision: Precision): Promise<number> {
   const { device, threads, isa, signal } = plan
   const pictures = [photo(SMALL.size), photo(SMALL.size)] as const
-  const restored = async (options: { device: string; precision: 'f32' | 'bf16' }) => {
+  const restored = async (options: { device: string; precision: Precision }) => {
     await using model = await IConFace.load(folder, { threads, isa, signal, ...options })
     return (await model.restore(pictures[0], [pictures[1]], { ...SMALL, signal })).data
   }

@@ -208,3 +208,34 @@ function moments(values: Iterable<number> & { length: number }, eps: number): { 
   for (const value of values) squares += (value - mean) ** 2
   return { mean, deviation: Math.sqrt(squares / values.length + eps) }
 }
+
+/** bf16 to e4m3 and a scale for every row: klein's normalised streams and MLPs. */
+export const quantiseRows: Family<'fp8'> = {
+  name: 'quantise_rows',
+  axes: ['tokens', 'width'],
+  shapes: [
+    [7168, 3072],
+    [7168, 9216],
+  ],
+  quick: [24, 64],
+  precisions: ['fp8'],
+  make([tokens = 0, width = 0]) {
+    const x = random('bf16', [tokens, width])
+    const value = reader(x)
+    return operation(
+      'quantise_rows',
+      { bytes: tokens * width * (2 + 1) },
+      { x },
+      {},
+      {
+        result: 'scale',
+        *at() {
+          for (const token of some(tokens, 16)) {
+            const row = Array.from({ length: width }, (_, i) => Math.abs(value(token * width + i)))
+            yield [token, Math.max(...row) / 448]
+          }
+        },
+      },
+    )
+  },
+}

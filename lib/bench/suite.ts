@@ -25,12 +25,12 @@ import { loadNetworks, type NetworkCase, networkCases, type NetworkSizes, peakMe
 import type { Timed } from './quiet'
 import { attention, linear, linearGated, linearSwiglu, lowrankCrossAttention } from './products'
 import { type RestoreReport, restoreReports } from './restores'
-import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope } from './streams'
+import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope, quantiseRows } from './streams'
 import { causalAttention, embedding, rmsNorm } from './text'
 
-export const FAMILIES: readonly Family[] = [
+export const FAMILIES: readonly Family<Precision>[] = [
   ...[linear, linearSwiglu, linearGated, attention, lowrankCrossAttention, conv2d],
-  ...[layerNormModulate, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
+  ...[layerNormModulate, quantiseRows, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
   ...[embedding, rmsNorm, causalAttention],
   ...[depthwiseConv2d, maxPool2d, addUpsampled, detectorInput],
 ]
@@ -111,7 +111,7 @@ export interface Plan {
   names: readonly string[]
   /** Replaces the shapes of the families named. */
   shape?: readonly number[]
-  /** Both by default; on a device bf16, and f32 for what knows no other. */
+  /** f32 and bf16 by default; on a device bf16, and f32 for what knows no other. */
   precisions?: readonly Precision[]
   quick: boolean
   /** Seconds that a case may wait for rounds in which nobody else computes. */
@@ -134,7 +134,7 @@ export async function run(plan: Plan): Promise<Report> {
   const [date, before] = [new Date().toISOString(), load()]
   await using ops = new OpContext({ threads, isa, device: plan.device })
   const meter = meterOf(plan)
-  const flops = await flopsLimits(ops, meter, quick)
+  const flops = await flopsLimits(ops, meter, quick, plan.precisions?.includes('fp8') ?? false)
   plan.onLimits(flops)
   const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
   const report: Report = {
@@ -187,23 +187,24 @@ function copiedBytes({ device, quick }: Plan): number {
   return quick ? 1 << 22 : device === 'cpu' ? 1 << 28 : 1 << 30
 }
 
-function shapesOf(family: Family, { shape, quick, device }: Plan): readonly (readonly number[])[] {
+function shapesOf(family: Family<Precision>, { shape, quick, device }: Plan): readonly (readonly number[])[] {
   if (shape) return [shape]
   if (quick) return [family.quick]
   return device === 'cpu' ? family.shapes : (family.gpuShapes ?? family.shapes)
 }
 
-function precisionsOf({ precisions }: Pick<Family, 'precisions'>, plan: Plan): readonly Precision[] {
+function precisionsOf({ precisions }: Pick<Family<Precision>, 'precisions'>, plan: Plan): readonly Precision[] {
   if (plan.precisions) return precisions.filter((p) => plan.precisions!.includes(p))
-  return plan.device === 'cpu' || !precisions.includes('bf16') ? precisions : ['bf16']
+  const usual = precisions.filter((p) => p !== 'fp8')
+  return plan.device === 'cpu' || !usual.includes('bf16') ? usual : ['bf16']
 }
 
-/** Largest error that rounding explains: results in f32, and in bf16 with its 8 bits. */
-const TOLERANCE: Record<Precision, number> = { f32: 2e-5, bf16: 1e-2 }
+/** Largest error that rounding explains: results in f32, in bf16 with its 8 bits; of operands in e4m3 with its 4 bits, twice. */
+const TOLERANCE: Record<Precision, number> = { f32: 2e-5, bf16: 1e-2, fp8: 0.12 }
 
 async function runCase(
   ops: OpContext,
-  family: Family,
+  family: Family<Precision>,
   shape: readonly number[],
   precision: Precision,
   meter: Meter,
@@ -212,7 +213,7 @@ async function runCase(
   const { work, run } = family.make(shape, precision)
   const timed = await meter.measure((params) => run(ops, params))
   const { error } = timed.result
-  const arithmetic = { wall: peak[precision], processor: peak[precision] }
+  const arithmetic = { wall: peak[precision]!, processor: peak[precision]! }
   const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, meter)
   const facts = { name: family.name, shape: shape.join('x'), precision }
   return { ...facts, ...summary(timed, work, meter, limit), error, correct: error <= TOLERANCE[precision] }
@@ -228,13 +229,14 @@ async function runNetworks(
   const cases = networkCases(checkpoint, sizesOf(plan)).filter(({ name }) => plan.names.includes(name))
   if (cases.length === 0) return
   await using judge = plan.device === 'cpu' ? null : await Judge.load(checkpoint, plan)
-  const wanted = precisionsOf({ precisions: ['f32', 'bf16'] }, plan)
+  const wanted = precisionsOf({ precisions: ['f32', 'bf16', 'fp8'] }, plan)
   for (const precision of [...wanted].reverse()) {
     await using networks = await loadNetworks(checkpoint, precision, plan)
     for (const network of cases) {
-      // The face encoder computes in f32 in every precision.
+      // The face encoder computes in f32 in every precision, and fp8 is the transformer's alone.
       const inF32 = network.name === 'face_embedding'
       if (inF32 && precision === 'bf16' && wanted.includes('f32')) continue
+      if (precision === 'fp8' && ['encode', 'decode', 'face_embedding'].includes(network.name)) continue
       const computes = inF32 ? 'f32' : precision
       const run = network.make()
       const timed = await meter.measure((params) => run(networks, params))
@@ -245,7 +247,7 @@ async function runNetworks(
       const error = judge && (await judge.error(networks, network))
       const finite = timed.result.result.every(Number.isFinite)
       const correct = finite && (error === null || error <= networkTolerance(name, computes))
-      const peak = report.limits.flops[computes]
+      const peak = report.limits.flops[computes]!
       const limit = { wall: peak, processor: peak }
       await done({ name, shape, precision: computes, error, correct, ...summary(timed, { flops }, meter, limit) })
     }
@@ -259,9 +261,10 @@ function sizesOf({ device, quick }: Plan): NetworkSizes {
   return { picture: 512, forward: 512, steps: 12, references: [0, 1, 3] }
 }
 
-/** model-spec.md 7; guidance multiplies the rounding of the two predictions. */
+/** model-spec.md 7, which knows no fp8; guidance multiplies the rounding of the two predictions. */
+const NETWORK_TOLERANCE: Record<Precision, number> = { f32: 1e-4, bf16: 1.5e-2, fp8: 0.15 }
 function networkTolerance(name: string, precision: Precision): number {
-  return (precision === 'f32' ? 1e-4 : 1.5e-2) * (name === 'denoise' ? 3 : 1)
+  return NETWORK_TOLERANCE[precision] * (name === 'denoise' ? 3 : 1)
 }
 
 /** Compares a device's networks with the processor's in f32, at a size that costs little. */

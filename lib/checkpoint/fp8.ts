@@ -4,8 +4,9 @@
  * `<module>.input_scale` that rounds activations, which bf16 arithmetic does not need. ComfyUI's older files say
  * `scale_weight` and `scale_input`. A weight without a scale is to be taken as it is.
  *
- * Nothing computes in fp8 here: `iconface convert` and `prepare` write such a file once more in bf16, which holds every
- * fp8 value exactly and a scaled one to 8 bits, and which then is mapped like any other.
+ * Such a file is not computed with as it is: `iconface convert` and `prepare` write it once more in bf16, which holds every
+ * fp8 value exactly and a scaled one to 8 bits, and which then is mapped like any other (precision `fp8` quantises that anew,
+ * with a scale for every row).
  */
 import type { DType } from './dtype'
 import type { NamedTensor, NamedTensors } from './names'

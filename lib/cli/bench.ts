@@ -15,7 +15,7 @@ import { FAMILIES, GROUPS, type Plan, type Report, run } from '../bench/suite'
 import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { invalid } from '../errors'
 import { loadAddon, native } from '../native'
-import { checkDevice, integer, oneOf } from '../options'
+import { checkDevice, integer, oneOf, PRECISIONS } from '../options'
 import { checkWritable, isStream, writeWhole } from '../whole-file'
 import { type Command, numeric, parse } from './command'
 import { progressDisplay } from './terminal'
@@ -45,7 +45,8 @@ Groups       ${Object.entries(GROUPS)
                         operands, sizes are those of a whole restore at 512 px (forward at 512 px, denoise with 12 steps
                         and 0, 1 and 3 references), and networks are compared with the processor at a small size
   --shape <AxBxC>       one operation at this shape (see below)
-  --precision <type>    f32 or bf16 (default both; on a GPU bf16, and f32 for what knows no other)
+  --precision <type>    f32 or bf16 (default both; on a GPU bf16, and f32 for what knows no other); on GPUs of compute
+                        capability 8.9 or later fp8, of linears and the transformer (the error is what its rounding costs)
   --threads <n>         default one per core
   --isa <name>          instruction set (default the best; "iconface doctor" lists them)
   --model <folder>      checkpoint for networks and restore. Without it one with random weights is written once, 7.8 GiB,
@@ -77,7 +78,8 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     checkDevice(device)
     for (const name of positionals) oneOf('the name of a benchmark', name, [...NAMES, ...Object.keys(GROUPS)])
     const named = positionals.flatMap((name) => GROUPS[name] ?? [name])
-    if (values.precision !== undefined) oneOf('--precision', values.precision, ['f32', 'bf16'])
+    if (values.precision !== undefined) oneOf('--precision', values.precision, PRECISIONS)
+    if (values.precision === 'fp8' && device === 'cpu') throw invalid('--device', 'a GPU for fp8', device)
     for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
     const threads = numeric('threads', values.threads) ?? availableParallelism()
     integer('--threads', threads, 1, 1024)

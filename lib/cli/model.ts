@@ -18,7 +18,7 @@ export const MODEL_OPTIONS = {
 /** For the commands' help. */
 export const MODEL_USAGE = `  -m, --model FOLDER   checkpoint folder (default: ICONFACE_MODEL, else the package's own small model)
       --device NAME    auto, cpu, cuda or cuda:<n>
-      --precision P    auto, f32 or bf16
+      --precision P    auto (bf16), f32, bf16, or fp8: approximate, half the weights' memory, GPUs from sm_89 on
       --threads N      threads to compute with
 `
 

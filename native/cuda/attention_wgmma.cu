@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 bool make_map(TensorMap* map, const AttentionRun& run, int tokens, int heads) {
-  return make_tensor_map(map, run.data, {kD, tokens, heads}, {run.token_stride, run.head_stride}, 128);
+  return make_tensor_map(map, run.data, DType::BF16, {kD, tokens, heads}, {run.token_stride, run.head_stride}, 128);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ extern const Backend backend;
 const Backend backend = {
     .name = "cuda/" ICONFACE_TEXT(ICONFACE_CUDA_TARGET),
     .linear = linear,
+    .quantise_rows = quantise_rows,
     .layer_norm_modulate = layer_norm_modulate,
     .rms_norm = rms_norm,
     .qk_norm_rope = qk_norm_rope,

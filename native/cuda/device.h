@@ -33,6 +33,7 @@ class CudaDevice final : public Device {
   std::unique_ptr<Mark> mark() override;
   double seconds(const Mark& from, const Mark& to) override;
   int64_t cache_bytes() const override { return properties_.cache_bytes; }
+  bool has_e4m3() const override { return architecture() >= 89; }
   std::unique_ptr<Recording> record(const std::function<void()>& queue) override;
 
   /// Makes this the calling thread's device and returns the queue of work.

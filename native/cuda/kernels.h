@@ -6,6 +6,7 @@
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
 void linear(Context&, const op::LinearArgs&);
+void quantise_rows(Context&, const op::QuantiseRowsArgs&);
 void layer_norm_modulate(Context&, const op::LayerNormModulateArgs&);
 void rms_norm(Context&, const op::RmsNormArgs&);
 void qk_norm_rope(Context&, const op::QkNormRopeArgs&);

@@ -1,4 +1,4 @@
-// linear: out = epilogue(x W^T). Which kernel does it: a few rows, f32 or bf16.
+// linear: out = epilogue(x W^T). Which kernel does it: a few rows, f32, bf16 or e4m3.
 #include "cuda/kernels.h"
 #include "cuda/linear.cuh"
 
@@ -23,6 +23,8 @@ LinearProblem problem_of(const op::LinearArgs& a) {
   p.bias = a.bias.defined() ? a.bias.as<const float>() : nullptr;
   p.activation = a.activation;
   p.accumulate = a.accumulate;
+  if (a.x_scale.defined()) p.x_scale = Rows::of(a.x_scale);
+  p.weight_scale = a.weight_scale.defined() ? a.weight_scale.as<const float>() : nullptr;
   p.tokens = a.out.rank > 1 ? static_cast<int>(a.out.shape[a.out.rank - 2]) : 1;
   p.gates = a.gate.count;
   const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
@@ -40,12 +42,16 @@ LinearProblem problem_of(const op::LinearArgs& a) {
 void linear(Context& ctx, const op::LinearArgs& a) {
   if (ctx.planning()) return;
   const LinearProblem p = problem_of(a);
-  if (p.m <= kFewRows)
+  const bool hopper = device_of(ctx).architecture() == 90;
+  if (p.x_type == DType::F8E4M3) {
+    if (!hopper || !linear_wgmma_e4m3(ctx, p)) linear_mma_e4m3(ctx, p);
+  } else if (p.m <= kFewRows) {
     linear_few_rows(ctx, p);
-  else if (p.x_type == DType::F32)
+  } else if (p.x_type == DType::F32) {
     linear_fma(ctx, p);
-  else if (device_of(ctx).architecture() != 90 || !linear_wgmma(ctx, p))
+  } else if (!hopper || !linear_wgmma(ctx, p)) {
     linear_mma(ctx, p);
+  }
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

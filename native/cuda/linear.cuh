@@ -4,6 +4,7 @@
 #include "cuda/numbers.cuh"
 #include "cuda/rows.cuh"
 #include "op/linear.h"
+#include "tensor/e4m3.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
@@ -19,6 +20,8 @@ struct LinearProblem {
   bool accumulate;
   bool wide_out;  // columns of out, bias and gates may be touched 8 bytes at a time
   // Row r of out belongs to token r % tokens; gate[i] holds for the tokens before gate_end[i].
+  Rows x_scale;  // e4m3: of every row of x, and of W
+  const float* weight_scale;
   int tokens, gates;
   int gate_end[op::Segmented::kMax];
   const float* gate[op::Segmented::kMax];
@@ -88,26 +91,34 @@ enum class Pairs { None, Neighbours, Halves };
 
 /// Epilogue of 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma: part f belongs to 8 columns, of which
 /// lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]). Rows from row_end on do not exist.
-template <Pairs kPairs, int kParts>
+/// kScaled: the operands were e4m3.
+template <Pairs kPairs, bool kScaled, int kParts>
 __device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_row, int row_end, int first_column,
                                             int lane, const float (&sums)[kParts][4]) {
   constexpr bool kSwiglu = kPairs != Pairs::None;
   constexpr int kGroups = kSwiglu ? kParts / 2 : kParts;  // of 8 columns of out
   static_assert(kGroups % 2 == 0);
-  const auto bias = [&](int index, bool exists) { return p.bias != nullptr && exists ? p.bias[index] : 0.0f; };
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const int row = first_row + half * 8 + lane / 4;
     const bool exists = row < row_end;
     const OutRow out(p, exists ? row : first_row);
+    float row_scale = 1;
+    if constexpr (kScaled)
+      if (exists) row_scale = *p.x_scale.row<const float>(row);
+    // The product with row `index` of W, and its bias.
+    const auto product = [&](float sum, int index, bool exists) {
+      if constexpr (kScaled) sum = sum * row_scale * (exists ? p.weight_scale[index] : 1.0f);
+      return p.bias != nullptr && exists ? sum + p.bias[index] : sum;
+    };
     const auto value = [&](int group, int e) {
       const int column = first_column + group * 8 + lane % 4 * 2 + e;
       const int first = kPairs == Pairs::Neighbours ? 2 * group : group;
-      float v = sums[first][2 * half + e] + bias(column, column < p.n);
+      float v = product(sums[first][2 * half + e], column, column < p.n);
       if (p.activation != op::Activation::None) v = silu(v);
       if constexpr (kSwiglu) {
         const int second = kPairs == Pairs::Neighbours ? first + 1 : first + kGroups;
-        v *= sums[second][2 * half + e] + bias(p.n + column, column < p.n);
+        v *= product(sums[second][2 * half + e], p.n + column, column < p.n);
       }
       return v;
     };
@@ -144,7 +155,9 @@ __device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_ro
 void linear_few_rows(Context&, const LinearProblem&);
 void linear_fma(Context&, const LinearProblem&);
 void linear_mma(Context&, const LinearProblem&);
-/// sm_90a only. False (and nothing done) where the problem does not suit it: then it is linear_mma's.
+void linear_mma_e4m3(Context&, const LinearProblem&);  // sm_89 and later
+/// sm_90a only. False (and nothing done) where the problem does not suit them: then it is linear_mma's.
 bool linear_wgmma(Context&, const LinearProblem&);
+bool linear_wgmma_e4m3(Context&, const LinearProblem&);
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -1,6 +1,7 @@
 // probe: the limits that benchmarks divide by.
-// peak_flops: F32: kSums chains of fused multiply-adds per thread, in registers. BF16: kSums chains of mma.sync m16n8k16 per
-//   warp, in registers; on Hopper wgmma m64n256k16 by two warpgroups per multiprocessor, operands in shared memory.
+// peak_flops: F32: kSums chains of fused multiply-adds per thread, in registers. BF16 and F8_E4M3: kSums chains of mma.sync
+//   m16n8 with 32 bytes of K per warp, in registers; on Hopper wgmma m64n256 with as many by two warpgroups per
+//   multiprocessor, operands in shared memory. A round of e4m3 is twice as many operations.
 // stream_copy: out = x, 16 bytes an access, kAtOnce accesses in flight per thread; streaming: evicted first.
 // Work split: kBlocks blocks of 256 threads per multiprocessor (wgmma: one); a thread per kAtOnce x 16 bytes. Must move: nothing; x and
 // out once. Limit: these are the limits.
@@ -33,16 +34,28 @@ __global__ void __launch_bounds__(kThreads) fma_chains_kernel(float* results, in
 }
 
 constexpr int kMmas = kBlockFlops / (2 * 16 * 8 * 16 * (kThreads / 32) * kSums);
+template <bool kE4m3>
 __global__ void __launch_bounds__(kThreads) mma_chains_kernel(float* results, int64_t rounds, float a, float b) {
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   // Operands that differ from thread to thread: power, and with it the clock, depends on the data.
   const float varied = a * (0.5f + static_cast<float>(threadIdx.x % 29) / 29);
-  const uint32_t x[4] = {pack_bf16(varied, -a), pack_bf16(-b, varied), pack_bf16(a, b), pack_bf16(-varied, b)};
-  const uint32_t w[2] = {pack_bf16(b, -varied), pack_bf16(varied, a)};
+  const auto pack = [](float first, float second) -> uint32_t {
+    if constexpr (kE4m3)
+      return pack_e4m3(first, second) * 0x10001u;
+    else
+      return pack_bf16(first, second);
+  };
+  const uint32_t x[4] = {pack(varied, -a), pack(-b, varied), pack(a, b), pack(-varied, b)};
+  const uint32_t w[2] = {pack(b, -varied), pack(varied, a)};
   float sums[kSums][4] = {};
   for (int64_t n = 0; n < rounds * kMmas; n++)
 #pragma unroll
-    for (int i = 0; i < kSums; i++) mma_m16n8k16_bf16(sums[i], x, w);
+    for (int i = 0; i < kSums; i++) {
+      if constexpr (kE4m3)
+        mma_m16n8k32_e4m3(sums[i], x, w);
+      else
+        mma_m16n8k16_bf16(sums[i], x, w);
+    }
   float total = 0;
 #pragma unroll
   for (int i = 0; i < kSums; i++)
@@ -52,17 +65,22 @@ __global__ void __launch_bounds__(kThreads) mma_chains_kernel(float* results, in
 }
 
 // One block a multiprocessor does in a round what kBlocks blocks of the kernels above do.
-constexpr int kWgmmaK = 64, kWgmmaRows = 64 * (kThreads / 128), kWgmmaColumns = 256;
+constexpr int kWgmmaK = 64 /* of bf16: rows of 128 bytes */, kWgmmaRows = 64 * (kThreads / 128), kWgmmaColumns = 256;
 constexpr int kWgmmaBytes = 2 * (kWgmmaRows + kWgmmaColumns) * kWgmmaK;
 static_assert(2 * kWgmmaRows * kWgmmaColumns * kWgmmaK == kBlocks * kBlockFlops);
+template <bool kE4m3>
 __global__ void __launch_bounds__(kThreads, 1) wgmma_chains_kernel(float* results, int64_t rounds, float a, float b) {
 #ifdef ICONFACE_SM90A
-  bf16* const x = shared_memory<bf16>();
-  bf16* const w = x + kWgmmaRows * kWgmmaK;
+  uint16_t* const x = shared_memory<uint16_t>();
+  uint16_t* const w = x + kWgmmaRows * kWgmmaK;
   // Every mantissa and both signs, as data have them: power, and with it the clock, depends on the data.
   for (int i = static_cast<int>(threadIdx.x); i < (kWgmmaRows + kWgmmaColumns) * kWgmmaK; i += kThreads) {
     const uint32_t bits = static_cast<uint32_t>(i + 1) * 2654435761u;
-    x[i] = to_bf16((static_cast<float>(bits >> 8) / (1 << 23) - a) * b);
+    const float first = (static_cast<float>(bits >> 8) / (1 << 23) - a) * b;
+    if constexpr (kE4m3)
+      x[i] = pack_e4m3(first, (static_cast<float>(bits & 0xffffff) / (1 << 23) - a) * b);
+    else
+      x[i] = bits_of(to_bf16(first));
   }
   fence_proxy_async();
   __syncthreads();
@@ -72,7 +90,12 @@ __global__ void __launch_bounds__(kThreads, 1) wgmma_chains_kernel(float* result
   for (int64_t n = 0; n < rounds; n++) {
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < kWgmmaK / 16; k++) wgmma_step(sums, rows + 2 * k, columns + 2 * k, n > 0 || k > 0);
+    for (int k = 0; k < kWgmmaK / 16; k++) {
+      if constexpr (kE4m3)
+        wgmma_step_e4m3(sums, rows + 2 * k, columns + 2 * k, n > 0 || k > 0);
+      else
+        wgmma_step(sums, rows + 2 * k, columns + 2 * k, n > 0 || k > 0);
+    }
     wgmma_commit();
     wgmma_wait<1>();
   }
@@ -116,13 +139,18 @@ int64_t peak_flops(Context& ctx, const op::PeakFlopsArgs& a) {
   Workspace::Frame frame(ctx.workspace);
   float* results = static_cast<float*>(ctx.workspace.bytes(blocks * kThreads * sizeof(float)));
   if (ctx.planning()) return 0;
-  if (a.dtype == DType::BF16 && device_of(ctx).architecture() == 90)
-    launch(ctx, wgmma_chains_kernel, dim3(static_cast<unsigned>(blocks / kBlocks)), dim3(kThreads), kWgmmaBytes,
-           results, a.rounds, 0.9993f, 0.37f);
+  const bool e4m3 = a.dtype == DType::F8E4M3;
+  if (a.dtype != DType::F32 && device_of(ctx).architecture() == 90)
+    launch(ctx, e4m3 ? wgmma_chains_kernel<true> : wgmma_chains_kernel<false>,
+           dim3(static_cast<unsigned>(blocks / kBlocks)), dim3(kThreads), kWgmmaBytes, results, a.rounds, 0.9993f,
+           0.37f);
   else
-    launch(ctx, a.dtype == DType::BF16 ? mma_chains_kernel : fma_chains_kernel, dim3(static_cast<unsigned>(blocks)),
-           dim3(kThreads), 0, results, a.rounds, 0.9993f, 0.37f);
-  return blocks * a.rounds * kBlockFlops;
+    launch(ctx,
+           e4m3                     ? mma_chains_kernel<true>
+           : a.dtype == DType::BF16 ? mma_chains_kernel<false>
+                                    : fma_chains_kernel,
+           dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, results, a.rounds, 0.9993f, 0.37f);
+  return blocks * a.rounds * kBlockFlops * (e4m3 ? 2 : 1);
 }
 
 void stream_copy(Context& ctx, const op::StreamCopyArgs& a) {

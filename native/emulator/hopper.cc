@@ -1,6 +1,7 @@
 #include "emulator/hopper.h"
 
 #include "emulator/block.h"
+#include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
 
@@ -8,9 +9,25 @@ namespace iconface::emulator {
 
 namespace {
 
-constexpr int kWarp = Block::kWarp, kDepth = 16;
+constexpr int kWarp = Block::kWarp;
 
 float bf16_to_float(uint32_t bits) { return same_bits<float>(bits << 16); }
+
+/// The numbers of a piece of 16 bytes, by their type.
+struct Bf16 {
+  static constexpr int kPerPiece = 8;
+  static void read(const char* at, float (&to)[kPerPiece]) {
+    uint16_t bits[kPerPiece];
+    memcpy(bits, at, sizeof bits);
+    for (int i = 0; i < kPerPiece; i++) to[i] = bf16_to_float(bits[i]);
+  }
+};
+struct E4m3 {
+  static constexpr int kPerPiece = 16;
+  static void read(const char* at, float (&to)[kPerPiece]) {
+    for (int i = 0; i < kPerPiece; i++) to[i] = to_float(e4m3{static_cast<uint8_t>(at[i])});
+  }
+};
 
 /// The 128-byte swizzle: pieces of 16 bytes change places within a row of 128 by the row's number among eight.
 size_t swizzled(size_t address) { return address ^ ((address >> 7 & 7) << 4); }
@@ -37,32 +54,34 @@ struct Matrix {
         caller(caller) {
     if (descriptor >> 62 != 1) block.report("wgmma with a descriptor of another swizzle than 128 bytes", caller);
   }
-  /// Eight numbers whose place, but for the swizzle, is `address`.
-  void eight(size_t address, float (&to)[8]) const {
+  /// The numbers of the piece whose place, but for the swizzle, is `address`.
+  template <class Type>
+  void piece(size_t address, float (&to)[Type::kPerPiece]) const {
     const char* at = block.shared() + swizzled(address);
     block.access(at, 16, Block::Access::Read, caller);
-    uint16_t bits[8];
-    memcpy(bits, at, sizeof bits);
-    for (int i = 0; i < 8; i++) to[i] = bf16_to_float(bits[i]);
+    Type::read(at, to);
   }
-  /// K innermost: 16 numbers of row `row`.
-  void row(int row, float (&to)[kDepth]) const {
+  /// K innermost: 32 bytes of row `row`.
+  template <class Type>
+  void row(int row, float (&to)[2 * Type::kPerPiece]) const {
     for (int half = 0; half < 2; half++) {
-      float piece[8];
-      eight(start + static_cast<size_t>(row) / 8 * stride + static_cast<size_t>(row) % 8 * 128 +
-                16 * static_cast<size_t>(half),
-            piece);
-      std::copy(piece, piece + 8, to + 8 * half);
+      float numbers[Type::kPerPiece];
+      piece<Type>(start + static_cast<size_t>(row) / 8 * stride + static_cast<size_t>(row) % 8 * 128 +
+                      16 * static_cast<size_t>(half),
+                  numbers);
+      std::copy(numbers, numbers + Type::kPerPiece, to + Type::kPerPiece * half);
     }
   }
-  /// Columns innermost: step `k` of columns 8 part .. 8 part + 7.
+  /// bf16, columns innermost: step `k` of columns 8 part .. 8 part + 7.
   void columns(int k, int part, float (&to)[8]) const {
     const auto step = static_cast<size_t>(k), column = 8 * static_cast<size_t>(part);
-    eight(start + step / 8 * stride + step % 8 * 128 + column / 64 * leading + column % 64 * 2, to);
+    piece<Bf16>(start + step / 8 * stride + step % 8 * 128 + column / 64 * leading + column % 64 * 2, to);
   }
 };
 
+template <class Type>
 void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], void* const (&out)[kWarp]) {
+  constexpr int kDepth = 2 * Type::kPerPiece;
   const int self = block.lane();
   const Operands& first = *static_cast<const Operands*>(in[self]);
   if (mask != 0xffffffffu) block.report("wgmma needs all 32 lanes", first.caller);
@@ -71,7 +90,7 @@ void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], v
   const int warp = block.warp() % 4;
   if (first.a_registers == nullptr) {
     const Matrix matrix(block, first.a, first.caller);
-    for (int r = 0; r < 16; r++) matrix.row(16 * warp + r, a[r]);
+    for (int r = 0; r < 16; r++) matrix.row<Type>(16 * warp + r, a[r]);
   } else {
     for (int lane = 0; lane < kWarp; lane++) {
       const uint32_t* registers = static_cast<const Operands*>(in[lane])->a_registers;
@@ -86,7 +105,7 @@ void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], v
   for (int part = 0; part < first.parts; part++) {
     float b[8][kDepth];
     if (first.a_registers == nullptr) {
-      for (int n = 0; n < 8; n++) matrix.row(8 * part + n, b[n]);
+      for (int n = 0; n < 8; n++) matrix.row<Type>(8 * part + n, b[n]);
     } else {
       for (int k = 0; k < kDepth; k++) {
         float step[8];
@@ -128,12 +147,12 @@ void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, i
     const bool row_exists = row >= 0 && row < map->size[1] && z >= 0 && z < map->size[2];
     for (int piece = 0; piece < 8; piece++) {
       char bytes[16] = {};
-      const int64_t column = x + 8 * static_cast<int64_t>(piece);
-      const int64_t exist = row_exists && column >= 0 ? std::min<int64_t>(8, map->size[0] - column) : 0;
+      const int64_t each = map->element_bytes, column = x + 16 / each * piece;
+      const int64_t exist = row_exists && column >= 0 ? std::min<int64_t>(16 / each, map->size[0] - column) : 0;
       if (exist > 0) {
-        const char* from = map->data + z * map->stride_bytes[1] + row * map->stride_bytes[0] + 2 * column;
-        block.access(from, static_cast<size_t>(2 * exist), Block::Access::Read, CALLER);
-        memcpy(bytes, from, static_cast<size_t>(2 * exist));
+        const char* from = map->data + z * map->stride_bytes[1] + row * map->stride_bytes[0] + each * column;
+        block.access(from, static_cast<size_t>(each * exist), Block::Access::Read, CALLER);
+        memcpy(bytes, from, static_cast<size_t>(each * exist));
       }
       char* const at =
           block.shared() + swizzled(start + 128 * static_cast<size_t>(r) + 16 * static_cast<size_t>(piece));
@@ -154,8 +173,14 @@ uint64_t wgmma_descriptor(const void* shared, uint32_t leading, uint32_t stride)
 }
 
 void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate) {
-  static const Block::Collective kWgmma = {"wgmma", multiply_add};
+  static const Block::Collective kWgmma = {"wgmma", multiply_add<Bf16>};
   const Operands in{a_shared, b, a_registers, parts, accumulate, CALLER};
+  Block::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
+}
+
+void wgmma_e4m3(float* d, int parts, uint64_t a_shared, uint64_t b, bool accumulate) {
+  static const Block::Collective kWgmma = {"wgmma (e4m3)", multiply_add<E4m3>};
+  const Operands in{a_shared, b, nullptr, parts, accumulate, CALLER};
   Block::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
 }
 

@@ -8,9 +8,10 @@
 
 namespace iconface::emulator {
 
-/// A bf16 tensor [size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 64 x box_rows x 1.
+/// A tensor [size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 128 bytes x box_rows x 1.
 struct TensorMap {
   const char* data;
+  int element_bytes;
   int64_t size[3], stride_bytes[2];
   int box_rows;
 };
@@ -39,7 +40,7 @@ inline void wgmma_fence() {}
 inline void wgmma_commit() {}
 template <int N>
 void wgmma_wait() {}
-/// This warp's 16 rows of d[64 x 8 parts]; a from `a_shared`, or from registers when those are given (b is transposed then).
+/// This warp's 16 rows of d[64 x 8 parts], for 32 bytes of K; a from `a_shared`, or from registers when those are given (b is transposed then).
 void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate);
 template <int kParts>
 __attribute__((always_inline)) inline void wgmma_step(float (&d)[kParts][4], uint64_t a, uint64_t b, bool accumulate) {
@@ -49,6 +50,13 @@ template <int kParts>
 __attribute__((always_inline)) inline void wgmma_step(float (&d)[kParts][4], const uint32_t (&a)[4], uint64_t b,
                                                       bool accumulate) {
   wgmma(&d[0][0], kParts, 0, a, b, accumulate);
+}
+/// The same of e4m3; sums are f32 here, where GPUs keep fewer bits.
+void wgmma_e4m3(float* d, int parts, uint64_t a_shared, uint64_t b, bool accumulate);
+template <int kParts>
+__attribute__((always_inline)) inline void wgmma_step_e4m3(float (&d)[kParts][4], uint64_t a, uint64_t b,
+                                                           bool accumulate) {
+  wgmma_e4m3(&d[0][0], kParts, a, b, accumulate);
 }
 
 }  // namespace iconface::emulator

@@ -2,6 +2,7 @@
 #include "emulator/ptx.h"
 
 #include "emulator/block.h"
+#include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
 
@@ -59,20 +60,32 @@ struct Fragments {
   uint32_t a[4], b[2];
 };
 
-/// d[16x8] += a[16x16] b[16x8], the fragments as PTX spreads them over the lanes.
+/// The numbers of a register, by their type.
+struct Bf16 {
+  static constexpr int kPerRegister = 2;
+  static float number(uint32_t bits, int index) { return of_pair(bits, index); }
+};
+struct E4m3 {
+  static constexpr int kPerRegister = 4;
+  static float number(uint32_t bits, int index) { return to_float(e4m3{static_cast<uint8_t>(bits >> 8 * index)}); }
+};
+
+/// d[16x8] += a b for 8 registers of K, the fragments as PTX spreads them over the lanes.
+template <class Type>
 void multiply_add(Block& block, unsigned mask, Lanes in, Results out) {
   if (mask != 0xffffffffu) block.report("mma needs all 32 lanes", nullptr);
-  float a[16][16], b[8][16];
+  constexpr int kPer = Type::kPerRegister, kDepth = 8 * kPer;
+  float a[16][kDepth], b[8][kDepth];
   for (int lane = 0; lane < kWarp; lane++) {
     const Fragments& f = *static_cast<const Fragments*>(in[lane]);
-    const int g = lane / 4, t = 2 * (lane % 4);
-    for (int half = 0; half < 2; half++) {
-      a[g][t + half] = of_pair(f.a[0], half);
-      a[g + 8][t + half] = of_pair(f.a[1], half);
-      a[g][t + 8 + half] = of_pair(f.a[2], half);
-      a[g + 8][t + 8 + half] = of_pair(f.a[3], half);
-      b[g][t + half] = of_pair(f.b[0], half);
-      b[g][t + 8 + half] = of_pair(f.b[1], half);
+    const int g = lane / 4, t = kPer * (lane % 4);
+    for (int i = 0; i < kPer; i++) {
+      a[g][t + i] = Type::number(f.a[0], i);
+      a[g + 8][t + i] = Type::number(f.a[1], i);
+      a[g][t + kDepth / 2 + i] = Type::number(f.a[2], i);
+      a[g + 8][t + kDepth / 2 + i] = Type::number(f.a[3], i);
+      b[g][t + i] = Type::number(f.b[0], i);
+      b[g][t + kDepth / 2 + i] = Type::number(f.b[1], i);
     }
   }
   for (int lane = 0; lane < kWarp; lane++) {
@@ -82,7 +95,7 @@ void multiply_add(Block& block, unsigned mask, Lanes in, Results out) {
       const float* row = a[g + (i < 2 ? 0 : 8)];
       const float* column = b[t + i % 2];
       float sum = 0;
-      for (int k = 0; k < 16; k++) sum += row[k] * column[k];
+      for (int k = 0; k < kDepth; k++) sum += row[k] * column[k];
       d[i] += sum;
     }
   }
@@ -106,7 +119,17 @@ void ldmatrix(uint32_t* r, int matrices, bool transposed, const void* shared_row
 }
 
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  static const Block::Collective kMma = {"mma", multiply_add};
+  static const Block::Collective kMma = {"mma", multiply_add<Bf16>};
+  const Fragments in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+  Block::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
+}
+
+uint16_t pack_e4m3(float first, float second) {
+  return static_cast<uint16_t>(to_e4m3(first).bits | to_e4m3(second).bits << 8);
+}
+
+void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  static const Block::Collective kMma = {"mma (e4m3)", multiply_add<E4m3>};
   const Fragments in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   Block::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
 }

@@ -36,6 +36,12 @@ __attribute__((always_inline)) inline void ldmatrix_x2_trans(uint32_t (&r)[2], c
 }
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
+// ---- e4m3, sm_89 ------------------------------------------------------------------------------------------------------------
+
+uint16_t pack_e4m3(float first, float second);
+/// Sums are f32 here, where GPUs keep fewer bits.
+void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+
 }  // namespace iconface::emulator
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -63,10 +63,11 @@ uint64_t thread_order_seed() {
 
 cudaError_t count_launch() { return made_to_fail() ? cudaErrorLaunchFailure : cudaSuccess; }
 
-/// 90, or 80 when ICONFACE_EMULATOR_ARCH says so: launchers then choose their kernels for older GPUs.
+/// 90, or 80 or 89 when ICONFACE_EMULATOR_ARCH says so: launchers then choose their kernels for older GPUs.
 int architecture() {
   const char* text = getenv("ICONFACE_EMULATOR_ARCH");
-  return text != nullptr && strcmp(text, "80") == 0 ? 80 : 90;
+  const int asked = text == nullptr ? 90 : atoi(text);
+  return asked == 80 || asked == 89 ? asked : 90;
 }
 
 #define FAILS_WITH(status) \
@@ -92,13 +93,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = architecture() / 10;
       break;
     case cudaDevAttrComputeCapabilityMinor:
-      *value = 0;
+      *value = architecture() % 10;
       break;
     case cudaDevAttrMultiProcessorCount:
       *value = 4;  // few: grids sized by it then loop
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-      *value = (architecture() == 90 ? 227 : 163) << 10;
+      *value = (architecture() == 90 ? 227 : architecture() == 80 ? 163 : 99) << 10;
       break;
     case cudaDevAttrL2CacheSize:
       *value = 64 << 10;  // small: benchmarks that keep operands out of it stay small

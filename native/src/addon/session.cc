@@ -32,10 +32,8 @@ Session::Session(const Napi::CallbackInfo& info)
     const Napi::Object options = info[0].As<Napi::Object>();
     processor_ = &cpu::select(text_option(options, "isa", ""));
     device_name_ = text_option(options, "device", "cpu");
-    const std::string precision = text_option(options, "precision", "bf16");
-    if (precision != "f32" && precision != "bf16")
-      fail(Code::InvalidArgument, "expected 'f32' or 'bf16' for precision but received '%s'", precision.c_str());
-    compute_ = precision == "f32" ? DType::F32 : DType::BF16;
+    const std::string precision = choice_option(options, "precision", {"bf16", "f32", "fp8"});
+    precision_ = precision == "f32" ? Precision::F32 : precision == "fp8" ? Precision::FP8 : Precision::BF16;
     const int threads =
         options.Get("threads").IsUndefined() ? usable_processors() : whole_option(options, "threads", 1, 1024);
     if (options.Get("checkpoint").IsObject()) spec_ = spec_from_js(options.Get("checkpoint").As<Napi::Object>());
@@ -142,7 +140,7 @@ Device* Session::device() {
     device_ = open_device(choose ? "cuda" : device_name_);
     // The emulated device is there to be tested; it is asked when a test wants that.
     const bool asked = device_ && (device_->name != "cuda-emulated" || getenv("ICONFACE_EMULATOR_CHECK") != nullptr);
-    if (asked) check_device(*device_, *processor_, *pool_);
+    if (asked) check_device(*device_, *processor_, *pool_, precision_);
   } catch (const Error& e) {
     device_.reset();
     if (!choose || e.code != Code::DeviceUnavailable) throw;
@@ -150,6 +148,16 @@ Device* Session::device() {
   }
   device_opened_ = true;
   return device_.get();
+}
+
+void Session::require_precision() const {
+  if (precision_ != Precision::FP8 || (device_ && device_->has_e4m3())) return;
+  const std::string why = device_ ? device_->description : device_reason_;
+  fail(Code::Unsupported,
+       "precision 'fp8' needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell), not %s%s: use "
+       "precision "
+       "'bf16', or another device",
+       device_ ? device_->name.c_str() : "the processor", why.empty() ? "" : (" (" + why + ")").c_str());
 }
 
 Context Session::context(Workspace& workspace, const std::atomic<bool>* cancelled) const {
@@ -185,9 +193,10 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
                   [this](Job& job) -> Answer {
                     if (!loaded_) {
                       device();
+                      require_precision();
                       Workspace none{Pages()};
                       Context ctx = context(none, &job.cancelled);
-                      model_ = std::make_unique<Model>(ctx, spec_, compute_);
+                      model_ = std::make_unique<Model>(ctx, spec_, precision_);
                       loaded_ = true;
                     }
                     // Taken here: a dispose may have freed the model before JavaScript reads the answer.
@@ -199,7 +208,7 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
                       Napi::Object o = Napi::Object::New(env);
                       o.Set("device", name);
                       o.Set("deviceText", text);
-                      o.Set("precision", compute_ == DType::F32 ? "f32" : "bf16");
+                      o.Set("precision", precision_name(precision_));
                       o.Set("isa", std::string(processor_->name).substr(4));
                       o.Set("threads", threads);
                       o.Set("bytes", static_cast<double>(bytes));

@@ -47,6 +47,8 @@ class Session : public Napi::ObjectWrap<Session> {
 
   /// The session's device, opened at the first call; null: the processor. On the job's thread.
   Device* device();
+  /// Throws Unsupported where the device does not multiply what the precision asks for.
+  void require_precision() const;
   Context context(Workspace& workspace, const std::atomic<bool>* cancelled = nullptr) const;
   /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
   void with_memory(const Job& job, const std::function<void(Context&)>& body);
@@ -59,7 +61,7 @@ class Session : public Napi::ObjectWrap<Session> {
   std::string device_reason_;       // why "auto" chose the processor; empty when it did not
   std::unique_ptr<Device> device_;  // opened by the first job; before everything that has memory of it
   bool device_opened_ = false;
-  DType compute_;
+  Precision precision_;
   CheckpointSpec spec_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Model> model_;

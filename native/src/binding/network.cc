@@ -134,8 +134,8 @@ void double_block(Context& ctx, Call& call) {
       fail(Code::InvalidArgument, "modImg and modTxt must be F32 [%lld], not %s", static_cast<long long>(6 * D),
            t.describe().c_str());
   LoneBlock lone = lone_block(ctx, call, T, I, D);
-  const DoubleBlock block =
-      DoubleBlock::read(ctx, model.weights, call.text("prefix", "transformer.double_blocks.0."), lone.config);
+  const DoubleBlock block = DoubleBlock::read(ctx, model.weights, call.text("prefix", "transformer.double_blocks.0."),
+                                              lone.config, model.precision);
   const StepModulation m{.img_attn = modulation_of(mod_img, D, 0),
                          .img_mlp = modulation_of(mod_img, D, 3),
                          .txt_attn = modulation_of(mod_txt, D, 0),
@@ -164,8 +164,8 @@ void single_block(Context& ctx, Call& call) {
     fail(Code::InvalidArgument, "mod must be F32 [%lld], not %s", static_cast<long long>(3 * D),
          mod.describe().c_str());
   LoneBlock lone = lone_block(ctx, call, T, L - T, D);
-  const SingleBlock block =
-      SingleBlock::read(ctx, model.weights, call.text("prefix", "transformer.single_blocks.0."), lone.config);
+  const SingleBlock block = SingleBlock::read(ctx, model.weights, call.text("prefix", "transformer.single_blocks.0."),
+                                              lone.config, model.precision);
   StepModulation m{};
   m.single_img = m.single_txt = modulation_of(mod, D, 0);
   const Tensor stream = ctx.workspace.tensor(DType::F32, {1, L, D});

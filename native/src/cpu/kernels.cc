@@ -11,6 +11,7 @@ extern const Backend backend;
 const Backend backend = {
     .name = "cpu/" ICONFACE_TEXT(ICONFACE_ISA),
     .linear = linear,
+    .quantise_rows = quantise_rows,
     .layer_norm_modulate = layer_norm_modulate,
     .rms_norm = rms_norm,
     .qk_norm_rope = qk_norm_rope,

@@ -8,12 +8,22 @@
 //
 // FLUX.2 klein, 1024 tokens, linear1: 2 x 1024 x 27648 x 3072 = 174 GFLOP against 176 MB read: bound by arithmetic.
 // Up to kFewRows rows (modulation vectors) are bound by reading W instead, which is then read once, unpacked.
+// e4m3 is widened like the others, multiplied as f32, and the sums are scaled before the epilogue.
 #include "cpu/kernels.h"
 #include "cpu/tile.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
 namespace {
+
+/// As with_type, e4m3 too.
+template <class Call>
+ICONFACE_INLINE void with_operand(DType type, Call&& f) {
+  if (type == DType::F8E4M3)
+    f(static_cast<const e4m3*>(nullptr));
+  else
+    with_type(type, f);
+}
 
 constexpr int64_t kFewRows = 4;
 constexpr int64_t kChunkRows = 1024;       // rows of x packed at a time
@@ -54,6 +64,7 @@ struct OutRows {
   int64_t count;
   void* out[kTileRows];
   const float* gate[kTileRows];  // null: none
+  float scale[kTileRows];        // of x, e4m3
 };
 
 OutRows out_rows(const op::LinearArgs& a, int64_t first, int64_t count) {
@@ -64,6 +75,7 @@ OutRows out_rows(const op::LinearArgs& a, int64_t first, int64_t count) {
     rows.out[i] =
         a.out.dtype == DType::F32 ? static_cast<void*>(a.out.row<float>(first + i)) : a.out.row<bf16>(first + i);
     rows.gate[i] = nullptr;
+    rows.scale[i] = a.x_scale.defined() ? *a.x_scale.row<float>(first + i) : 1.0f;
     int64_t token = (first + i) % tokens;
     for (int s = 0; s < a.gate.count; s++) {
       if (token >= 0 && token < a.gate.rows[s]) rows.gate[i] = a.gate.vector[s].as<float>();
@@ -90,8 +102,13 @@ void epilogue_to(const op::LinearArgs& a, const Panel& p, const OutRows& rows, c
   const float* bias = a.bias.defined() ? a.bias.as<float>() : nullptr;
   const F bias0 = bias ? load_some(bias + p.row[0], p.rows[0]) : zero;
   const F bias1 = bias && p.rows[1] > 0 ? load_some(bias + p.row[1], p.rows[1]) : zero;
+  const float* scale = a.weight_scale.defined() ? a.weight_scale.as<float>() : nullptr;
+  const F scale0 = scale ? load_some(scale + p.row[0], p.rows[0]) : zero;
+  const F scale1 = scale && p.rows[1] > 0 ? load_some(scale + p.row[1], p.rows[1]) : zero;
   for (int64_t i = 0; i < rows.count; i++) {
-    F v0 = load(sums + i * kTileCols) + bias0, v1 = load(sums + i * kTileCols + kLanes) + bias1;
+    F v0 = load(sums + i * kTileCols), v1 = load(sums + i * kTileCols + kLanes);
+    if (scale) v0 = v0 * rows.scale[i] * scale0, v1 = v1 * rows.scale[i] * scale1;
+    v0 = v0 + bias0, v1 = v1 + bias1;
     if (a.activation == op::Activation::Swiglu) {
       finish<Out>(a, rows, i, silu(v0) * v1, p.column, p.columns);
       continue;
@@ -149,7 +166,7 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   Workspace::Frame frame(ctx.workspace);
   float* x = static_cast<float*>(ctx.workspace.bytes(s.m * s.k * 4));
   if (ctx.planning()) return;
-  with_type(
+  with_operand(
       a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
         using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
         for (int64_t i = 0; i < s.m; i++) copy_units<Fma>(a.x.row<T>(i), s.k, reinterpret_cast<unit*>(x + i * s.k));
@@ -158,7 +175,7 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   parallel_for(ctx.pool, s.panels, [&](int64_t index, int) {
     alignas(64) float sums[kFewRows * kTileCols] = {};
     const Panel p = s.panel(index);
-    with_type(
+    with_operand(
         a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
           using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
           if (s.m == 1)
@@ -178,7 +195,7 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
 
 template <class Product>
 void pack(const op::LinearArgs& a, const Panel& p, int64_t k_first, int64_t k, unit* to) {
-  with_type(
+  with_operand(
       a.weight.dtype, [&](auto* typed) __attribute__((always_inline)) {
         using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
         const int64_t stride = a.weight.stride[0];
@@ -231,7 +248,7 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   for (int64_t chunk_first = 0; chunk_first < s.m; chunk_first += c.chunk) {
     const int64_t chunk_rows = std::min(c.chunk, s.m - chunk_first);
     parallel_for(ctx.pool, chunk_rows, [&](int64_t i, int) {
-      with_type(
+      with_operand(
           a.x.dtype, [&](auto* typed) __attribute__((always_inline)) {
             using T = std::remove_const_t<std::remove_pointer_t<decltype(typed)>>;
             copy_units<Product>(a.x.row<T>(chunk_first + i), s.k, packed_x + i * c.row_units);
@@ -274,7 +291,7 @@ void linear(Context& ctx, const op::LinearArgs& a) {
   const Shape s(a);
   if (s.m <= kFewRows)
     few_rows(ctx, a, s);
-  else if (a.x.dtype == DType::F32)
+  else if (a.x.dtype != DType::BF16)
     many_rows<Fma>(ctx, a, s);
   else
     many_rows<Bf16Product>(ctx, a, s);

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "tensor/tensor.h"
+#include "tensor/e4m3.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -52,7 +52,7 @@ ICONFACE_INLINE F floats(I v) { return reinterpret_cast<F>(v); }
 ICONFACE_INLINE F max(F a, F b) { return a > b ? a : b; }
 ICONFACE_INLINE F min(F a, F b) { return a < b ? a : b; }
 
-// ---- bf16 and f16 ---------------------------------------------------------------------------------------------------
+// ---- bf16, f16 and e4m3 ---------------------------------------------------------------------------------------------------
 
 ICONFACE_INLINE float widen(bf16 x) {
   const uint32_t u = static_cast<uint32_t>(x) << 16;
@@ -143,6 +143,14 @@ ICONFACE_INLINE F load(const f16* p) {
   for (int i = 0; i < kLanes; i++) v[i] = load1(p + i);
   return v;
 #endif
+}
+
+/// Not tuned: the processor's networks do not use it.
+ICONFACE_INLINE float load1(const e4m3* p) { return to_float(load_raw(p)); }
+ICONFACE_INLINE F load(const e4m3* p) {
+  F v;
+  for (int i = 0; i < kLanes; i++) v[i] = load1(p + i);
+  return v;
 }
 
 // ---- bytes ----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "op/convert.h"
 #include "op/linear.h"
 #include "op/normalize.h"
+#include "op/quantise_rows.h"
 #include "runtime/error.h"
 
 namespace iconface {
@@ -20,6 +21,34 @@ op::Segmented by_stream(const Conditioning& c, const Tensor& txt, const Tensor& 
 /// [batch, tokens, D] as heads: [batch, tokens, H, d].
 Tensor heads_of(const Tensor& t, const Flux2Config& f) {
   return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim});
+}
+
+/// What matrices of one kind are multiplied with: x as it is, or for e4m3 quantised.
+struct Operand {
+  Tensor x, scale;
+  /// Tokens [begin, end) of every branch.
+  Operand tokens(int64_t begin, int64_t end) const {
+    return {x.slice(1, begin, end), scale.defined() ? scale.slice(1, begin, end) : Tensor{}};
+  }
+};
+/// x [branches, tokens, K] for `matrix` and others of its kind.
+Operand operand(Context& ctx, const Tensor& x, const Matrix& matrix) {
+  if (!matrix.scale.defined()) return {x, {}};
+  const Operand o{ctx.workspace.tensor(DType::F8E4M3, {x.shape[0], x.shape[1], x.shape[2]}),
+                  ctx.workspace.tensor(DType::F32, {x.shape[0], x.shape[1], 1})};
+  op::quantise_rows(ctx, {.x = x, .out = o.x, .scale = o.scale});
+  return o;
+}
+
+op::LinearArgs product(const Operand& a, const Matrix& matrix, const Tensor& out,
+                       op::Activation activation = op::Activation::None, const op::Segmented& gate = {}) {
+  return {.x = a.x,
+          .weight = matrix.weight,
+          .out = out,
+          .activation = activation,
+          .gate = gate,
+          .x_scale = a.scale,
+          .weight_scale = matrix.scale};
 }
 }  // namespace
 
@@ -46,38 +75,40 @@ Flux2Config Flux2Config::read(Weights& w, const CheckpointSpec& spec) {
   return f;
 }
 
-DoubleBlock DoubleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f) {
+DoubleBlock DoubleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f, Precision p) {
+  const bool e4m3 = p == Precision::FP8;
   auto stream = [&](const std::string& name) {
     Stream s;
-    s.qkv = w.get(prefix + name + "_attn.qkv.weight", {3 * f.hidden, f.hidden});
-    s.proj = w.get(prefix + name + "_attn.proj.weight", {f.hidden, f.hidden});
+    s.qkv = w.matrix(ctx, prefix + name + "_attn.qkv.weight", {3 * f.hidden, f.hidden}, e4m3);
+    s.proj = w.matrix(ctx, prefix + name + "_attn.proj.weight", {f.hidden, f.hidden}, e4m3);
     s.norm.query = w.f32(ctx, prefix + name + "_attn.norm.query_norm.scale", {f.head_dim});
     s.norm.key = w.f32(ctx, prefix + name + "_attn.norm.key_norm.scale", {f.head_dim});
-    s.mlp_up = w.get(prefix + name + "_mlp.0.weight", {-1, f.hidden});
-    s.mlp_down = w.get(prefix + name + "_mlp.2.weight", {f.hidden, s.mlp_up.shape[0] / 2});
+    s.mlp_up = w.matrix(ctx, prefix + name + "_mlp.0.weight", {-1, f.hidden}, e4m3);
+    s.mlp_down = w.matrix(ctx, prefix + name + "_mlp.2.weight", {f.hidden, s.mlp_up.weight.shape[0] / 2}, e4m3);
     return s;
   };
   return {stream("img"), stream("txt")};
 }
 
-SingleBlock SingleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f) {
+SingleBlock SingleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f, Precision p) {
+  const bool e4m3 = p == Precision::FP8;
   SingleBlock b;
-  const Tensor linear1 = w.get(prefix + "linear1.weight", {-1, f.hidden});
-  const int64_t rows = linear1.shape[0], mlp = (rows - 3 * f.hidden) / 2;
+  const Matrix linear1 = w.matrix(ctx, prefix + "linear1.weight", {-1, f.hidden}, e4m3);
+  const int64_t rows = linear1.weight.shape[0], mlp = (rows - 3 * f.hidden) / 2;
   if (mlp < 1)
     fail(Code::InvalidCheckpoint, "tensor %slinear1.weight has only %lld rows", prefix.c_str(),
          static_cast<long long>(rows));
-  b.query = linear1.slice(0, 0, f.hidden);
-  b.key_value = linear1.slice(0, f.hidden, 3 * f.hidden);
-  b.mlp_up = linear1.slice(0, 3 * f.hidden, rows);
-  b.linear2 = w.get(prefix + "linear2.weight", {f.hidden, f.hidden + mlp});
+  b.query = linear1.rows(0, f.hidden);
+  b.key_value = linear1.rows(f.hidden, 3 * f.hidden);
+  b.mlp_up = linear1.rows(3 * f.hidden, rows);
+  b.linear2 = w.matrix(ctx, prefix + "linear2.weight", {f.hidden, f.hidden + mlp}, e4m3);
   b.norm.query = w.f32(ctx, prefix + "norm.query_norm.scale", {f.head_dim});
   b.norm.key = w.f32(ctx, prefix + "norm.key_norm.scale", {f.head_dim});
   return b;
 }
 
-Flux2Transformer::Flux2Transformer(Context& ctx, Weights& w, const CheckpointSpec& spec, DType compute)
-    : config_(Flux2Config::read(w, spec)), compute_(compute) {
+Flux2Transformer::Flux2Transformer(Context& ctx, Weights& w, const CheckpointSpec& spec, Precision precision)
+    : config_(Flux2Config::read(w, spec)), compute_(compute_type(precision)) {
   const Flux2Config& f = config_;
   img_in_ = w.get("transformer.img_in.weight");
   txt_in_ = w.get("transformer.txt_in.weight");
@@ -91,12 +122,12 @@ Flux2Transformer::Flux2Transformer(Context& ctx, Weights& w, const CheckpointSpe
   for (int i = 0;; i++) {
     const std::string prefix = "transformer.double_blocks." + std::to_string(i) + ".";
     if (!w.has(prefix + "img_attn.qkv.weight")) break;
-    double_.push_back(DoubleBlock::read(ctx, w, prefix, f));
+    double_.push_back(DoubleBlock::read(ctx, w, prefix, f, precision));
   }
   for (int i = 0;; i++) {
     const std::string prefix = "transformer.single_blocks." + std::to_string(i) + ".";
     if (!w.has(prefix + "linear1.weight")) break;
-    single_.push_back(SingleBlock::read(ctx, w, prefix, f));
+    single_.push_back(SingleBlock::read(ctx, w, prefix, f, precision));
   }
   if (double_.empty()) fail(Code::InvalidCheckpoint, "the transformer has no double block");
 }
@@ -196,7 +227,8 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
                                     .out = normed,
                                     .shift = op::Segmented::all(rows, s.attn.shift),
                                     .scale = op::Segmented::all(rows, s.attn.scale)});
-      op::linear(ctx, {.x = normed, .weight = s.weights.qkv, .out = projected});
+      Workspace::Frame quantised(ctx.workspace);
+      op::linear(ctx, product(operand(ctx, normed, s.weights.qkv), s.weights.qkv, projected));
       op::qk_norm_rope(ctx, {.q = heads_of(projected.slice(2, 0, D), f),
                              .k = heads_of(projected.slice(2, D, 2 * D), f),
                              .q_scale = s.weights.norm.query,
@@ -224,16 +256,20 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   for (const Stream& s : streams) {
     const int64_t rows = s.end - s.first;
     const Tensor part = x.slice(1, s.first, s.end), normed = y.slice(1, s.first, s.end);
-    op::linear(ctx,
-               {.x = normed, .weight = s.weights.proj, .out = part, .gate = op::Segmented::all(rows, s.attn.gate)});
+    {
+      Workspace::Frame quantised(ctx.workspace);
+      op::linear(ctx, product(operand(ctx, normed, s.weights.proj), s.weights.proj, part, op::Activation::None,
+                              op::Segmented::all(rows, s.attn.gate)));
+    }
     op::layer_norm_modulate(ctx, {.x = part,
                                   .out = normed,
                                   .shift = op::Segmented::all(rows, s.mlp.shift),
                                   .scale = op::Segmented::all(rows, s.mlp.scale)});
     Workspace::Frame inner(ctx.workspace);
-    const Tensor h = ctx.workspace.tensor(compute_, {B, rows, s.weights.mlp_down.shape[1]});
-    op::linear(ctx, {.x = normed, .weight = s.weights.mlp_up, .out = h, .activation = op::Activation::Swiglu});
-    op::linear(ctx, {.x = h, .weight = s.weights.mlp_down, .out = part, .gate = op::Segmented::all(rows, s.mlp.gate)});
+    const Tensor h = ctx.workspace.tensor(compute_, {B, rows, s.weights.mlp_down.weight.shape[1]});
+    op::linear(ctx, product(operand(ctx, normed, s.weights.mlp_up), s.weights.mlp_up, h, op::Activation::Swiglu));
+    op::linear(ctx, product(operand(ctx, h, s.weights.mlp_down), s.weights.mlp_down, part, op::Activation::None,
+                            op::Segmented::all(rows, s.mlp.gate)));
   }
 }
 
@@ -241,7 +277,7 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
                                     const StepModulation& m, const Tensor& x, int64_t first, int64_t end) const {
   const Flux2Config& f = config_;
   const int64_t B = x.shape[0], L = c.tokens(), T = c.text, D = f.hidden, rows = end - first;
-  const int64_t mlp = block.linear2.shape[1] - D;
+  const int64_t mlp = block.linear2.weight.shape[1] - D;
   // Rows [first, end) are updated; the others give keys and values only (the last block needs no more of them).
   const op::Segmented gate = first >= T ? op::Segmented::all(rows, m.single_img.gate)
                                         : op::Segmented::two(T - first, m.single_txt.gate, end - T, m.single_img.gate);
@@ -253,12 +289,13 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
                                 .out = y,
                                 .shift = by_stream(c, m.single_txt.shift, m.single_img.shift),
                                 .scale = by_stream(c, m.single_txt.scale, m.single_img.scale)});
-  const Tensor active = y.slice(1, first, end);
-  op::linear(ctx, {.x = y, .weight = block.key_value, .out = kv});
-  op::linear(ctx, {.x = active, .weight = block.query, .out = q});
-  op::linear(
-      ctx,
-      {.x = active, .weight = block.mlp_up, .out = both.slice(2, D, D + mlp), .activation = op::Activation::Swiglu});
+  {
+    Workspace::Frame quantised(ctx.workspace);
+    const Operand all = operand(ctx, y, block.key_value), active = all.tokens(first, end);
+    op::linear(ctx, product(all, block.key_value, kv));
+    op::linear(ctx, product(active, block.query, q));
+    op::linear(ctx, product(active, block.mlp_up, both.slice(2, D, D + mlp), op::Activation::Swiglu));
+  }
 
   const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
   const Tensor out = heads_of(both.slice(2, 0, D), f);
@@ -276,7 +313,8 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
     attention.segment[0] = {.q = qh.select(0, b), .out = out.select(0, b), .k = kh.select(0, b), .v = vh.select(0, b)};
     op::attention(ctx, attention);
   }
-  op::linear(ctx, {.x = both, .weight = block.linear2, .out = x.slice(1, first, end), .gate = gate});
+  op::linear(ctx, product(operand(ctx, both, block.linear2), block.linear2, x.slice(1, first, end),
+                          op::Activation::None, gate));
 }
 
 void Flux2Transformer::forward(Context& ctx, const Conditioning& c, const StepModulation& m, const Tensor& latents,

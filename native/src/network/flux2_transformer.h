@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "network/structure_pathway.h"
+#include "runtime/precision.h"
 #include "runtime/weights.h"
 
 namespace iconface {
@@ -23,19 +24,19 @@ struct QkNorm {
 
 struct DoubleBlock {
   struct Stream {
-    Tensor qkv, proj, mlp_up, mlp_down;
+    Matrix qkv, proj, mlp_up, mlp_down;
     QkNorm norm;
   };
   Stream img, txt;
-  static DoubleBlock read(Context&, Weights&, const std::string& prefix, const Flux2Config&);
+  static DoubleBlock read(Context&, Weights&, const std::string& prefix, const Flux2Config&, Precision);
 };
 
 struct SingleBlock {
-  Tensor query, key_value;  // rows of linear1
-  Tensor mlp_up;            // [2M, D], the other rows of linear1
-  Tensor linear2;           // [D, D + M]
+  Matrix query, key_value;  // rows of linear1
+  Matrix mlp_up;            // [2M, D], the other rows of linear1
+  Matrix linear2;           // [D, D + M]
   QkNorm norm;
-  static SingleBlock read(Context&, Weights&, const std::string& prefix, const Flux2Config&);
+  static SingleBlock read(Context&, Weights&, const std::string& prefix, const Flux2Config&, Precision);
 };
 
 /// Shift, scale and gate vectors of one step, [D] F32 each.
@@ -71,7 +72,7 @@ struct Conditioning {
 
 class Flux2Transformer {
  public:
-  Flux2Transformer(Context&, Weights&, const CheckpointSpec&, DType compute);
+  Flux2Transformer(Context&, Weights&, const CheckpointSpec&, Precision);
 
   const Flux2Config& config() const { return config_; }
   int64_t blocks() const { return static_cast<int64_t>(double_.size() + single_.size()); }

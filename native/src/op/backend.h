@@ -11,6 +11,7 @@
 #include "op/normalize.h"
 #include "op/pixels.h"
 #include "op/probe.h"
+#include "op/quantise_rows.h"
 
 namespace iconface {
 
@@ -18,6 +19,7 @@ struct Backend {
   const char* name;  // "cpu/avx512bf16", ...
 
   void (*linear)(Context&, const op::LinearArgs&);
+  void (*quantise_rows)(Context&, const op::QuantiseRowsArgs&);
   void (*layer_norm_modulate)(Context&, const op::LayerNormModulateArgs&);
   void (*rms_norm)(Context&, const op::RmsNormArgs&);
   void (*qk_norm_rope)(Context&, const op::QkNormRopeArgs&);

@@ -24,16 +24,31 @@ void check_gate(const LinearArgs& a) {
         static_cast<long long>(rows), static_cast<long long>(a.out.shape[1]));
 }
 
+/// Both operands have scales, or neither has one.
+void check_scales(const Context& ctx, const LinearArgs& a) {
+  if (a.x.dtype == DType::F8E4M3) {
+    check_rows("linear", "xScale", a.x_scale, DType::F32, a.x, 1);
+    check_tensor("linear", "weightScale", a.weight_scale, kF32, {a.weight.shape[0], 1});
+    check(a.weight_scale.contiguous(), "linear", "weightScale must be contiguous");
+    check_e4m3("linear", ctx);
+    return;
+  }
+  check(!a.x_scale.defined() && !a.weight_scale.defined(), "linear",
+        "xScale and weightScale are for F8_E4M3 operands, x is %s", a.x.describe().c_str());
+}
+
 }  // namespace
 
 void linear(Context& ctx, const LinearArgs& a) {
-  check_tensor("linear", "weight", a.weight, kWeight, {-1, -1});
-  check(a.x.defined() && a.x.rank >= 1 && (a.x.dtype == DType::F32 || a.x.dtype == DType::BF16), "linear",
-        "x must be F32 or BF16 [..., %lld], not %s", static_cast<long long>(a.weight.last()),
+  const bool e4m3 = a.x.defined() && a.x.dtype == DType::F8E4M3;
+  check_tensor("linear", "weight", a.weight, e4m3 ? kE4m3 : kWeight, {-1, -1});
+  check(a.x.defined() && a.x.rank >= 1 && (e4m3 || a.x.dtype == DType::F32 || a.x.dtype == DType::BF16), "linear",
+        "x must be F32, BF16 or F8_E4M3 [..., %lld], not %s", static_cast<long long>(a.weight.last()),
         a.x.defined() ? a.x.describe().c_str() : "absent");
   check(a.x.last() == a.weight.last() && a.x.elements() > 0, "linear",
         "x %s and weight %s must agree in their last axis", a.x.describe().c_str(), a.weight.describe().c_str());
 
+  check_scales(ctx, a);
   const bool swiglu = a.activation == Activation::Swiglu;
   check(!swiglu || a.weight.shape[0] % 2 == 0, "linear", "SwiGLU needs an even number of weight rows, not %s",
         a.weight.describe().c_str());

@@ -52,6 +52,8 @@ class Device {
   virtual std::unique_ptr<Mark> mark() = 0;
   /// Seconds between two marks of this device by its own clock; waits for the later one.
   virtual double seconds(const Mark& from, const Mark& to) = 0;
+  /// Whether it multiplies e4m3.
+  virtual bool has_e4m3() const = 0;
   /// Bytes of the cache before its memory.
   virtual int64_t cache_bytes() const = 0;
   /// Keeps what `queue` queues instead of doing it. It may not wait, allocate, upload or download.

@@ -11,6 +11,7 @@
 #include "op/convolution.h"
 #include "op/linear.h"
 #include "op/normalize.h"
+#include "op/quantise_rows.h"
 #include "op/transfer.h"
 #include "runtime/error.h"
 
@@ -94,6 +95,18 @@ std::vector<Question> questions() {
   };
 }
 
+Question e4m3_question() {
+  const auto ask = [](Context& ctx, const Inputs& in, const Tensor& out) {
+    const Tensor x = ctx.workspace.tensor(DType::F8E4M3, {1, 200, 144}),
+                 w = ctx.workspace.tensor(DType::F8E4M3, {144, 144});
+    const Tensor x_scale = ctx.workspace.tensor(F32, {1, 200, 1}), w_scale = ctx.workspace.tensor(F32, {144, 1});
+    op::quantise_rows(ctx, {.x = in[0], .out = x, .scale = x_scale});
+    op::quantise_rows(ctx, {.x = in[1], .out = w, .scale = w_scale});
+    op::linear(ctx, {.x = x, .weight = w, .out = out, .x_scale = x_scale, .weight_scale = w_scale});
+  };
+  return {"linear (e4m3)", {{F32, {1, 200, 144}}, {F32, {144, 144}}}, {F32, {1, 200, 144}}, ask};
+}
+
 /// Numbers around 0 that bf16 holds exactly, the same ones every time.
 void fill(const Tensor& t, uint32_t seed) {
   uint32_t state = seed * 2654435761u + 1;
@@ -142,8 +155,10 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& exp
 
 }  // namespace
 
-void check_device(Device& device, const Backend& processor, ThreadPool& pool) {
-  for (const Question& q : questions()) {
+void check_device(Device& device, const Backend& processor, ThreadPool& pool, Precision precision) {
+  std::vector<Question> asked = questions();
+  if (precision == Precision::FP8 && device.has_e4m3()) asked.push_back(e4m3_question());
+  for (const Question& q : asked) {
     std::vector<Pages> memory;
     Inputs inputs;
     for (const Shape& s : q.inputs) {

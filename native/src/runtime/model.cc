@@ -17,10 +17,11 @@ void with_workspace(Context& ctx, Body&& body) {
 }
 }  // namespace
 
-Model::Model(Context& ctx, const CheckpointSpec& s, DType c) : spec(s), compute(c), weights(s, ctx.device) {
+Model::Model(Context& ctx, const CheckpointSpec& s, Precision p)
+    : spec(s), precision(p), compute(compute_type(p)), weights(s, ctx.device) {
   if (!spec.loras.empty()) with_workspace(ctx, [&](Context& x) { merge_loras(x, weights, spec.loras, compute); });
   if (weights.has("transformer.img_in.weight")) {
-    transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, compute);
+    transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, precision);
     const Flux2Config& f = transformer->config();
     structure =
         std::make_unique<StructurePathway>(ctx, weights, spec, f.hidden, f.heads, transformer->blocks(), compute);

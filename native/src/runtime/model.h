@@ -11,15 +11,17 @@
 #include "network/qwen3_encoder.h"
 #include "network/retinaface.h"
 #include "network/structure_pathway.h"
+#include "runtime/precision.h"
 
 namespace iconface {
 
 class Model {
  public:
   /// Maps and checks the files, merges LoRA, reads every network whose tensors are there.
-  Model(Context&, const CheckpointSpec&, DType compute);
+  Model(Context&, const CheckpointSpec&, Precision);
 
   const CheckpointSpec spec;
+  const Precision precision;
   const DType compute;
   Weights weights;
 

@@ -6,6 +6,7 @@
 #include "op/convert.h"
 #include "op/flow.h"
 #include "op/linear.h"
+#include "op/quantise_rows.h"
 #include "op/transfer.h"
 #include "runtime/device.h"
 #include "runtime/error.h"
@@ -152,6 +153,31 @@ Tensor Weights::keep(Context& ctx, const std::vector<float>& values, std::initia
   auto* data = const_cast<float*>(values.data());
   op::upload_into(ctx, Tensor::of(data, DType::F32, shape), t);
   return t;
+}
+
+void Weights::release(const std::string& name) {
+  uploaded_.erase(name);
+  if (replaced_.count(name) == 0) return;
+  const char* data = tensors_[name].as<char>();
+  const auto found = std::find_if(memory_.begin(), memory_.end(), [&](const Pages& p) { return p.data() == data; });
+  if (found == memory_.end()) fail(Code::Internal, "tensor %s has no memory of its own", name.c_str());
+  if (device_ == nullptr) private_bytes_ -= tensors_[name].bytes();
+  memory_.erase(found);
+}
+
+Matrix Weights::matrix(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape, bool e4m3) {
+  if (!e4m3) return {get(name, shape)};
+  check_shape(name, stored(name), shape);
+  const auto found = quantised_.find(name);
+  if (found != quantised_.end()) return found->second;
+  const Tensor t = get(name);
+  const int64_t rows = t.shape[0], columns = t.shape[1];
+  if (ctx.planning())  // addresses to check shapes with
+    return {Tensor::of(t.data, DType::F8E4M3, {rows, columns}), Tensor::of(t.data, DType::F32, {rows, 1})};
+  const Matrix m{allocate(DType::F8E4M3, {rows, columns}), allocate(DType::F32, {rows, 1})};
+  op::quantise_rows(ctx, {.x = t, .out = m.weight, .scale = m.scale});
+  release(name);
+  return quantised_[name] = m;
 }
 
 void Weights::replace(const std::string& name, const Tensor& tensor) {

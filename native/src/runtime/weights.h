@@ -42,6 +42,16 @@ struct CheckpointSpec {
   double number(const std::string& name, double otherwise) const;
 };
 
+/// A matrix for op::linear: as it is stored, or as e4m3 with a scale for every row.
+struct Matrix {
+  Tensor weight;      // [N, K]
+  Tensor scale = {};  // [N, 1] F32 of e4m3, else undefined
+
+  Matrix rows(int64_t begin, int64_t end) const {
+    return {weight.slice(0, begin, end), scale.defined() ? scale.slice(0, begin, end) : Tensor{}};
+  }
+};
+
 class Weights {
  public:
   /// Maps the files and checks every byte range, shape and size again.
@@ -56,8 +66,10 @@ class Weights {
   Tensor loaded(const std::string& name, std::initializer_list<int64_t> shape) const;
   /// The numbers of a small tensor on the host, as f32.
   std::vector<float> values(const std::string& name, std::initializer_list<int64_t> shape) const;
-  /// Gives back the device's copy of a tensor that was only needed to derive another.
-  void release(const std::string& name) { uploaded_.erase(name); }
+  /// Gives back the memory of a tensor that was only needed to derive another: the device's copy, or what replaced it.
+  void release(const std::string& name);
+  /// A matrix, with `e4m3` quantised row by row at the first call; its own memory is given back then.
+  Matrix matrix(Context&, const std::string& name, std::initializer_list<int64_t> shape, bool e4m3);
   /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
   Tensor f32(Context&, const std::string& name, std::initializer_list<int64_t> shape);
 
@@ -94,6 +106,7 @@ class Weights {
   std::map<std::string, Tensor> tensors_;  // on the host, or replaced: then where operations read
   std::map<std::string, Pages> uploaded_;  // copies of those on the host
   std::set<std::string> replaced_;
+  std::map<std::string, Matrix> quantised_;
   std::deque<Pages> joined_;  // on the host: tensors whose parts lie apart
   std::deque<Pages> memory_;  // where operations read
   int64_t private_bytes_ = 0;

@@ -4,7 +4,7 @@
 
 namespace iconface {
 
-enum class DType : uint8_t { F32, BF16, F16, F64, I64, I32, I16, I8, U8, Bool };
+enum class DType : uint8_t { F32, BF16, F16, F8E4M3, F64, I64, I32, I16, I8, U8, Bool };
 
 __attribute__((always_inline)) inline int64_t dtype_bytes(DType t) {
   switch (t) {

@@ -1,0 +1,207 @@
+// linear on Hopper (sm_90a) by wgmma and TMA, in bf16 and e4m3: out = epilogue(x W^T), x [M, K], W [N, K] row-major.
+//
+// Work split: one block per multiprocessor goes through tiles of 128 x Bn. Its first warpgroup is the producer: one thread
+// of it keeps a ring of stages (128 and Bn rows of 128 bytes of K, 128-byte swizzle) filled by TMA. The other two make 64 rows of
+// the tile each, products of 64 x Bn x 32 bytes straight from shared memory, the sums in their registers. Full and empty mbarriers pass
+// the stages to and fro, so the producer is already at the next tile while the consumers work on an epilogue. Tiles of
+// rows do not span batch items (x and out may be slices with a stride between items); rows and K beyond the end arrive
+// as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W. Tiles are numbered as in linear_mma.cuh.
+//
+// e4m3: tensor cores keep about 14 bits of its sums (arXiv 2412.19437), so those of a stage, 128 of K, begin at zero and are
+// added to the tile's in f32 registers, while the other consumer's products run.
+//
+// Must move: as linear_mma.cuh. Limit: the tensor cores' rate of the type.
+#pragma once
+#include "cuda/linear.cuh"
+#include "cuda/ptx.cuh"
+#include "cuda/ring.cuh"
+
+namespace iconface::cuda::ICONFACE_CUDA_TARGET {
+
+/// A tile for operands of type T, bf16 or e4m3.
+template <class T, int kBn, int kStageCount>
+struct WgmmaTile {
+  static constexpr bool kE4m3 = std::is_same_v<T, e4m3>;
+  static constexpr int kRowBytes = 128;  // of a row in a stage
+  static constexpr int Bm = 128, Bn = kBn, Bk = kRowBytes / static_cast<int>(sizeof(T)), kStages = kStageCount;
+  static constexpr int consumers = 2, threads = 128 * (1 + consumers);
+  static constexpr int stage_bytes = (Bm + Bn) * kRowBytes;
+  static constexpr int shared_bytes = kStages * stage_bytes + 2 * kStages * 8;
+};
+
+/// How the tiles lie: `tiles_m` of each batch item, stripes of kGroup of them side by side.
+struct TileOrder {
+  int tiles_per_item, tiles_m, tiles_n;
+  int item_rows;  // of a batch item
+
+  __host__ __device__ int count() const { return tiles_m * tiles_n; }
+};
+
+#ifdef ICONFACE_SM90A
+
+/// Where tile `index` lies: its batch item, its number among the item's tiles of rows, and among the tiles of columns.
+struct TilePlace {
+  static constexpr int kGroup = 8;
+  int item, tile_m, tile_n;
+  __device__ __forceinline__ TilePlace(const TileOrder& order, int index) {
+    const int stripe = index / (kGroup * order.tiles_n);
+    const int within = index - stripe * kGroup * order.tiles_n;
+    const int rows = min(kGroup, order.tiles_m - stripe * kGroup);
+    const int m = stripe * kGroup + within % rows;
+    tile_n = within / rows;
+    item = m / order.tiles_per_item;
+    tile_m = m % order.tiles_per_item;
+  }
+};
+
+template <class Tile>
+__device__ __forceinline__ void produce(const LinearProblem& p, const TileOrder& order, const TensorMap* x,
+                                        const TensorMap* weight, char* ring, uint64_t* full, uint64_t* empty) {
+  const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
+  RingPosition<Tile::kStages> at;
+  for (int index = static_cast<int>(blockIdx.x); index < order.count(); index += static_cast<int>(gridDim.x)) {
+    const TilePlace place(order, index);
+    for (int step = 0; step < steps; step++, at.next()) {
+      char* const stage = ring + at.stage * Tile::stage_bytes;
+      wait_for(empty + at.stage, at.parity ^ 1);
+      mbarrier_arrive_expect_tx(full + at.stage, Tile::stage_bytes);
+      tma_load_3d(stage, x, full + at.stage, step * Tile::Bk, place.tile_m * Tile::Bm, place.item);
+      if (p.swiglu()) {
+        // W as [2, N, K]: the same columns of both halves.
+        for (int half = 0; half < 2; half++)
+          tma_load_3d(stage + (Tile::Bm + half * (Tile::Bn / 2)) * Tile::kRowBytes, weight, full + at.stage,
+                      step * Tile::Bk, place.tile_n * (Tile::Bn / 2), half);
+      } else {
+        for (int half = 0; half < 2; half++)
+          tma_load_3d(stage + (Tile::Bm + half * (Tile::Bn / 2)) * Tile::kRowBytes, weight, full + at.stage,
+                      step * Tile::Bk, place.tile_n * Tile::Bn + half * (Tile::Bn / 2), 0);
+      }
+    }
+  }
+}
+
+/// Queues the products of one stage, 64 rows of x from `x` and all columns of W from `weight`.
+template <class Tile>
+__device__ __forceinline__ void queue_products(const char* x, const char* weight, bool accumulate,
+                                               float (&sums)[Tile::Bn / 8][4]) {
+  const uint64_t a = wgmma_descriptor(x, 0, 1024), b = wgmma_descriptor(weight, 0, 1024);
+  wgmma_fence();
+#pragma unroll
+  for (int k = 0; k < Tile::kRowBytes / 32; k++) {  // 32 bytes of K are 2 in a descriptor
+    if constexpr (Tile::kE4m3)
+      wgmma_step_e4m3(sums, a + 2 * k, b + 2 * k, accumulate || k > 0);
+    else
+      wgmma_step(sums, a + 2 * k, b + 2 * k, accumulate || k > 0);
+  }
+  wgmma_commit();
+}
+
+template <class Tile>
+__device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder& order, int consumer, const char* ring,
+                                        uint64_t* full, uint64_t* empty) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
+  const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
+  RingPosition<Tile::kStages> at;
+  for (int index = static_cast<int>(blockIdx.x); index < order.count(); index += static_cast<int>(gridDim.x)) {
+    const TilePlace place(order, index);
+    float sums[Tile::Bn / 8][4];
+    int before = 0;
+    for (int step = 0; step < steps; step++, at.next()) {
+      const char* const stage = ring + at.stage * Tile::stage_bytes;
+      const char* const x = stage + consumer * 64 * Tile::kRowBytes;
+      const char* const weight = stage + Tile::Bm * Tile::kRowBytes;
+      wait_for(full + at.stage, at.parity);
+      if constexpr (Tile::kE4m3) {
+        float apart[Tile::Bn / 8][4];
+        queue_products<Tile>(x, weight, false, apart);
+        wgmma_wait<0>();
+        if (lane == 0) mbarrier_arrive(empty + at.stage);
+#pragma unroll
+        for (int i = 0; i < Tile::Bn / 8; i++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) sums[i][e] = step > 0 ? sums[i][e] + apart[i][e] : apart[i][e];
+      } else {
+        queue_products<Tile>(x, weight, step > 0, sums);
+        // The products of the step before are done: its stage may be filled again.
+        wgmma_wait<1>();
+        if (step > 0 && lane == 0) mbarrier_arrive(empty + before);
+        before = at.stage;
+      }
+    }
+    if constexpr (!Tile::kE4m3) {
+      wgmma_wait<0>();
+      if (lane == 0) mbarrier_arrive(empty + before);
+    }
+
+    const int row = place.tile_m * Tile::Bm + consumer * 64 + warp * 16, item_first = place.item * order.item_rows;
+    const int row_end = item_first + order.item_rows;
+    if (row >= order.item_rows) continue;
+    if (p.swiglu())
+      finish_rows<Pairs::Halves, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * (Tile::Bn / 2), lane, sums);
+    else
+      finish_rows<Pairs::None, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * Tile::Bn, lane, sums);
+  }
+}
+
+#endif
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::threads, 1)
+    linear_wgmma_kernel(LinearProblem p, TileOrder order, const __grid_constant__ TensorMap x,
+                        const __grid_constant__ TensorMap weight) {
+#ifdef ICONFACE_SM90A
+  char* const ring = shared_memory<char>();
+  uint64_t* const full = reinterpret_cast<uint64_t*>(ring + Tile::kStages * Tile::stage_bytes);
+  uint64_t* const empty = full + Tile::kStages;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < Tile::kStages; i++) {
+      mbarrier_init(full + i, 1);
+      mbarrier_init(empty + i, 4 * Tile::consumers);  // one lane of every consuming warp
+    }
+    fence_proxy_async();
+  }
+  __syncthreads();
+  const int group = static_cast<int>(threadIdx.x) / 128;
+  if (group == 0) {
+    setmaxnreg_dec<24>();
+    if (threadIdx.x == 0) produce<Tile>(p, order, &x, &weight, ring, full, empty);
+  } else {
+    setmaxnreg_inc<240>();
+    consume<Tile>(p, order, group - 1, ring, full, empty);
+  }
+#endif
+}
+
+template <class Tile>
+TileOrder order_of(const LinearProblem& p) {
+  TileOrder o;
+  const int columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn, items = p.x.levels == 2 ? p.x.shape[0] : 1;
+  o.item_rows = p.m / items;
+  o.tiles_per_item = (o.item_rows + Tile::Bm - 1) / Tile::Bm;
+  o.tiles_m = items * o.tiles_per_item;
+  o.tiles_n = (p.n + columns - 1) / columns;
+  return o;
+}
+
+template <class Tile>
+bool run_wgmma(Context& ctx, const LinearProblem& p) {
+  const TileOrder order = order_of<Tile>(p);
+  const bool items = p.x.levels == 2;
+  TensorMap x, weight;
+  if (!make_tensor_map(&x, p.x.data, p.x_type, {p.k, order.item_rows, p.m / order.item_rows},
+                       {p.x.stride[items ? 1 : 0], p.x.stride[0]}, Tile::Bm) ||
+      !make_tensor_map(&weight, p.weight, p.weight_type, {p.k, p.n, p.swiglu() ? 2 : 1},
+                       {p.weight_stride, p.n * p.weight_stride}, Tile::Bn / 2))
+    return false;
+  const int blocks = std::min(order.count(), device_of(ctx).multiprocessors());
+  launch(ctx, linear_wgmma_kernel<Tile>, dim3(blocks), dim3(Tile::threads), Tile::shared_bytes, p, order, x, weight);
+  return true;
+}
+
+/// Time of the product in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
+template <class Tile>
+double wgmma_time(const LinearProblem& p, int64_t processors, double rate) {
+  return static_cast<double>((order_of<Tile>(p).count() + processors - 1) / processors) * Tile::Bn / rate;
+}
+
+}  // namespace iconface::cuda::ICONFACE_CUDA_TARGET
