@@ -56,7 +56,7 @@ t.test('load options', async (t) => {
   const bad: [object, RegExp][] = [
     [{ device: 'gpu' }, /expected 'auto', 'cpu', 'cuda' or 'cuda:<number>' for device but received "gpu"/],
     [{ device: 'cuda:x' }, /received "cuda:x"/],
-    [{ precision: 'fp16' }, /expected 'auto' or 'f32' or 'bf16' for precision but received "fp16"/],
+    [{ precision: 'fp16' }, /expected 'auto' or 'f32' or 'bf16' or 'fp8' for precision but received "fp16"/],
     [{ threads: 0 }, /an integer from 1 to 1024 for threads/],
     [{ thread: 2 }, /did you mean 'threads'\?/],
     [{ isa: 5 }, /expected a string for isa/],

@@ -24,4 +24,9 @@ for data in train check; do
 done
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check"
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage
-$python export.py --config "$config" --run "$run" --out "$model" --identity-stage
+$python export.py --config "$config" --run "$run" --out "$run/unrefined" --identity-stage
+mkdir -p "$run/refined"
+for part in autoencoder face; do ln -sfn "../$part" "$run/refined/$part"; done
+refine="$here/configs/tiny-refine.json"
+$python train_flow.py --config "$refine" --run "$run/refined" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage --begin-from "$run/unrefined"
+$python export.py --config "$refine" --run "$run/refined" --out "$model" --identity-stage
