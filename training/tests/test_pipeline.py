@@ -183,6 +183,24 @@ class PipelineTest(unittest.TestCase):
         for name, tensor in backbone["average"].items():
             self.assertLess(float((tensor - whole["trained"][name]).abs().max()), 1.1e-3, name)
 
+    def test_refinement_begins_from_a_model_and_follows_the_sampler(self):
+        self.start_run("refined")
+        settings = {"trajectory_share": 1, "pixel_weight": 1, "truth_strengths": [4, 12], "steps": 2, "warmup": 0, "cooldown": 0}
+        settings["learning_rate"] = 1e-3
+        (self.folder / "refine.json").write_text(json.dumps({"extends": "config.json", "train_identity": settings}))
+        self.call(
+            "train_flow",
+            "--config refine.json --cache cache-train --check cache-check --run refined --identity-stage --begin-from model",
+        )
+        begun = dict(checkpoint.Model(self.folder / "model").flow.named_parameters())
+        trained = self.state("refined", "full-identity")["trained"]
+        self.assertEqual(set(begun), set(trained))
+        moved = max(float((tensor - begun[name]).abs().max()) for name, tensor in trained.items())
+        self.assertLess(moved, 2.2e-3)  # two steps of AdamW from the model's weights
+        self.assertGreater(moved, 1e-5)
+        log = (self.folder / "refined/flow-full-identity/log.csv").read_text().splitlines()
+        self.assertIn("pixel", log[0].split(","))
+
     def test_a_configuration_extends_another(self):
         (self.folder / "other.json").write_text('{"extends": "config.json", "name": "x", "train_flow": {"steps": 9}}')
         base, other = read_config(self.folder / "config.json"), read_config(self.folder / "other.json")
