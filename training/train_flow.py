@@ -136,6 +136,8 @@ class Trainer:
     def __init__(self, arguments, config):
         self.config, self.settings = config, stage_settings(config, arguments.identity_stage)
         self.device = pick_device(arguments.device)
+        if self.settings.get("trajectory_share", 0) > 0 and config["defaults"]["guidance"] != 1:
+            raise ValueError("trajectory_share follows the sampler without guidance: defaults.guidance must be 1")
         self.cache, self.check = LatentCache(arguments.cache), LatentCache(arguments.check)
         self.run = RunFolder(stage_folder(arguments.run, arguments.variant, arguments.identity_stage))
         torch.manual_seed(self.settings["seed"])
@@ -233,8 +235,8 @@ class Trainer:
     @torch.no_grad()
     def on_trajectory(self, predict, clean, noise, random):
         """Where the sampler comes to from this noise before one of its steps, said as the noise that would lead there on
-        the straight path: so the loss asks for the velocity from there to the clean picture."""
-        sigmas = schedule(self.config["defaults"]["steps"], clean.shape[1])
+        the straight path: so the loss asks for the velocity from there to the clean picture. With guidance 1."""
+        sigmas = schedule(self.config["defaults"]["steps"], self.flow.grid[0] * self.flow.grid[1])
         step = int(random.integers(0, len(sigmas) - 1))
         z, batch = noise, len(clean)
         for now, following in zip(sigmas[:step], sigmas[1:]):

@@ -19,9 +19,9 @@ struct LinearProblem {
   op::Activation activation;
   bool accumulate;
   bool wide_out;  // columns of out, bias and gates may be touched 8 bytes at a time
-  // Row r of out belongs to token r % tokens; gate[i] holds for the tokens before gate_end[i].
-  Rows x_scale;  // e4m3: of every row of x, and of W
+  Rows x_scale;   // e4m3: of every row of x, and of W
   const float* weight_scale;
+  // Row r of out belongs to token r % tokens; gate[i] holds for the tokens before gate_end[i].
   int tokens, gates;
   int gate_end[op::Segmented::kMax];
   const float* gate[op::Segmented::kMax];

@@ -202,31 +202,26 @@ __device__ __forceinline__ void wgmma_wait() {
 #define ICONFACE_D16(i) ICONFACE_D4(i), ICONFACE_D4(i + 1), ICONFACE_D4(i + 2), ICONFACE_D4(i + 3)
 #define ICONFACE_D64(i) ICONFACE_D16(i), ICONFACE_D16(i + 4), ICONFACE_D16(i + 8), ICONFACE_D16(i + 12)
 
+// wgmma for 64, 96 and 128 registers of d, whose operands a, b and p are numbered after them: `types` from k on; `order`, which
+// only bf16 has, says that K is innermost in both.
+#define ICONFACE_WGMMA(name, n, parts, registers, a_at, b_at, p_at, types, order, ...)                      \
+  __device__ __forceinline__ void name(float(&d)[parts][4], uint64_t a, uint64_t b, bool accumulate) {      \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" p_at ", 0;\nwgmma.mma_async.sync.aligned.m64" n types \
+                 " {" registers "}, %" a_at ", %" b_at ", p, 1, 1" order ";\n}"                             \
+                 : __VA_ARGS__                                                                              \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                      \
+  }
+#define ICONFACE_WGMMAS(name, types, order)                                                                    \
+  ICONFACE_WGMMA(name, "n128", 16, ICONFACE_REGISTERS_64, "64", "65", "66", types, order, ICONFACE_D64(0))     \
+  ICONFACE_WGMMA(name, "n192", 24, ICONFACE_REGISTERS_96, "96", "97", "98", types, order, ICONFACE_D64(0),     \
+                 ICONFACE_D16(16), ICONFACE_D16(20))                                                           \
+  ICONFACE_WGMMA(name, "n256", 32, ICONFACE_REGISTERS_128, "128", "129", "130", types, order, ICONFACE_D64(0), \
+                 ICONFACE_D64(16))
+
 /// d[64 x N] = a[64 x 16] b[16 x N] (+ d), N = 8 times d's first size: bf16 products, f32 sums, by the four warps of a
 /// warpgroup together and while they go on. Warp w holds rows 16 w to 16 w + 15, laid out for every 8 columns as
 /// mma_m16n8k16's d. a and b are K innermost.
-__device__ __forceinline__ void wgmma_step(float (&d)[16][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" ICONFACE_REGISTERS_64 "}, %64, %65, p, 1, 1, 0, 0;\n}"
-      : ICONFACE_D64(0)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-__device__ __forceinline__ void wgmma_step(float (&d)[24][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 {" ICONFACE_REGISTERS_96 "}, %96, %97, p, 1, 1, 0, 0;\n}"
-      : ICONFACE_D64(0), ICONFACE_D16(16), ICONFACE_D16(20)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-__device__ __forceinline__ void wgmma_step(float (&d)[32][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" ICONFACE_REGISTERS_128
-      "}, %128, %129, p, 1, 1, 0, 0;\n}"
-      : ICONFACE_D64(0), ICONFACE_D64(16)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
+ICONFACE_WGMMAS(wgmma_step, "k16.f32.bf16.bf16", ", 0, 0")
 /// The same with this warp's 16 rows of a in registers, as mma_m16n8k16's a, and b transposed (columns innermost).
 __device__ __forceinline__ void wgmma_step(float (&d)[16][4], const uint32_t (&a)[4], uint64_t b, bool accumulate) {
   asm volatile(
@@ -237,27 +232,9 @@ __device__ __forceinline__ void wgmma_step(float (&d)[16][4], const uint32_t (&a
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));
 }
 /// d[64 x N] = a[64 x 32] b[32 x N] (+ d): e4m3 products; their sums keep about 14 bits only. a and b are K innermost.
-__device__ __forceinline__ void wgmma_step_e4m3(float (&d)[16][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" ICONFACE_REGISTERS_64 "}, %64, %65, p, 1, 1;\n}"
-      : ICONFACE_D64(0)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-__device__ __forceinline__ void wgmma_step_e4m3(float (&d)[24][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %98, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n192k32.f32.e4m3.e4m3 {" ICONFACE_REGISTERS_96 "}, %96, %97, p, 1, 1;\n}"
-      : ICONFACE_D64(0), ICONFACE_D16(16), ICONFACE_D16(20)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
-__device__ __forceinline__ void wgmma_step_e4m3(float (&d)[32][4], uint64_t a, uint64_t b, bool accumulate) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k32.f32.e4m3.e4m3 {" ICONFACE_REGISTERS_128 "}, %128, %129, p, 1, 1;\n}"
-      : ICONFACE_D64(0), ICONFACE_D64(16)
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));
-}
+ICONFACE_WGMMAS(wgmma_step_e4m3, "k32.f32.e4m3.e4m3", "")
+#undef ICONFACE_WGMMAS
+#undef ICONFACE_WGMMA
 #undef ICONFACE_D4
 #undef ICONFACE_D16
 #undef ICONFACE_D64

@@ -2,10 +2,10 @@
 // and awkward size, views, refusals, and what the rounding costs.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
 import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
-type Activation = 'none' | 'silu' | 'swiglu'
 
 /** The values of e4m3, by their bits. */
 const VALUES = Float64Array.from({ length: 256 }, (_, bits) => {
@@ -118,16 +118,7 @@ t.test('quantise_rows: every type and width', async (t) => {
 
 // ---- linear ---------------------------------------------------------------------------------------------------------
 
-interface Case {
-  batch?: number
-  tokens: number
-  n: number
-  k: number
-  activation?: Activation
-  bias?: boolean
-  residual?: 'accumulate' | number[]
-}
-const CASES: Case[] = [
+const CASES: LinearCase[] = [
   { tokens: 1, n: 1, k: 1 },
   { tokens: 1, n: 37, k: 129, bias: true, activation: 'silu' },
   { tokens: 3, n: 33, k: 64, activation: 'swiglu', bias: true },
@@ -137,7 +128,7 @@ const CASES: Case[] = [
   { tokens: 77, n: 31, k: 160, bias: true },
 ]
 /** Around the tiles of tensor-core kernels, as in linear.test.ts: rows of 16 bytes, several steps of 128. */
-const TILE_CASES: Case[] = [
+const TILE_CASES: LinearCase[] = [
   { tokens: 131, n: 264, k: 528, bias: true, activation: 'silu' },
   { tokens: 140, n: 136, k: 400, activation: 'swiglu', bias: true },
   { batch: 2, tokens: 150, n: 260, k: 144, residual: [50, 100] },
@@ -148,41 +139,29 @@ const TILE_CASES: Case[] = [
   { tokens: 257, n: 129, k: 130, bias: true }, // rows of x and W that are not aligned
 ]
 
-function make(one: Case) {
-  const { batch = 1, tokens, n, k, activation = 'none', residual } = one
+function make(one: LinearCase) {
+  const { batch = 1, tokens, n, k } = one
   const { normal } = numbers(tokens * n + k)
   const random = (shape: number[]) => Float64Array.from({ length: elements(shape) }, normal)
-  const rows = activation === 'swiglu' ? 2 * n : n
-  const [x, w] = [quantised(f32([batch * tokens * k], random([batch * tokens * k])).data as Float32Array, k), quantised(f32([rows * k], random([rows * k])).data as Float32Array, k)] // prettier-ignore
+  const rows = weightRows(one)
+  const [x, w] = [batch * tokens, rows].map((count) => {
+    const values = f32([count * k], random([count * k]))
+    return quantised(values.data as Float32Array, k)
+  }) as [ReturnType<typeof quantised>, ReturnType<typeof quantised>]
+  const epilogue = epilogueOf(one, (_, shape) => random(shape))
   const tensors: Named = {
+    ...epilogue.tensors,
     x: e4m3([batch, tokens, k], x.bits),
     weight: e4m3([rows, k], w.bits),
     xScale: f32([batch, tokens, 1], x.scale),
     weightScale: f32([rows, 1], w.scale),
   }
-  const gates = Array.isArray(residual) ? residual.map(() => random([n])) : []
-  gates.forEach((gate, i) => (tensors[`gate${i}`] = f32([n], gate)))
-  const bias = one.bias ? random([rows]) : undefined
-  if (bias) tensors.bias = f32([rows], bias)
-  const initial = residual ? random([batch * tokens * n]) : undefined
-  if (initial) tensors.out = f32([batch, tokens, n], initial)
-  const segments = Array.isArray(residual) ? residual.flatMap((count, i) => Array<number>(count).fill(i)) : []
-  const dot = (row: number, column: number) => {
+  const expected = linearReference(one, epilogue, (row, column) => {
     let sum = 0
     for (let i = 0; i < k; i++) sum += VALUES[x.bits[row * k + i]!]! * VALUES[w.bits[column * k + i]!]!
-    return sum * x.scale[row]! * w.scale[column]! + (bias?.[column] ?? 0)
-  }
-  const silu = (v: number) => v / (1 + Math.exp(-v))
-  const expected = Float64Array.from({ length: batch * tokens * n }, (_, at) => {
-    const [row, column] = [Math.floor(at / n), at % n]
-    let value = dot(row, column)
-    if (activation !== 'none') value = silu(value)
-    if (activation === 'swiglu') value *= dot(row, n + column)
-    const gate = gates[segments[row % tokens]!]
-    return initial ? initial[at]! + (gate ? gate[column]! * value : value) : value
+    return sum * x.scale[row]! * w.scale[column]!
   })
-  const params = { activation, accumulate: residual === 'accumulate', ...(Array.isArray(residual) && { rows: residual }) } // prettier-ignore
-  return { tensors, params, expected }
+  return { tensors, params: epilogue.params, expected }
 }
 
 t.test('linear against float64', async (t) => {

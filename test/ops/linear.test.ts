@@ -1,10 +1,10 @@
 // linear: against float64 with every epilogue, type and awkward size, threads, refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { type Epilogue, epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
 import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
-type Activation = 'none' | 'silu' | 'swiglu'
 
 /** Half precision of numbers that it holds exactly: whole multiples of 1/64 below 4. */
 function f16(shape: number[], values: ArrayLike<number>): Tensor {
@@ -25,18 +25,8 @@ function random(seed: number, shape: number[]): Float64Array {
 }
 
 const rounded = (values: ArrayLike<number>) => Float64Array.from(toFloat32(bf16([values.length], values)))
-const silu = (v: number) => v / (1 + Math.exp(-v))
 
-interface Case {
-  batch?: number
-  tokens: number
-  n: number
-  k: number
-  activation?: Activation
-  bias?: boolean
-  residual?: 'accumulate' | number[] // tokens of every gate segment
-}
-const CASES: Case[] = [
+const CASES: LinearCase[] = [
   { tokens: 1, n: 1, k: 1 },
   { tokens: 1, n: 37, k: 129, bias: true, activation: 'silu' },
   { tokens: 3, n: 33, k: 64, activation: 'swiglu', bias: true },
@@ -52,65 +42,33 @@ const CASES: Case[] = [
   { tokens: 6, n: 5, k: 12_345 }, // several blocks of K
 ]
 
-interface Made {
-  tensors: Named
-  params: { activation: Activation; accumulate: boolean; rows?: number[] }
+interface Made extends Epilogue {
   x: Float64Array
   weight: Float64Array
-  bias?: Float64Array
-  initial?: Float64Array
-  gates: Float64Array[]
 }
 
-function make(one: Case, xType: 'f32' | 'bf16', weightType: keyof typeof MAKE): Made {
-  const { batch = 1, tokens, n, k, activation = 'none', residual } = one
-  const rows = activation === 'swiglu' ? 2 * n : n
+function make(one: LinearCase, xType: 'f32' | 'bf16', weightType: keyof typeof MAKE): Made {
+  const { batch = 1, tokens, k } = one
+  const rows = weightRows(one)
   const x = random(1, [batch * tokens * k])
   const weight = random(2, [rows * k])
-  const tensors: Named = {
-    x: MAKE[xType]([batch, tokens, k], x),
-    weight: MAKE[weightType]([rows, k], weight),
-  }
-  const gates = Array.isArray(residual) ? residual.map((_, i) => random(5 + i, [n])) : []
-  gates.forEach((gate, i) => (tensors[`gate${i}`] = f32([n], gate)))
-  const bias = one.bias ? random(3, [rows]) : undefined
-  if (bias) tensors.bias = f32([rows], bias)
-  const initial = residual ? random(4, [batch * tokens * n]) : undefined
-  if (initial) tensors.out = f32([batch, tokens, n], initial)
-  const params = {
-    activation,
-    accumulate: residual === 'accumulate',
-    ...(Array.isArray(residual) && { rows: residual }),
-  }
+  const { tensors, ...epilogue } = epilogueOf(one, random)
   return {
-    tensors,
-    params,
+    ...epilogue,
+    tensors: { ...tensors, x: MAKE[xType]([batch, tokens, k], x), weight: MAKE[weightType]([rows, k], weight) },
     x: xType === 'bf16' ? rounded(x) : x,
     weight: weightType === 'bf16' ? rounded(weight) : weight,
-    bias,
-    initial,
-    gates,
   }
 }
 
 /** The definition, in float64. */
-function reference({ batch = 1, tokens, n, k, activation = 'none', residual }: Case, made: Made): Float64Array {
-  const { x, weight, bias, initial, gates } = made
-  const dot = (row: number, column: number) => {
-    let sum = bias?.[column] ?? 0
+function reference(one: LinearCase, made: Made): Float64Array {
+  const { k } = one
+  const { x, weight } = made
+  return linearReference(one, made, (row, column) => {
+    let sum = 0
     for (let i = 0; i < k; i++) sum += x[row * k + i]! * weight[column * k + i]!
     return sum
-  }
-  const segments = Array.isArray(residual) ? residual.flatMap((count, i) => Array<number>(count).fill(i)) : []
-  return Float64Array.from({ length: batch * tokens * n }, (_, at) => {
-    const row = Math.floor(at / n)
-    const column = at % n
-    let value = dot(row, column)
-    if (activation !== 'none') value = silu(value)
-    if (activation === 'swiglu') value *= dot(row, n + column)
-    if (initial === undefined) return value
-    const gate = gates[segments[row % tokens]!]
-    return initial[at]! + (gate ? gate[column]! * value : value)
   })
 }
 
@@ -141,7 +99,7 @@ for (const { isa, ops } of everyIsa()) {
 }
 
 /** Around the tiles of tensor-core kernels: full and cut ones, several a block, K beyond their rings of stages. */
-const TILE_CASES: Case[] = [
+const TILE_CASES: LinearCase[] = [
   { tokens: 131, n: 264, k: 520, bias: true, activation: 'silu' },
   { tokens: 140, n: 136, k: 456, activation: 'swiglu', bias: true },
   { batch: 2, tokens: 150, n: 260, k: 136, residual: [50, 100] },
@@ -178,7 +136,7 @@ t.test('exact f32 in the large tiles of GPUs', async (t) => {
     for (const one of [
       { tokens: 300, n: 259, k: 70, bias: true },
       { batch: 2, tokens: 140, n: 200, k: 33, activation: 'swiglu', residual: [100, 40] },
-    ] satisfies Case[])
+    ] satisfies LinearCase[])
       for (const weightType of ['f32', 'f16'] as const) {
         const made = make(one, 'f32', weightType)
         const { out } = await ops.run('linear', made.tensors as never, made.params)

@@ -1,6 +1,7 @@
 """Objectives: what the settings of a refinement change."""
 
 import unittest
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class TrajectoryTest(unittest.TestCase):
     def test_a_state_of_the_sampler_is_said_as_the_noise_that_leads_there(self):
         trainer = Trainer.__new__(Trainer)
         trainer.device, trainer.config = torch.device("cpu"), {"defaults": {"steps": 2}}
+        trainer.flow = SimpleNamespace(grid=(4, 4))
         generator = torch.Generator().manual_seed(2)
         clean, noise = (torch.randn(2, 16, 4, generator=generator) for _ in range(2))
         velocity = torch.randn(2, 16, 4, generator=generator)
@@ -52,6 +54,11 @@ class TrajectoryTest(unittest.TestCase):
             self.assertTrue(torch.allclose(state, expected, atol=1e-5))
             self.assertEqual(asked, [] if now == 1 else [1.0])
         self.assertEqual(len(seen), 2)
+
+    def test_guidance_is_refused(self):
+        config = {"train_flow": {"trajectory_share": 0.5}, "defaults": {"guidance": 4}}
+        with self.assertRaisesRegex(ValueError, "guidance must be 1"):
+            Trainer(SimpleNamespace(identity_stage=False, device="cpu"), config)
 
 
 if __name__ == "__main__":

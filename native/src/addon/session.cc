@@ -154,9 +154,8 @@ void Session::require_precision() const {
   if (precision_ != Precision::FP8 || (device_ && device_->has_e4m3())) return;
   const std::string why = device_ ? device_->description : device_reason_;
   fail(Code::Unsupported,
-       "precision 'fp8' needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell), not %s%s: use "
-       "precision "
-       "'bf16', or another device",
+       "precision 'fp8' needs a GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell), not %s%s: "
+       "use precision 'bf16', or another device",
        device_ ? device_->name.c_str() : "the processor", why.empty() ? "" : (" (" + why + ")").c_str());
 }
 

@@ -16,7 +16,7 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 namespace {
 
-/// As with_type, e4m3 too.
+/// As with_type, e4m3 too: in with_type, all other operations would be compiled for it.
 template <class Call>
 ICONFACE_INLINE void with_operand(DType type, Call&& f) {
   if (type == DType::F8E4M3)

@@ -52,7 +52,7 @@ ICONFACE_INLINE F floats(I v) { return reinterpret_cast<F>(v); }
 ICONFACE_INLINE F max(F a, F b) { return a > b ? a : b; }
 ICONFACE_INLINE F min(F a, F b) { return a < b ? a : b; }
 
-// ---- bf16, f16 and e4m3 ---------------------------------------------------------------------------------------------------
+// ---- bf16, f16 and e4m3 ---------------------------------------------------------------------------------------------
 
 ICONFACE_INLINE float widen(bf16 x) {
   const uint32_t u = static_cast<uint32_t>(x) << 16;

@@ -8,7 +8,7 @@
 // broadcast of A per row and two multiply-adds per row. AVX-512: 14 x 2 sums + 2 + 1 of 32 registers; AVX2: 6 x 2 of 16.
 //
 // The sums are stored as f32 into memory that is read back at once by an epilogue: 28 stores against K x 28
-// multiply-adds, and the kernel needs no variant for each. Every element is summed along K in the same order whatever tile it
+// multiply-adds, and the kernel needs no variants of it. Every element is summed along K in the same order whatever tile it
 // falls in, so results do not depend on how rows and columns are split over tiles or threads.
 #pragma once
 #include <algorithm>
