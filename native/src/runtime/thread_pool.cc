@@ -1,5 +1,6 @@
 #include "runtime/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -7,11 +8,17 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/give_way.h"
+
 namespace iconface {
 
 namespace {
 // A forward pass starts hundreds of short operations: waiting awake for a moment saves a wake-up of some 20 us each.
 constexpr int kSpins = 2000;
+
+// Every worker fetches its units in about so many pieces: few enough that rows of a microsecond do not each pay for the
+// fetch, so many that nobody waits long for the last piece.
+constexpr int64_t kPieces = 256;
 
 inline void pause_cpu() {
 #if defined(__x86_64__)
@@ -31,12 +38,24 @@ struct ThreadPool::State {
   std::atomic<int> busy{0};
 
   std::atomic<int64_t> next{0};
-  int64_t units = 0;
+  int64_t units = 0, piece = 1;
   void (*work)(void*, int64_t, int) = nullptr;
   void* argument = nullptr;
 
+  void set_work(int64_t count, void (*function)(void*, int64_t, int), void* its_argument) {
+    units = count;
+    piece = std::max<int64_t>(1, count / (kPieces * (static_cast<int64_t>(threads.size()) + 1)));
+    work = function;
+    argument = its_argument;
+    next.store(0, std::memory_order_relaxed);
+  }
+
   void take_units(int worker) {
-    for (int64_t unit; (unit = next.fetch_add(1, std::memory_order_relaxed)) < units;) work(argument, unit, worker);
+    thread_local GiveWay give_way;
+    for (int64_t first; (first = next.fetch_add(piece, std::memory_order_relaxed)) < units;) {
+      for (int64_t unit = first, end = std::min(first + piece, units); unit < end; unit++) work(argument, unit, worker);
+      give_way.offer();
+    }
   }
 
   void serve(int worker) {
@@ -81,14 +100,8 @@ int ThreadPool::workers() const { return static_cast<int>(state_->threads.size()
 
 void ThreadPool::run(int64_t units, void (*work)(void*, int64_t, int), void* argument) {
   State& s = *state_;
-  if (units <= 1 || s.threads.empty()) {
-    for (int64_t unit = 0; unit < units; unit++) work(argument, unit, 0);
-    return;
-  }
-  s.units = units;
-  s.work = work;
-  s.argument = argument;
-  s.next.store(0, std::memory_order_relaxed);
+  s.set_work(units, work, argument);
+  if (units <= 1 || s.threads.empty()) return s.take_units(0);
   s.busy.store(static_cast<int>(s.threads.size()), std::memory_order_relaxed);
   {
     std::lock_guard lock(s.mutex);
