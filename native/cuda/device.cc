@@ -80,6 +80,7 @@ CudaDevice::CudaDevice(const Properties& p)
   try {
     check(cudaSetDevice(p.index), "cudaSetDevice");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    open_pool();
     for (Staging& s : staging_) {
       check(cudaHostAlloc(reinterpret_cast<void**>(&s.memory), kStagingBytes, cudaHostAllocDefault), "cudaHostAlloc");
       check(cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming), "cudaEventCreate");
@@ -88,6 +89,18 @@ CudaDevice::CudaDevice(const Properties& p)
     release();
     throw;
   }
+}
+
+/// A pool of this device's own: memory is taken and given back in the order of its queue, so that no free waits for what
+/// other models compute on the same GPU (cudaFree does), and the GPU's memory is not asked for again for every restore.
+void CudaDevice::open_pool() {
+  cudaMemPoolProps properties = {};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  properties.location.id = properties_.index;
+  check(cudaMemPoolCreate(&pool_, &properties), "cudaMemPoolCreate");
+  uint64_t kept = UINT64_MAX;  // until it is trimmed
+  check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &kept), "cudaMemPoolSetAttribute");
 }
 
 CudaDevice::~CudaDevice() { release(); }
@@ -100,6 +113,7 @@ void CudaDevice::release() noexcept {
     if (s.done != nullptr) cudaEventDestroy(s.done);
     if (s.memory != nullptr) cudaFreeHost(s.memory);
   }
+  if (pool_ != nullptr) cudaMemPoolDestroy(pool_);
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
@@ -109,27 +123,45 @@ cudaStream_t CudaDevice::stream() {
 }
 
 void* CudaDevice::allocate(int64_t bytes) {
-  stream();
+  const cudaStream_t queue = stream();
   void* memory = nullptr;
-  const cudaError_t status = cudaMalloc(&memory, static_cast<size_t>(bytes));
+  cudaError_t status = cudaMallocFromPoolAsync(&memory, static_cast<size_t>(bytes), pool_, queue);
+  if (status == cudaErrorMemoryAllocation && kept() > 0) {  // perhaps in pieces that are too small
+    cudaGetLastError();
+    trim();
+    status = cudaMallocFromPoolAsync(&memory, static_cast<size_t>(bytes), pool_, queue);
+  }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     return nullptr;
   }
-  check(status, "cudaMalloc");
+  check(status, "cudaMallocFromPoolAsync");
   return memory;
 }
 
 void CudaDevice::free(void* memory) noexcept {
   cudaSetDevice(properties_.index);
-  cudaFree(memory);
+  cudaFreeAsync(memory, stream_);
+}
+
+int64_t CudaDevice::kept() {
+  uint64_t reserved = 0, used = 0;
+  check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &reserved), "cudaMemPoolGetAttribute");
+  check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrUsedMemCurrent, &used), "cudaMemPoolGetAttribute");
+  return static_cast<int64_t>(reserved - used);
 }
 
 int64_t CudaDevice::available() {
   stream();
   size_t free = 0, total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  return static_cast<int64_t>(free);
+  return static_cast<int64_t>(free) + kept();
+}
+
+void CudaDevice::trim() noexcept {
+  cudaSetDevice(properties_.index);
+  cudaStreamSynchronize(stream_);  // what is freed in the queue is free only when the queue comes to it
+  cudaMemPoolTrimTo(pool_, 0);
 }
 
 void CudaDevice::upload(void* to, const void* from, int64_t bytes) {

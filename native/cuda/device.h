@@ -26,6 +26,7 @@ class CudaDevice final : public Device {
   void* allocate(int64_t bytes) override;
   void free(void* memory) noexcept override;
   int64_t available() override;
+  void trim() noexcept override;
   void upload(void* to, const void* from, int64_t bytes) override;
   void download(void* to, const void* from, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
@@ -48,10 +49,14 @@ class CudaDevice final : public Device {
     char* memory = nullptr;  // page-locked
     cudaEvent_t done = nullptr;
   };
+  void open_pool();
+  /// Bytes of the pool that are not allocated.
+  int64_t kept();
   void release() noexcept;
 
   const Properties properties_;
   cudaStream_t stream_ = nullptr;
+  cudaMemPool_t pool_ = nullptr;
   Staging staging_[2];
   int next_ = 0;
 };

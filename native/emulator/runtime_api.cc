@@ -22,6 +22,7 @@ struct GraphExec : Graph {};
 struct Stream {
   Graph* captured = nullptr;
 };
+struct MemPool {};
 struct Event {
   std::chrono::steady_clock::time_point time;
 };
@@ -115,7 +116,31 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+  FAILS_WITH(cudaErrorMemoryAllocation);
+  if (properties->location.id != 0) return cudaErrorInvalidDevice;
+  *pool = new (std::nothrow) MemPool;
+  return *pool == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  delete pool;
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void*) {
+  FAILS_WITH(cudaErrorInvalidValue);
+  return attribute == cudaMemPoolAttrReleaseThreshold ? cudaSuccess : cudaErrorInvalidValue;
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  FAILS_WITH(cudaErrorInvalidValue);
+  if (attribute == cudaMemPoolAttrReleaseThreshold) return cudaErrorInvalidValue;
+  *static_cast<uint64_t*>(value) = 0;  // kept beside what is used: nothing
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+  REFUSED_IN_CAPTURE;
+  return cudaSuccess;
+}
+cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t, cudaStream_t) {
   REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorMemoryAllocation);
   const size_t n = std::max<size_t>(bytes, 1);
@@ -133,7 +158,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   return cudaSuccess;
 }
 
-cudaError_t cudaFree(void* pointer) {
+cudaError_t cudaFreeAsync(void* pointer, cudaStream_t) {
   if (pointer == nullptr) return cudaSuccess;
   const auto begin = reinterpret_cast<uintptr_t>(pointer);
   const std::lock_guard<std::mutex> lock(g_mutex);

@@ -183,6 +183,11 @@ void Session::with_memory(const Job& job, const std::function<void(Context&)>& b
   reserve_.keep(workspace.release());
 }
 
+void Session::when_idle() {
+  reserve_.drop();
+  if (device_) device_->trim();
+}
+
 // ---- methods ----------------------------------------------------------------------------------------------------------------
 
 Napi::Value Session::load(const Napi::CallbackInfo& info) {

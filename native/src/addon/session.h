@@ -49,6 +49,8 @@ class Session : public Napi::ObjectWrap<Session> {
   Device* device();
   /// Throws Unsupported where the device does not multiply what the precision asks for.
   void require_precision() const;
+  /// Gives back the memory that the last job left for the next one. On the job's thread.
+  void when_idle();
   Context context(Workspace& workspace, const std::atomic<bool>* cancelled = nullptr) const;
   /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
   void with_memory(const Job& job, const std::function<void(Context&)>& body);
@@ -69,8 +71,8 @@ class Session : public Napi::ObjectWrap<Session> {
   bool disposed_ = false, open_ = true;
   std::map<const Job*, Pending> pending_;
   Mailbox mailbox_;
-  Reserve reserve_;                              // the job thread's
-  JobQueue queue_{[this] { reserve_.drop(); }};  // last: its thread uses everything above
+  Reserve reserve_;                          // the job thread's
+  JobQueue queue_{[this] { when_idle(); }};  // last: its thread uses everything above
 };
 
 }  // namespace iconface::addon

@@ -29,9 +29,13 @@ class Device {
   const std::string description;  // "NVIDIA H200, sm_90"
   const Backend& backend;
 
-  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when there is not so much.
+  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when there is not so much. Work queued
+  /// from now on may use it.
   virtual void* allocate(int64_t bytes) = 0;
+  /// Work queued before this may still use it. What is freed is kept for later allocations until trim().
   virtual void free(void* memory) noexcept = 0;
+  /// Waits for all work and gives back to the system what is free.
+  virtual void trim() noexcept = 0;
   /// Bytes that may still be allocated.
   virtual int64_t available() = 0;
 

@@ -111,7 +111,7 @@ Pages Reserve::take(int64_t bytes, Device* device) {
 
 void Reserve::keep(Pages pages) {
   drop();
-  if (pages.bytes() > kMost) return;
+  if (pages.device_ == nullptr && pages.bytes() > kMost) return;
   pages.count(true);
   kept_ = std::move(pages);
 }

@@ -50,7 +50,7 @@ class Pages {
 /// the end. Not thread-safe: one thread's own.
 class Reserve {
  public:
-  static constexpr int64_t kMost = 256 << 20;  // of more, zeroing is a small part
+  static constexpr int64_t kMost = 256 << 20;  // of the process: of more, zeroing is a small part
   ~Reserve() { drop(); }
   bool has(int64_t bytes) const { return kept_.bytes() == bytes; }
   /// Exactly this many bytes, contents undefined. Throws as Pages does.
