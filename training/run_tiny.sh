@@ -25,8 +25,16 @@ done
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check"
 $python train_flow.py --config "$config" --run "$run" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage
 $python export.py --config "$config" --run "$run" --out "$run/unrefined" --identity-stage
-mkdir -p "$run/refined"
-for part in autoencoder face; do ln -sfn "../$part" "$run/refined/$part"; done
-refine="$here/configs/tiny-refine.json"
-$python train_flow.py --config "$refine" --run "$run/refined" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage --begin-from "$run/unrefined"
-$python export.py --config "$refine" --run "$run/refined" --out "$model" --identity-stage
+
+# Each later stage begins from the model before it, in a folder of its own that shares autoencoder and face encoder.
+before="$run/unrefined"
+for stage in refine settle settle-more; do
+  mkdir -p "$run/$stage"
+  for part in autoencoder face; do ln -sfn "../$part" "$run/$stage/$part"; done
+  later="$here/configs/tiny-$stage.json"
+  $python train_flow.py --config "$later" --run "$run/$stage" --cache "$run/cache-train" --check "$run/cache-check" --identity-stage --begin-from "$before"
+  $python export.py --config "$later" --run "$run/$stage" --out "$run/$stage/model" --identity-stage
+  before="$run/$stage/model"
+done
+mkdir -p "$model"
+cp "$before"/* "$model"

@@ -32,7 +32,7 @@ export interface HostReport {
 const OUTSIDE = new Set(['read', 'prepare'])
 
 /** Restores that are timed; the medians count. */
-const RESTORES = 5
+const RESTORES = 12
 
 /** Restores before them, at the smallest size: a server's JavaScript is compiled, its memory is there. */
 const WARM_UP = 50
@@ -105,7 +105,7 @@ async function watch<T>(
     while (!done) delays.push(Math.max(0, (await elapsed(() => sleep(1))) - 1))
   }
   const files = async () => {
-    for (; !done; await sleep(5)) reads.push(await elapsed(() => readFile(file)))
+    for (; !done; await sleep(2)) reads.push(await elapsed(() => readFile(file)))
   }
   const watching = Promise.all([timers(), files()])
   const result = await work()
