@@ -4,7 +4,7 @@
 #     training/run_ablation.sh RUN        RUN has the data, encoders and latents of run_tiny.sh
 # Each step goes on where it was stopped. PYTHON names the interpreter.
 set -eu
-run=$1
+run=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 config=configs/ablation.json
 python=${PYTHON:-python3}

@@ -3,9 +3,11 @@
 #     training/run_tiny.sh RUN [MODEL]
 # Each step goes on where it was stopped. PYTHON names the interpreter; see README.md for threads and memory settings.
 set -eu
-run=$1
 here=$(cd "$(dirname "$0")" && pwd)
 model=${2:-$here/../models/tiny}
+mkdir -p "$1" "$model"
+run=$(cd "$1" && pwd)
+model=$(cd "$model" && pwd)
 config=$here/configs/tiny.json
 python=${PYTHON:-python3}
 cd "$here"
@@ -36,5 +38,4 @@ for stage in refine settle settle-more; do
   $python export.py --config "$later" --run "$run/$stage" --out "$run/$stage/model" --identity-stage
   before="$run/$stage/model"
 done
-mkdir -p "$model"
 cp "$before"/* "$model"
