@@ -34,6 +34,33 @@ export type Result = Tensor
 
 type Float = 'f32' | 'bf16'
 
+interface LinearTensors {
+  x: Tensor
+  weight: Tensor
+  xScale?: Tensor
+  weightScale?: Tensor
+  bias?: Tensor
+  out?: Tensor
+  gate0?: Tensor
+  gate1?: Tensor
+  gate2?: Tensor
+  gate3?: Tensor
+  qScale?: Tensor
+  kScale?: Tensor
+  cos?: Tensor
+  sin?: Tensor
+}
+interface LinearParams {
+  activation?: 'none' | 'silu' | 'swiglu'
+  accumulate?: boolean
+  rows?: number[]
+  qHeads?: number
+  kHeads?: number
+  outDtype?: Float
+}
+/** The same names with `_0` to `_3` behind them. */
+type Numbered<T> = { [Name in keyof T as `${Name & string}_${0 | 1 | 2 | 3}`]?: T[Name] }
+
 /**
  * Every operation: what goes in, what comes out. Equations and shapes are in `native/src/op/*.h` of the package, under
  * the same names.
@@ -43,23 +70,19 @@ export interface Operations {
    * `out = epilogue(x W^T)`: bias, then activation (`swiglu`: W holds 2N rows, `silu(a) * b`), then, with `out` given,
    * `out += gate * value` (`gate0..gate3` with `rows` tokens each) or `out += value` (`accumulate`). `f8_e4m3` x and
    * weight come with `xScale` and `weightScale` as {@link Operations.quantise_rows} makes them; `out` is then bf16 unless
-   * `outDtype` says otherwise. On GPUs it needs compute capability 8.9.
+   * `outDtype` says otherwise. On GPUs it needs compute capability 8.9. The first `qHeads` and the next `kHeads` heads of
+   * columns, as wide as `cos` and `sin` `[tokens, d/2]` say, are normalised and rotated as {@link Operations.qk_norm_rope}
+   * does it, with `qScale` and `kScale`.
    */
-  linear: {
-    tensors: {
-      x: Tensor
-      weight: Tensor
-      xScale?: Tensor
-      weightScale?: Tensor
-      bias?: Tensor
-      out?: Tensor
-      gate0?: Tensor
-      gate1?: Tensor
-      gate2?: Tensor
-      gate3?: Tensor
-    }
-    params: { activation?: 'none' | 'silu' | 'swiglu'; accumulate?: boolean; rows?: number[]; outDtype?: Float }
-    results: { out: Result }
+  linear: { tensors: LinearTensors; params: LinearParams; results: { out: Result } }
+  /**
+   * Up to four products at once, on a GPU in one launch: operands, parameters and results as those of `linear`, with `_0`
+   * to `_3` behind their names. All `x` have one type.
+   */
+  grouped_linear: {
+    tensors: Numbered<LinearTensors>
+    params: Numbered<LinearParams>
+    results: Record<`out_${0 | 1 | 2 | 3}`, Result>
   }
   /**
    * Rows as `f8_e4m3` and a scale `[..., 1]` each: `scale = max(max |x| / 448, 2^-126)`, `out = x / scale`, rounded to

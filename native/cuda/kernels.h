@@ -5,7 +5,7 @@
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
-void linear(Context&, const op::LinearArgs&);
+void linear(Context&, const op::LinearGroup&);
 void quantise_rows(Context&, const op::QuantiseRowsArgs&);
 void layer_norm_modulate(Context&, const op::LayerNormModulateArgs&);
 void rms_norm(Context&, const op::RmsNormArgs&);

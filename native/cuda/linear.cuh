@@ -1,4 +1,4 @@
-// What the kernels of linear share: the problem as the device sees it, and the epilogue.
+// What the kernels of linear share: the problem as the device sees it, and the epilogue of tensor-core tiles.
 #pragma once
 #include "cuda/launch.cuh"
 #include "cuda/numbers.cuh"
@@ -25,9 +25,33 @@ struct LinearProblem {
   int tokens, gates;
   int gate_end[op::Segmented::kMax];
   const float* gate[op::Segmented::kMax];
+  // Columns [0, q_end) are heads of q, [q_end, k_end) of k, that the epilogue normalises and rotates.
+  int q_end, k_end;
+  const float *q_scale, *k_scale;
+  const float *cos, *sin;  // of every token
+  int64_t cos_stride, sin_stride;
 
   __host__ __device__ bool swiglu() const { return activation == op::Activation::Swiglu; }
 };
+
+/// What one launch makes.
+struct LinearProblems {
+  static constexpr int kMax = op::LinearGroup::kMax;
+  int count = 0;
+  LinearProblem product[kMax];
+
+  __host__ void add(const LinearProblem& p) { product[count++] = p; }
+  __host__ bool has_heads() const {
+    bool any = false;
+    for (int i = 0; i < count; i++) any = any || product[i].k_end > 0;
+    return any;
+  }
+};
+
+/// Channels of the heads that tensor-core tiles normalise and rotate: FLUX.2's. Others are done in a pass of their own.
+constexpr int kHeadChannels = 128;
+/// What such a pass makes of the time of the product: it moves 63 MB where klein-4B's linear1 at 512 px takes 1.1 ms.
+constexpr double kHeadsPass = 1.02;
 
 /// One row of out while its columns are finished.
 struct OutRow {
@@ -86,15 +110,89 @@ struct OutRow {
   }
 };
 
-/// Which 8-column parts of a warp's sums are the two factors of one SwiGLU output.
+// ---- 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma --------------------------------------------------
+// Part f belongs to 8 columns, of which lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]).
+// Rows from row_end on do not exist.
+
+/// Which parts are the two factors of one SwiGLU output.
 enum class Pairs { None, Neighbours, Halves };
 
-/// Epilogue of 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma: part f belongs to 8 columns, of which
-/// lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]). Rows from row_end on do not exist.
-/// kScaled: the operands were e4m3.
+/// The 8 columns of out that part f belongs to, counted from the warp's first, and whether it is their second factor.
+template <Pairs kPairs, int kParts>
+struct PartOf {
+  int group, second;
+  __device__ __forceinline__ explicit PartOf(int f) {
+    group = kPairs == Pairs::None ? f : kPairs == Pairs::Neighbours ? f / 2 : f % (kParts / 2);
+    second = kPairs == Pairs::None ? 0 : kPairs == Pairs::Neighbours ? f % 2 : f / (kParts / 2);
+  }
+};
+
+/// Sums of products become products of the rows: scaled, where the operands were e4m3, and with the bias.
 template <Pairs kPairs, bool kScaled, int kParts>
-__device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_row, int row_end, int first_column,
-                                            int lane, const float (&sums)[kParts][4]) {
+__device__ __forceinline__ void complete_sums(const LinearProblem& p, int first_row, int row_end, int first_column,
+                                              int lane, float (&sums)[kParts][4]) {
+  if (!kScaled && p.bias == nullptr) return;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int row = first_row + half * 8 + lane / 4;
+    float row_scale = 1;
+    if constexpr (kScaled)
+      if (row < row_end) row_scale = *p.x_scale.row<const float>(row);
+#pragma unroll
+    for (int f = 0; f < kParts; f++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const PartOf<kPairs, kParts> part(f);
+        const int column = first_column + part.group * 8 + lane % 4 * 2 + e, index = part.second * p.n + column;
+        float& sum = sums[f][2 * half + e];
+        if (column >= p.n) continue;
+        if constexpr (kScaled) sum = sum * row_scale * p.weight_scale[index];
+        if (p.bias != nullptr) sum += p.bias[index];
+      }
+  }
+}
+
+/// Sums of squares of parts [kFirst, kFirst + kCount), for the rows l / 4 and l / 4 + 8.
+template <int kFirst, int kCount, int kParts>
+__device__ __forceinline__ void row_squares(const float (&sums)[kParts][4], float (&squares)[2]) {
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    float sum = 0;
+#pragma unroll
+    for (int f = kFirst; f < kFirst + kCount; f++)
+      sum += sums[f][2 * half] * sums[f][2 * half] + sums[f][2 * half + 1] * sums[f][2 * half + 1];
+    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+    squares[half] = sum + __shfl_xor_sync(0xffffffffu, sum, 2);
+  }
+}
+
+/// Parts [kFirst, kFirst + kCount) are channels of a head, from column `column` of out on, whose rows have these sums of
+/// squares: x / sqrt(mean(x^2) + 1e-6) * scale, then (e, o) -> (cos e - sin o, sin e + cos o).
+template <int kFirst, int kCount, int kParts>
+__device__ __forceinline__ void rotate_parts(const LinearProblem& p, int first_row, int column, int lane,
+                                             const float (&squares)[2], float (&sums)[kParts][4]) {
+  const float* const scale = (column < p.q_end ? p.q_scale : p.k_scale) + column % kHeadChannels + lane % 4 * 2;
+  const int pair = (column % kHeadChannels + lane % 4 * 2) / 2;
+#pragma unroll
+  for (int half = 0; half < 2; half++) {
+    const int64_t token = (first_row + half * 8 + lane / 4) % p.tokens;
+    const float *const cos = p.cos + token * p.cos_stride + pair, *const sin = p.sin + token * p.sin_stride + pair;
+    const float inverse = 1.0f / sqrtf(squares[half] * (1.0f / kHeadChannels) + 1e-6f);
+#pragma unroll
+    for (int f = 0; f < kCount; f++) {
+      float(&v)[4] = sums[kFirst + f];
+      const float2 learned = *reinterpret_cast<const float2*>(scale + 8 * f);
+      const float e = v[2 * half] * inverse * learned.x, o = v[2 * half + 1] * inverse * learned.y;
+      v[2 * half] = cos[4 * f] * e - sin[4 * f] * o;
+      v[2 * half + 1] = sin[4 * f] * e + cos[4 * f] * o;
+    }
+  }
+}
+
+/// Activation, gate and residual, and into out.
+template <Pairs kPairs, int kParts>
+__device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row, int row_end, int first_column,
+                                           int lane, const float (&sums)[kParts][4]) {
   constexpr bool kSwiglu = kPairs != Pairs::None;
   constexpr int kGroups = kSwiglu ? kParts / 2 : kParts;  // of 8 columns of out
   static_assert(kGroups % 2 == 0);
@@ -103,23 +201,11 @@ __device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_ro
     const int row = first_row + half * 8 + lane / 4;
     const bool exists = row < row_end;
     const OutRow out(p, exists ? row : first_row);
-    float row_scale = 1;
-    if constexpr (kScaled)
-      if (exists) row_scale = *p.x_scale.row<const float>(row);
-    // The product with row `index` of W, and its bias.
-    const auto product = [&](float sum, int index, bool exists) {
-      if constexpr (kScaled) sum = sum * row_scale * (exists ? p.weight_scale[index] : 1.0f);
-      return p.bias != nullptr && exists ? sum + p.bias[index] : sum;
-    };
     const auto value = [&](int group, int e) {
-      const int column = first_column + group * 8 + lane % 4 * 2 + e;
       const int first = kPairs == Pairs::Neighbours ? 2 * group : group;
-      float v = product(sums[first][2 * half + e], column, column < p.n);
+      float v = sums[first][2 * half + e];
       if (p.activation != op::Activation::None) v = silu(v);
-      if constexpr (kSwiglu) {
-        const int second = kPairs == Pairs::Neighbours ? first + 1 : first + kGroups;
-        v *= product(sums[second][2 * half + e], p.n + column, column < p.n);
-      }
+      if constexpr (kSwiglu) v *= sums[kPairs == Pairs::Neighbours ? first + 1 : first + kGroups][2 * half + e];
       return v;
     };
     // Two groups of 8 columns at a time.
@@ -151,13 +237,14 @@ __device__ __forceinline__ void finish_rows(const LinearProblem& p, int first_ro
   }
 }
 
-/// The launchers of linear.cu's cases.
+// The launchers of linear.cu's cases.
 void linear_few_rows(Context&, const LinearProblem&);
 void linear_fma(Context&, const LinearProblem&);
-void linear_mma(Context&, const LinearProblem&);
-void linear_mma_e4m3(Context&, const LinearProblem&);  // sm_89 and later
-/// sm_90a only. False (and nothing done) where the problem does not suit them: then it is linear_mma's.
-bool linear_wgmma(Context&, const LinearProblem&);
-bool linear_wgmma_e4m3(Context&, const LinearProblem&);
+/// Those on tensor cores make all products in one launch and return whether the heads of them are done.
+bool linear_mma(Context&, const LinearProblems&);
+bool linear_mma_e4m3(Context&, const LinearProblems&);  // sm_89 and later
+bool linear_wgmma(Context&, const LinearProblems&);     // these two sm_90a only, for products that suit them
+bool linear_wgmma_e4m3(Context&, const LinearProblems&);
+bool suits_wgmma(const LinearProblem&);
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

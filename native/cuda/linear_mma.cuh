@@ -7,7 +7,9 @@
 // bank conflicts. Blocks are numbered so that kMmaGroup tiles of rows run beside each other and share W in the second
 // cache. For SwiGLU a tile pairs 8 rows of W's first half with the same 8 of its second, which puts both factors of an
 // output into one thread. The epilogue (bias, activation, gate, residual) works on the registers: 8-byte F32 accesses,
-// or, after swapping halves with the neighbouring lane, 8-byte pieces of bf16, whole 32-byte sectors either way.
+// or, after swapping halves with the neighbouring lane, 8-byte pieces of bf16, whole 32-byte sectors either way. Heads of q
+// and k are normalised and rotated there too; a head's warps add their sums of squares through shared memory.
+// Several products are one grid, their tiles one after the other.
 // Other sizes: rows and columns beyond the edge are loaded as zeros and not stored; where K or an address is no
 // multiple of 16 bytes, or W is F32 or F16, the operand is loaded through registers and rounded to bf16 there.
 // e4m3 is the same work in bytes, so all places are counted in bytes; 32 of a row go into one product. Tensor cores keep few
@@ -38,6 +40,7 @@ struct MmaTile {
   static constexpr int x_passes = Bm / rows_per_pass, weight_passes = Bn / rows_per_pass;
   static constexpr int stage_bytes = (Bm + Bn) * kRowBytes;
   static constexpr int shared_bytes = kStages * stage_bytes;
+  static constexpr bool kHeads = Bn % kHeadChannels == 0;  // it finishes heads
   static_assert(Bm % rows_per_pass == 0 && Bn % rows_per_pass == 0 && Wm % 16 == 0 && Wn % 32 == 0);
   static_assert(!kE4m3 || Bk == 128);  // what may be summed up with few bits
 };
@@ -189,18 +192,91 @@ __device__ __forceinline__ void multiply_apart(const char* stage, int warp_m, in
 
 constexpr int kMmaGroup = 8;  // tiles of rows that run beside each other
 
+/// The tiles of each product, one product after the other.
+struct MmaTiles {
+  int first[LinearProblems::kMax + 1];  // the last one used: all tiles
+  int tiles_m[LinearProblems::kMax], tiles_n[LinearProblems::kMax];
+};
+
+/// Where tile `index` lies. Tiles go in stripes of kMmaGroup tiles of rows, column by column within a stripe.
+struct MmaPlace {
+  int product = 0, tile_m, tile_n;
+  __device__ __forceinline__ MmaPlace(const LinearProblems& p, const MmaTiles& tiles, int index) {
+    while (product + 1 < p.count && index >= tiles.first[product + 1]) product++;
+    index -= tiles.first[product];
+    const int tiles_n = tiles.tiles_n[product], stripe = index / (kMmaGroup * tiles_n);
+    const int rows = min(kMmaGroup, tiles.tiles_m[product] - stripe * kMmaGroup);
+    const int within = index - stripe * kMmaGroup * tiles_n;
+    tile_m = stripe * kMmaGroup + within % rows;
+    tile_n = within / rows;
+  }
+};
+
+/// Normalises and rotates the heads of a tile. A head lies in several warps, which exchange their sums of squares through
+/// shared memory (the ring, which is no longer used).
+template <class Tile>
+__device__ __forceinline__ void rotate_heads(const LinearProblem& p, const MmaPlace& place, int warp_m, int warp_n,
+                                             int lane, WarpSums<Tile>& sums) {
+  constexpr int kRowParts = Tile::Wm / 16, kParts = Tile::Wn / 8, kSharers = kHeadChannels / Tile::Wn;
+  float* const slots = shared_memory<float>();  // [warps_n, Bm]
+  const int first = warp_m * Tile::Wm + lane / 4;
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kRowParts; i++) {
+    float squares[2];
+    row_squares<0, kParts>(sums[i], squares);
+    if (lane % 4 != 0) continue;
+    slots[warp_n * Tile::Bm + first + i * 16] = squares[0];
+    slots[warp_n * Tile::Bm + first + i * 16 + 8] = squares[1];
+  }
+  __syncthreads();
+  const int column = place.tile_n * Tile::Bn + warp_n * Tile::Wn;
+  if (column >= p.k_end) return;
+#pragma unroll
+  for (int i = 0; i < kRowParts; i++) {
+    float squares[2] = {};
+#pragma unroll
+    for (int w = 0; w < kSharers; w++)
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        squares[half] += slots[(warp_n / kSharers * kSharers + w) * Tile::Bm + first + i * 16 + half * 8];
+    rotate_parts<0, kParts>(p, place.tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16, column, lane, squares, sums[i]);
+  }
+}
+
+/// From the sums of a tile to out.
+template <class Tile>
+__device__ __forceinline__ void finish_tile(const LinearProblem& p, const MmaPlace& place, int warp_m, int warp_n,
+                                            int lane, WarpSums<Tile>& sums) {
+  const int first_column = place.tile_n * Tile::Bn + warp_n * Tile::Wn;
+  const auto first_row = [&](int i) { return place.tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16; };
+  if (p.swiglu()) {
+#pragma unroll
+    for (int i = 0; i < Tile::Wm / 16; i++) {
+      complete_sums<Pairs::Neighbours, Tile::kE4m3>(p, first_row(i), p.m, first_column / 2, lane, sums[i]);
+      store_sums<Pairs::Neighbours>(p, first_row(i), p.m, first_column / 2, lane, sums[i]);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < Tile::Wm / 16; i++)
+    complete_sums<Pairs::None, Tile::kE4m3>(p, first_row(i), p.m, first_column, lane, sums[i]);
+  if constexpr (Tile::kHeads)
+    if (place.tile_n * Tile::Bn < p.k_end) rotate_heads<Tile>(p, place, warp_m, warp_n, lane, sums);
+#pragma unroll
+  for (int i = 0; i < Tile::Wm / 16; i++) store_sums<Pairs::None>(p, first_row(i), p.m, first_column, lane, sums[i]);
+}
+
 template <class Tile, bool kDirect>
-__global__ void __launch_bounds__(Tile::threads) linear_mma_kernel(LinearProblem p, int tiles_m, int tiles_n) {
+__global__ void __launch_bounds__(Tile::threads)
+    linear_mma_kernel(const __grid_constant__ LinearProblems problems, const __grid_constant__ MmaTiles tiles) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_m = warp / Tile::warps_n, warp_n = warp % Tile::warps_n;
-
-  // Tiles in stripes of kMmaGroup tiles of rows, column by column within a stripe.
-  const int index = static_cast<int>(blockIdx.x), stripe = index / (kMmaGroup * tiles_n);
-  const int stripe_rows = min(kMmaGroup, tiles_m - stripe * kMmaGroup), within = index - stripe * kMmaGroup * tiles_n;
-  const int tile_m = stripe * kMmaGroup + within % stripe_rows, tile_n = within / stripe_rows;
+  const MmaPlace place(problems, tiles, static_cast<int>(blockIdx.x));
+  const LinearProblem& p = problems.product[place.product];
 
   char* const ring = shared_memory<char>();
-  const Loader<Tile, kDirect> loader(p, tile_m, tile_n);
+  const Loader<Tile, kDirect> loader(p, place.tile_m, place.tile_n);
   const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; s++) {
@@ -222,41 +298,51 @@ __global__ void __launch_bounds__(Tile::threads) linear_mma_kernel(LinearProblem
     read = read + 1 == Tile::kStages ? 0 : read + 1;
     write = write + 1 == Tile::kStages ? 0 : write + 1;
   }
-  const int first_column = tile_n * Tile::Bn + warp_n * Tile::Wn;
-#pragma unroll
-  for (int i = 0; i < Tile::Wm / 16; i++) {
-    const int first_row = tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16;
-    if (p.swiglu())
-      finish_rows<Pairs::Neighbours, Tile::kE4m3>(p, first_row, p.m, first_column / 2, lane, sums[i]);
-    else
-      finish_rows<Pairs::None, Tile::kE4m3>(p, first_row, p.m, first_column, lane, sums[i]);
-  }
+  finish_tile<Tile>(p, place, warp_m, warp_n, lane, sums);
 }
 
-/// Time of the product in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
+template <class Tile>
+MmaTiles mma_tiles(const LinearProblems& problems) {
+  MmaTiles t = {};
+  for (int i = 0; i < problems.count; i++) {
+    const LinearProblem& p = problems.product[i];
+    const int columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn;
+    t.tiles_m[i] = (p.m + Tile::Bm - 1) / Tile::Bm;
+    t.tiles_n[i] = (p.n + columns - 1) / columns;
+    t.first[i + 1] = t.first[i] + t.tiles_m[i] * t.tiles_n[i];
+  }
+  return t;
+}
+
+/// Time of the products in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
 /// `rate` is what the tensor cores give for tiles of this size, relative to the largest.
 template <class Tile>
-double mma_time(const LinearProblem& p, int64_t processors, double rate) {
-  const int64_t columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn;
-  const int64_t tiles = ((p.m + Tile::Bm - 1) / Tile::Bm) * ((p.n + columns - 1) / columns);
-  return static_cast<double>((tiles + processors - 1) / processors) * Tile::Bm * Tile::Bn / rate;
+double mma_time(const LinearProblems& p, int64_t processors, double rate) {
+  const int tiles = mma_tiles<Tile>(p).first[p.count];
+  const double pass = p.has_heads() && !Tile::kHeads ? kHeadsPass : 1;
+  return static_cast<double>((tiles + processors - 1) / processors) * Tile::Bm * Tile::Bn / rate * pass;
 }
 
+/// Returns whether heads are done.
 template <class Tile, bool kDirect>
-void run_mma(Context& ctx, const LinearProblem& p) {
-  const int columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn;
-  const int tiles_m = (p.m + Tile::Bm - 1) / Tile::Bm, tiles_n = (p.n + columns - 1) / columns;
-  launch(ctx, linear_mma_kernel<Tile, kDirect>, dim3(static_cast<unsigned>(tiles_m) * tiles_n), dim3(Tile::threads),
-         Tile::shared_bytes, p, tiles_m, tiles_n);
+bool run_mma(Context& ctx, const LinearProblems& p) {
+  const MmaTiles tiles = mma_tiles<Tile>(p);
+  launch(ctx, linear_mma_kernel<Tile, kDirect>, dim3(static_cast<unsigned>(tiles.first[p.count])), dim3(Tile::threads),
+         Tile::shared_bytes, p, tiles);
+  return Tile::kHeads;
 }
 
-/// Whether both operands can be copied as they lie, 16 bytes at a time.
+/// Whether all operands can be copied as they lie, 16 bytes at a time.
 template <class T>
-bool copies_directly(const LinearProblem& p) {
+bool copies_directly(const LinearProblems& problems) {
   constexpr int kPer = 16 / sizeof(T);
-  const bool same_type = p.weight_type == p.x_type;
-  return same_type && p.k % kPer == 0 && p.x.aligned(16, sizeof(T)) &&
-         reinterpret_cast<uintptr_t>(p.weight) % 16 == 0 && p.weight_stride % kPer == 0;
+  bool all = true;
+  for (int i = 0; i < problems.count; i++) {
+    const LinearProblem& p = problems.product[i];
+    all = all && p.weight_type == p.x_type && p.k % kPer == 0 && p.x.aligned(16, sizeof(T)) &&
+          reinterpret_cast<uintptr_t>(p.weight) % 16 == 0 && p.weight_stride % kPer == 0;
+  }
+  return all;
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

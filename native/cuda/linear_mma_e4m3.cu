@@ -9,13 +9,11 @@ using Large = MmaTile<e4m3, 128, 128, 128, 2, 4, 3>;
 using Small = MmaTile<e4m3, 64, 64, 128, 2, 2, 4>;
 }  // namespace
 
-void linear_mma_e4m3(Context& ctx, const LinearProblem& p) {
+bool linear_mma_e4m3(Context& ctx, const LinearProblems& p) {
   const int64_t processors = device_of(ctx).multiprocessors();
   const bool large = mma_time<Large>(p, processors, 1.0) <= mma_time<Small>(p, processors, 0.6);
-  if (copies_directly<e4m3>(p))
-    large ? run_mma<Large, true>(ctx, p) : run_mma<Small, true>(ctx, p);
-  else
-    large ? run_mma<Large, false>(ctx, p) : run_mma<Small, false>(ctx, p);
+  if (copies_directly<e4m3>(p)) return large ? run_mma<Large, true>(ctx, p) : run_mma<Small, true>(ctx, p);
+  return large ? run_mma<Large, false>(ctx, p) : run_mma<Small, false>(ctx, p);
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

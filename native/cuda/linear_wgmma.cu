@@ -3,8 +3,12 @@
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
-bool linear_wgmma(Context& ctx, const LinearProblem& p) {
-  if (p.weight_type != DType::BF16 || p.x.levels > 2 || p.m < 64) return false;
+bool suits_wgmma(const LinearProblem& p) {
+  TensorMap x, weight;
+  return p.weight_type == p.x_type && p.x.levels <= 2 && p.m >= 64 && make_linear_maps(p, 128, 64, &x, &weight);
+}
+
+bool linear_wgmma(Context& ctx, const LinearProblems& p) {
   using Large = WgmmaTile<bf16, 256, 4>;
   using Middle = WgmmaTile<bf16, 192, 5>;
   using Small = WgmmaTile<bf16, 128, 6>;

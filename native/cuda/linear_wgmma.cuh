@@ -5,7 +5,8 @@
 // the tile each, products of 64 x Bn x 32 bytes straight from shared memory, the sums in their registers. Full and empty mbarriers pass
 // the stages to and fro, so the producer is already at the next tile while the consumers work on an epilogue. Tiles of
 // rows do not span batch items (x and out may be slices with a stride between items); rows and K beyond the end arrive
-// as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W. Tiles are numbered as in linear_mma.cuh.
+// as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W. Tiles are numbered as in linear_mma.cuh, those of several
+// products one after the other; a warp holds whole heads of its rows, so q and k are finished without a word to the others.
 //
 // e4m3: tensor cores keep about 14 bits of its sums (arXiv 2412.19437), so those of a stage, 128 of K, begin at zero and are
 // added to the tile's in f32 registers, while the other consumer's products run.
@@ -15,6 +16,7 @@
 #include "cuda/linear.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/ring.cuh"
+#include "cuda/tensor_map.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
@@ -27,9 +29,10 @@ struct WgmmaTile {
   static constexpr int consumers = 2, threads = 128 * (1 + consumers);
   static constexpr int stage_bytes = (Bm + Bn) * kRowBytes;
   static constexpr int shared_bytes = kStages * stage_bytes + 2 * kStages * 8;
+  static constexpr bool kHeads = Bn % kHeadChannels == 0;  // it finishes heads
 };
 
-/// How the tiles lie: `tiles_m` of each batch item, stripes of kGroup of them side by side.
+/// How the tiles of a product lie: `tiles_m` of each batch item, stripes of kGroup of them side by side.
 struct TileOrder {
   int tiles_per_item, tiles_m, tiles_n;
   int item_rows;  // of a batch item
@@ -37,13 +40,29 @@ struct TileOrder {
   __host__ __device__ int count() const { return tiles_m * tiles_n; }
 };
 
+/// Those of all products, one product after the other.
+struct TileOrders {
+  TileOrder product[LinearProblems::kMax];
+  int end[LinearProblems::kMax];  // the first tile behind each
+  int count;                      // of tiles
+};
+
+/// Every product's operands: x as [items, rows, K], W as [1, N, K] or, for SwiGLU, [2, N, K].
+struct LinearMaps {
+  TensorMap x[LinearProblems::kMax], weight[LinearProblems::kMax];
+};
+
 #ifdef ICONFACE_SM90A
 
-/// Where tile `index` lies: its batch item, its number among the item's tiles of rows, and among the tiles of columns.
+/// Where tile `index` lies: its product, its batch item, its number among the item's tiles of rows, and among the tiles of
+/// columns.
 struct TilePlace {
   static constexpr int kGroup = 8;
-  int item, tile_m, tile_n;
-  __device__ __forceinline__ TilePlace(const TileOrder& order, int index) {
+  int product = 0, item, tile_m, tile_n;
+  __device__ __forceinline__ TilePlace(const TileOrders& orders, int index) {
+    while (index >= orders.end[product]) product++;
+    if (product > 0) index -= orders.end[product - 1];
+    const TileOrder& order = orders.product[product];
     const int stripe = index / (kGroup * order.tiles_n);
     const int within = index - stripe * kGroup * order.tiles_n;
     const int rows = min(kGroup, order.tiles_m - stripe * kGroup);
@@ -55,12 +74,14 @@ struct TilePlace {
 };
 
 template <class Tile>
-__device__ __forceinline__ void produce(const LinearProblem& p, const TileOrder& order, const TensorMap* x,
-                                        const TensorMap* weight, char* ring, uint64_t* full, uint64_t* empty) {
-  const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
+__device__ __forceinline__ void produce(const LinearProblems& problems, const TileOrders& orders,
+                                        const LinearMaps& maps, char* ring, uint64_t* full, uint64_t* empty) {
   RingPosition<Tile::kStages> at;
-  for (int index = static_cast<int>(blockIdx.x); index < order.count(); index += static_cast<int>(gridDim.x)) {
-    const TilePlace place(order, index);
+  for (int index = static_cast<int>(blockIdx.x); index < orders.count; index += static_cast<int>(gridDim.x)) {
+    const TilePlace place(orders, index);
+    const LinearProblem& p = problems.product[place.product];
+    const TensorMap *const x = &maps.x[place.product], *const weight = &maps.weight[place.product];
+    const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
     for (int step = 0; step < steps; step++, at.next()) {
       char* const stage = ring + at.stage * Tile::stage_bytes;
       wait_for(empty + at.stage, at.parity ^ 1);
@@ -96,14 +117,46 @@ __device__ __forceinline__ void queue_products(const char* x, const char* weight
   wgmma_commit();
 }
 
+/// The head in columns [128 kHead, 128 kHead + 128) of a tile.
+template <class Tile, int kHead>
+__device__ __forceinline__ void rotate_head(const LinearProblem& p, int first_row, int first_column, int lane,
+                                            float (&sums)[Tile::Bn / 8][4]) {
+  constexpr int kParts = kHeadChannels / 8, kFirst = kHead * kParts;
+  const int column = first_column + kHead * kHeadChannels;
+  if (column >= p.k_end) return;
+  float squares[2];
+  row_squares<kFirst, kParts>(sums, squares);
+  rotate_parts<kFirst, kParts>(p, first_row, column, lane, squares, sums);
+}
+
+/// From the sums of a warp's 16 rows of a tile to out.
 template <class Tile>
-__device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder& order, int consumer, const char* ring,
-                                        uint64_t* full, uint64_t* empty) {
+__device__ __forceinline__ void finish_tile(const LinearProblem& p, int first_row, int row_end, int tile_n, int lane,
+                                            float (&sums)[Tile::Bn / 8][4]) {
+  if (p.swiglu()) {
+    const int first_column = tile_n * (Tile::Bn / 2);
+    complete_sums<Pairs::Halves, Tile::kE4m3>(p, first_row, row_end, first_column, lane, sums);
+    store_sums<Pairs::Halves>(p, first_row, row_end, first_column, lane, sums);
+    return;
+  }
+  const int first_column = tile_n * Tile::Bn;
+  complete_sums<Pairs::None, Tile::kE4m3>(p, first_row, row_end, first_column, lane, sums);
+  if constexpr (Tile::kHeads) {
+    rotate_head<Tile, 0>(p, first_row, first_column, lane, sums);
+    if constexpr (Tile::Bn == 2 * kHeadChannels) rotate_head<Tile, 1>(p, first_row, first_column, lane, sums);
+  }
+  store_sums<Pairs::None>(p, first_row, row_end, first_column, lane, sums);
+}
+
+template <class Tile>
+__device__ __forceinline__ void consume(const LinearProblems& problems, const TileOrders& orders, int consumer,
+                                        const char* ring, uint64_t* full, uint64_t* empty) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32 % 4;
-  const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
   RingPosition<Tile::kStages> at;
-  for (int index = static_cast<int>(blockIdx.x); index < order.count(); index += static_cast<int>(gridDim.x)) {
-    const TilePlace place(order, index);
+  for (int index = static_cast<int>(blockIdx.x); index < orders.count; index += static_cast<int>(gridDim.x)) {
+    const TilePlace place(orders, index);
+    const LinearProblem& p = problems.product[place.product];
+    const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
     float sums[Tile::Bn / 8][4];
     int before = 0;
     for (int step = 0; step < steps; step++, at.next()) {
@@ -133,13 +186,10 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
       if (lane == 0) mbarrier_arrive(empty + before);
     }
 
+    const TileOrder& order = orders.product[place.product];
     const int row = place.tile_m * Tile::Bm + consumer * 64 + warp * 16, item_first = place.item * order.item_rows;
-    const int row_end = item_first + order.item_rows;
-    if (row >= order.item_rows) continue;
-    if (p.swiglu())
-      finish_rows<Pairs::Halves, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * (Tile::Bn / 2), lane, sums);
-    else
-      finish_rows<Pairs::None, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * Tile::Bn, lane, sums);
+    if (row < order.item_rows)
+      finish_tile<Tile>(p, item_first + row, item_first + order.item_rows, place.tile_n, lane, sums);
   }
 }
 
@@ -147,8 +197,8 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::threads, 1)
-    linear_wgmma_kernel(LinearProblem p, TileOrder order, const __grid_constant__ TensorMap x,
-                        const __grid_constant__ TensorMap weight) {
+    linear_wgmma_kernel(const __grid_constant__ LinearProblems problems, const __grid_constant__ TileOrders orders,
+                        const __grid_constant__ LinearMaps maps) {
 #ifdef ICONFACE_SM90A
   char* const ring = shared_memory<char>();
   uint64_t* const full = reinterpret_cast<uint64_t*>(ring + Tile::kStages * Tile::stage_bytes);
@@ -164,44 +214,59 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   const int group = static_cast<int>(threadIdx.x) / 128;
   if (group == 0) {
     setmaxnreg_dec<24>();
-    if (threadIdx.x == 0) produce<Tile>(p, order, &x, &weight, ring, full, empty);
+    if (threadIdx.x == 0) produce<Tile>(problems, orders, maps, ring, full, empty);
   } else {
     setmaxnreg_inc<240>();
-    consume<Tile>(p, order, group - 1, ring, full, empty);
+    consume<Tile>(problems, orders, group - 1, ring, full, empty);
   }
 #endif
 }
 
 template <class Tile>
-TileOrder order_of(const LinearProblem& p) {
-  TileOrder o;
-  const int columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn, items = p.x.levels == 2 ? p.x.shape[0] : 1;
-  o.item_rows = p.m / items;
-  o.tiles_per_item = (o.item_rows + Tile::Bm - 1) / Tile::Bm;
-  o.tiles_m = items * o.tiles_per_item;
-  o.tiles_n = (p.n + columns - 1) / columns;
+TileOrders orders_of(const LinearProblems& problems) {
+  TileOrders o = {};
+  for (int i = 0; i < problems.count; i++) {
+    const LinearProblem& p = problems.product[i];
+    const int columns = p.swiglu() ? Tile::Bn / 2 : Tile::Bn, items = p.x.levels == 2 ? p.x.shape[0] : 1;
+    TileOrder& order = o.product[i];
+    order.item_rows = p.m / items;
+    order.tiles_per_item = (order.item_rows + Tile::Bm - 1) / Tile::Bm;
+    order.tiles_m = items * order.tiles_per_item;
+    order.tiles_n = (p.n + columns - 1) / columns;
+    o.count += order.count();
+    o.end[i] = o.count;
+  }
   return o;
 }
 
-template <class Tile>
-bool run_wgmma(Context& ctx, const LinearProblem& p) {
-  const TileOrder order = order_of<Tile>(p);
-  const bool items = p.x.levels == 2;
-  TensorMap x, weight;
-  if (!make_tensor_map(&x, p.x.data, p.x_type, {p.k, order.item_rows, p.m / order.item_rows},
-                       {p.x.stride[items ? 1 : 0], p.x.stride[0]}, Tile::Bm) ||
-      !make_tensor_map(&weight, p.weight, p.weight_type, {p.k, p.n, p.swiglu() ? 2 : 1},
-                       {p.weight_stride, p.n * p.weight_stride}, Tile::Bn / 2))
-    return false;
-  const int blocks = std::min(order.count(), device_of(ctx).multiprocessors());
-  launch(ctx, linear_wgmma_kernel<Tile>, dim3(blocks), dim3(Tile::threads), Tile::shared_bytes, p, order, x, weight);
-  return true;
+/// A product's operands for the copy engine; false where it does not take them.
+inline bool make_linear_maps(const LinearProblem& p, int rows, int weight_rows, TensorMap* x, TensorMap* weight) {
+  const bool several = p.x.levels == 2;
+  const int items = several ? p.x.shape[0] : 1;
+  return make_tensor_map(x, p.x.data, p.x_type, {p.k, p.m / items, items}, {p.x.stride[several ? 1 : 0], p.x.stride[0]},
+                         rows) &&
+         make_tensor_map(weight, p.weight, p.weight_type, {p.k, p.n, p.swiglu() ? 2 : 1},
+                         {p.weight_stride, p.n * p.weight_stride}, weight_rows);
 }
 
-/// Time of the product in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
+/// Returns whether heads are done.
 template <class Tile>
-double wgmma_time(const LinearProblem& p, int64_t processors, double rate) {
-  return static_cast<double>((order_of<Tile>(p).count() + processors - 1) / processors) * Tile::Bn / rate;
+bool run_wgmma(Context& ctx, const LinearProblems& p) {
+  const TileOrders orders = orders_of<Tile>(p);
+  LinearMaps maps = {};
+  for (int i = 0; i < p.count; i++)
+    if (!make_linear_maps(p.product[i], Tile::Bm, Tile::Bn / 2, &maps.x[i], &maps.weight[i]))
+      fail(Code::Internal, "linear: the copy engine takes no tiles of %d rows", Tile::Bn / 2);
+  const int blocks = std::min(orders.count, device_of(ctx).multiprocessors());
+  launch(ctx, linear_wgmma_kernel<Tile>, dim3(blocks), dim3(Tile::threads), Tile::shared_bytes, p, orders, maps);
+  return Tile::kHeads;
+}
+
+/// Time of the products in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
+template <class Tile>
+double wgmma_time(const LinearProblems& p, int64_t processors, double rate) {
+  const double pass = p.has_heads() && !Tile::kHeads ? kHeadsPass : 1;
+  return static_cast<double>((orders_of<Tile>(p).count + processors - 1) / processors) * Tile::Bn / rate * pass;
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -3,8 +3,7 @@
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
-bool linear_wgmma_e4m3(Context& ctx, const LinearProblem& p) {
-  if (p.x.levels > 2 || p.m < 64) return false;
+bool linear_wgmma_e4m3(Context& ctx, const LinearProblems& p) {
   // Sums that are kept twice leave no registers for 256 columns.
   using Large = WgmmaTile<e4m3, 192, 5>;
   using Small = WgmmaTile<e4m3, 128, 6>;

@@ -1,37 +1,9 @@
 // RMSNorm of q and k with rotary embedding, against float64 and the original implementation.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops.js'
 import { loadGolden, needsGolden } from '../fixtures/golden'
+import { angles, rotated } from '../fixtures/heads'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
-
-type Pairs = 'adjacent' | 'halves'
-
-/** The definition, in float64. x [batch, tokens, H, d], angles [tokens, d/2]. */
-function reference(x: Tensor, scale: ArrayLike<number>, cos: Tensor, sin: Tensor, pairs: Pairs): Float64Array {
-  const [, tokens, heads, d] = x.shape as [number, number, number, number]
-  const values = toFloat32(x)
-  const out = new Float64Array(values.length)
-  for (let head = 0; head < values.length / d; head++) {
-    const token = Math.floor(head / heads) % tokens
-    let squares = 0
-    for (let i = 0; i < d; i++) squares += values[head * d + i]! ** 2
-    const inverse = 1 / Math.sqrt(squares / d + 1e-6)
-    for (let m = 0; m < d / 2; m++) {
-      const [e, o] = pairs === 'adjacent' ? [2 * m, 2 * m + 1] : [m, m + d / 2]
-      const even = values[head * d + e]! * inverse * scale[e]!
-      const odd = values[head * d + o]! * inverse * scale[o]!
-      const [c, s] = [toFloat32(cos)[(token * d) / 2 + m]!, toFloat32(sin)[(token * d) / 2 + m]!]
-      out[head * d + e] = c * even - s * odd
-      out[head * d + o] = s * even + c * odd
-    }
-  }
-  return out
-}
-
-function angles(random: ReturnType<typeof numbers>, tokens: number, d: number): { cos: Tensor; sin: Tensor } {
-  const angle = Float64Array.from({ length: (tokens * d) / 2 }, () => 2 * Math.PI * random.uniform())
-  return { cos: f32([tokens, d / 2], angle.map(Math.cos)), sin: f32([tokens, d / 2], angle.map(Math.sin)) }
-}
 
 const SHAPES = [
   [1, 1, 1, 2],
@@ -62,7 +34,13 @@ for (const { isa, ops } of everyIsa()) {
             ['k', k, kScale],
           ] as const) {
             t.equal(out[name].dtype, x.dtype)
-            const expected = reference(x, toFloat32(scale), table.cos, table.sin, pairs)
+            const expected = rotated(
+              { shape: x.shape, values: toFloat32(x) },
+              toFloat32(scale),
+              table.cos,
+              table.sin,
+              pairs,
+            )
             const error = relativeError(toFloat32(out[name]), expected)
             t.ok(error < limit, `${name} ${x.dtype} [${shape}] ${pairs}: ${error.toExponential(1)}`)
           }

@@ -5,6 +5,7 @@ namespace iconface::binding {
 
 #define ICONFACE_KINDS(X)    \
   X(linear)                  \
+  X(grouped_linear)          \
   X(quantise_rows)           \
   X(layer_norm_modulate)     \
   X(rms_norm)                \

@@ -209,33 +209,41 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     const DoubleBlock::Stream& weights;
     const Modulation &attn, &mlp;
     int64_t first, end, batch;
+    int64_t rows() const { return end - first; }
+    Tensor of(const Tensor& t) const { return t.slice(1, first, end); }
   };
   // In the first block the image stream does not depend on the text yet: both branches share its q, k, v.
   const Stream streams[2] = {{block.txt, m.txt_attn, m.txt_mlp, 0, T, B},
                              {block.img, m.img_attn, m.img_mlp, T, L, shared_image ? 1 : B}};
+  // Every product is made for both streams at once: the text's rows alone would leave a GPU half idle.
+  const auto each = [&](auto&& linear) {
+    Workspace::Frame quantised(ctx.workspace);
+    op::grouped_linear(ctx, {2, {linear(streams[0]), linear(streams[1])}});
+  };
+  const auto modulate = [&](const Stream& s, int64_t batch, const Modulation& modulation, const Tensor& out) {
+    op::layer_norm_modulate(ctx, {.x = s.of(x).slice(0, 0, batch),
+                                  .out = s.of(out).slice(0, 0, batch),
+                                  .shift = op::Segmented::all(s.rows(), modulation.shift),
+                                  .scale = op::Segmented::all(s.rows(), modulation.scale)});
+  };
   Workspace::Frame frame(ctx.workspace);
   const Tensor y = ctx.workspace.tensor(compute_, {B, L, D});  // normalised stream, then the attention's result
   {
     Workspace::Frame inner(ctx.workspace);
     const Tensor qkv = ctx.workspace.tensor(compute_, {B, L, 3 * D});
-    for (const Stream& s : streams) {
-      const int64_t rows = s.end - s.first;
-      const Tensor part = x.slice(1, s.first, s.end).slice(0, 0, s.batch),
-                   normed = y.slice(1, s.first, s.end).slice(0, 0, s.batch);
-      const Tensor projected = qkv.slice(1, s.first, s.end).slice(0, 0, s.batch);
-      op::layer_norm_modulate(ctx, {.x = part,
-                                    .out = normed,
-                                    .shift = op::Segmented::all(rows, s.attn.shift),
-                                    .scale = op::Segmented::all(rows, s.attn.scale)});
-      Workspace::Frame quantised(ctx.workspace);
-      op::linear(ctx, product(operand(ctx, normed, s.weights.qkv), s.weights.qkv, projected));
-      op::qk_norm_rope(ctx, {.q = heads_of(projected.slice(2, 0, D), f),
-                             .k = heads_of(projected.slice(2, D, 2 * D), f),
-                             .q_scale = s.weights.norm.query,
-                             .k_scale = s.weights.norm.key,
-                             .cos = c.cos.slice(0, s.first, s.end),
-                             .sin = c.sin.slice(0, s.first, s.end)});
-    }
+    for (const Stream& s : streams) modulate(s, s.batch, s.attn, y);
+    each([&](const Stream& s) {
+      const Matrix& matrix = s.weights.qkv;
+      op::LinearArgs a =
+          product(operand(ctx, s.of(y).slice(0, 0, s.batch), matrix), matrix, s.of(qkv).slice(0, 0, s.batch));
+      a.heads = {f.heads,
+                 f.heads,
+                 s.weights.norm.query,
+                 s.weights.norm.key,
+                 c.cos.slice(0, s.first, s.end),
+                 c.sin.slice(0, s.first, s.end)};
+      return a;
+    });
     const Tensor q = heads_of(qkv.slice(2, 0, D), f), k = heads_of(qkv.slice(2, D, 2 * D), f),
                  v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(y, f);
     for (int64_t b = 0; b < B; b++) {
@@ -253,24 +261,23 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   if (shared_image)
     for (int64_t b = 1; b < B; b++)
       op::convert(ctx, {.x = x.select(0, 0).slice(0, T, L), .out = x.select(0, b).slice(0, T, L)});
-  for (const Stream& s : streams) {
-    const int64_t rows = s.end - s.first;
-    const Tensor part = x.slice(1, s.first, s.end), normed = y.slice(1, s.first, s.end);
-    {
-      Workspace::Frame quantised(ctx.workspace);
-      op::linear(ctx, product(operand(ctx, normed, s.weights.proj), s.weights.proj, part, op::Activation::None,
-                              op::Segmented::all(rows, s.attn.gate)));
-    }
-    op::layer_norm_modulate(ctx, {.x = part,
-                                  .out = normed,
-                                  .shift = op::Segmented::all(rows, s.mlp.shift),
-                                  .scale = op::Segmented::all(rows, s.mlp.scale)});
-    Workspace::Frame inner(ctx.workspace);
-    const Tensor h = ctx.workspace.tensor(compute_, {B, rows, s.weights.mlp_down.weight.shape[1]});
-    op::linear(ctx, product(operand(ctx, normed, s.weights.mlp_up), s.weights.mlp_up, h, op::Activation::Swiglu));
-    op::linear(ctx, product(operand(ctx, h, s.weights.mlp_down), s.weights.mlp_down, part, op::Activation::None,
-                            op::Segmented::all(rows, s.mlp.gate)));
-  }
+  each([&](const Stream& s) {
+    return product(operand(ctx, s.of(y), s.weights.proj), s.weights.proj, s.of(x), op::Activation::None,
+                   op::Segmented::all(s.rows(), s.attn.gate));
+  });
+  for (const Stream& s : streams) modulate(s, B, s.mlp, y);
+  const auto inner = [&](const Stream& s) {
+    return ctx.workspace.tensor(compute_, {B, s.rows(), s.weights.mlp_down.weight.shape[1]});
+  };
+  const Tensor inner_txt = inner(streams[0]), inner_img = inner(streams[1]);
+  const auto inner_of = [&](const Stream& s) { return &s == &streams[0] ? inner_txt : inner_img; };
+  each([&](const Stream& s) {
+    return product(operand(ctx, s.of(y), s.weights.mlp_up), s.weights.mlp_up, inner_of(s), op::Activation::Swiglu);
+  });
+  each([&](const Stream& s) {
+    return product(operand(ctx, inner_of(s), s.weights.mlp_down), s.weights.mlp_down, s.of(x), op::Activation::None,
+                   op::Segmented::all(s.rows(), s.mlp.gate));
+  });
 }
 
 void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, const Conditioning& c,
@@ -292,21 +299,15 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
   {
     Workspace::Frame quantised(ctx.workspace);
     const Operand all = operand(ctx, y, block.key_value), active = all.tokens(first, end);
-    op::linear(ctx, product(all, block.key_value, kv));
-    op::linear(ctx, product(active, block.query, q));
-    op::linear(ctx, product(active, block.mlp_up, both.slice(2, D, D + mlp), op::Activation::Swiglu));
+    op::LinearArgs keys = product(all, block.key_value, kv), queries = product(active, block.query, q);
+    keys.heads = {0, f.heads, {}, block.norm.key, c.cos, c.sin};
+    queries.heads = {f.heads, 0, block.norm.query, {}, c.cos.slice(0, first, end), c.sin.slice(0, first, end)};
+    op::grouped_linear(
+        ctx, {3, {keys, queries, product(active, block.mlp_up, both.slice(2, D, D + mlp), op::Activation::Swiglu)}});
   }
 
   const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
   const Tensor out = heads_of(both.slice(2, 0, D), f);
-  op::qk_norm_rope(ctx, {.q = qh,
-                         .k = {},
-                         .q_scale = block.norm.query,
-                         .k_scale = block.norm.key,
-                         .cos = c.cos.slice(0, first, end),
-                         .sin = c.sin.slice(0, first, end)});
-  op::qk_norm_rope(
-      ctx, {.q = {}, .k = kh, .q_scale = block.norm.query, .k_scale = block.norm.key, .cos = c.cos, .sin = c.sin});
   for (int64_t b = 0; b < B; b++) {
     op::AttentionArgs attention;
     attention.segments = 1;

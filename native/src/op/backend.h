@@ -18,7 +18,7 @@ namespace iconface {
 struct Backend {
   const char* name;  // "cpu/avx512bf16", ...
 
-  void (*linear)(Context&, const op::LinearArgs&);
+  void (*linear)(Context&, const op::LinearGroup&);
   void (*quantise_rows)(Context&, const op::QuantiseRowsArgs&);
   void (*layer_norm_modulate)(Context&, const op::LayerNormModulateArgs&);
   void (*rms_norm)(Context&, const op::RmsNormArgs&);

@@ -37,9 +37,25 @@ void check_scales(const Context& ctx, const LinearArgs& a) {
         "xScale and weightScale are for F8_E4M3 operands, x is %s", a.x.describe().c_str());
 }
 
-}  // namespace
+void check_heads(const LinearArgs& a) {
+  const LinearHeads& h = a.heads;
+  check(a.activation == Activation::None && !a.gate.defined() && !a.accumulate, "linear",
+        "heads are normalised without an activation, gate or accumulate");
+  check(a.out.rank == 2 || a.out.rank == 3, "linear", "heads need out of rank 2 or 3 [.., tokens, channels], not %s",
+        a.out.describe().c_str());
+  check(h.q >= 0 && h.k >= 0, "linear", "expected no negative number of heads but received %lld and %lld",
+        static_cast<long long>(h.q), static_cast<long long>(h.k));
+  const int64_t tokens = a.out.shape[a.out.rank - 2];
+  check_tensor("linear", "cos", h.cos, kF32, {tokens, -1});
+  check_tensor("linear", "sin", h.sin, kF32, {tokens, h.cos.last()});
+  check(h.cos.last() > 0 && (h.q + h.k) <= a.out.last() / h.d(), "linear",
+        "%lld heads of %lld channels do not fit into out %s", static_cast<long long>(h.q + h.k),
+        static_cast<long long>(h.d()), a.out.describe().c_str());
+  if (h.q > 0) check_tensor("linear", "qScale", h.q_scale, kF32, {h.d()});
+  if (h.k > 0) check_tensor("linear", "kScale", h.k_scale, kF32, {h.d()});
+}
 
-void linear(Context& ctx, const LinearArgs& a) {
+void check_linear(Context& ctx, const LinearArgs& a) {
   const bool e4m3 = a.x.defined() && a.x.dtype == DType::F8E4M3;
   check_tensor("linear", "weight", a.weight, e4m3 ? kE4m3 : kWeight, {-1, -1});
   check(a.x.defined() && a.x.rank >= 1 && (e4m3 || a.x.dtype == DType::F32 || a.x.dtype == DType::BF16), "linear",
@@ -63,7 +79,37 @@ void linear(Context& ctx, const LinearArgs& a) {
   const bool reads_out = a.gate.defined() || a.accumulate;
   check(!reads_out || a.out.dtype == DType::F32, "linear", "a residual out must be F32, not %s",
         a.out.describe().c_str());
-  ctx.backend.linear(ctx, a);
+  if (a.heads.defined()) check_heads(a);
+}
+
+}  // namespace
+
+void linear(Context& ctx, const LinearArgs& a) {
+  check_linear(ctx, a);
+  ctx.backend.linear(ctx, {1, {a}});
+}
+
+void grouped_linear(Context& ctx, const LinearGroup& g) {
+  check(g.count >= 1 && g.count <= LinearGroup::kMax, "grouped_linear", "expected 1 to %d products but received %d",
+        LinearGroup::kMax, g.count);
+  for (int i = 0; i < g.count; i++) {
+    const LinearArgs& a = g.product[i];
+    check_linear(ctx, a);
+    check(a.x.dtype == g.product[0].x.dtype, "grouped_linear", "x of all products must have one type, not %s and %s",
+          g.product[0].x.describe().c_str(), a.x.describe().c_str());
+  }
+  ctx.backend.linear(ctx, g);
+}
+
+QkNormRopeArgs qk_norm_rope_of(const LinearArgs& a) {
+  const LinearHeads& h = a.heads;
+  const int64_t last = a.out.rank - 1, d = h.d(), tokens = a.out.shape[last - 1];
+  const auto heads = [&](int64_t first, int64_t count) {
+    const Tensor columns = a.out.slice(static_cast<int>(last), first * d, (first + count) * d);
+    return count == 0 ? Tensor{} : columns.reshape({last == 2 ? a.out.shape[0] : 1, tokens, count, d});
+  };
+  return {
+      .q = heads(0, h.q), .k = heads(h.q, h.k), .q_scale = h.q_scale, .k_scale = h.k_scale, .cos = h.cos, .sin = h.sin};
 }
 
 }  // namespace iconface::op
