@@ -38,8 +38,8 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
   t.ok(report.limits.flops.f32 > 1e9 && report.limits.flops.bf16 > 1e9 && report.limits.copy! > 1e8, 'limits')
   t.same(
     [...new Set(report.rows.map(({ name }) => name))].sort(),
-    ['linear', 'linear_swiglu', 'linear_gated', 'attention', 'lowrank_cross_attention', 'conv2d', 'layer_norm_modulate']
-      .concat('qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
+    ['linear', 'linear_swiglu', 'linear_gated', 'linear_qkv', 'attention', 'lowrank_cross_attention', 'conv2d']
+      .concat('layer_norm_modulate', 'qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
       .concat('embedding', 'rms_norm', 'causal_attention')
       .concat('depthwise_conv2d', 'max_pool2d', 'add_upsampled', 'detector_input')
       .concat('forward', 'forward_adapter', 'denoise', 'encode', 'decode', 'face_embedding')

@@ -61,6 +61,67 @@ export const linearGated: Family<Precision> = {
   make: (shape, precision) => product(shape, precision, 'gated'),
 }
 
+/**
+ * A double block's way into attention: the text's rows and the image's by weights of their own in one launch, q and k, two
+ * thirds of `outputs`, normalised and rotated as heads of 128.
+ */
+export const linearQkv: Family = {
+  name: 'linear_qkv',
+  axes: ['text', 'image', 'outputs', 'inputs'],
+  shapes: [[512, 512, 9216, 3072]],
+  gpuShapes: [
+    [1024, 4096, 9216, 3072],
+    [1024, 6144, 9216, 3072],
+    [1024, 10240, 9216, 3072],
+  ],
+  quick: [24, 48, 384, 64],
+  precisions: ['f32', 'bf16'],
+  make([text = 0, image = 0, outputs = 0, inputs = 0], precision) {
+    const heads = outputs / (3 * HEAD)
+    const stream = (tokens: number) => ({
+      x: random(precision, [1, tokens, inputs]),
+      weight: random('bf16', [outputs, inputs], 1 / Math.sqrt(inputs)),
+      qScale: random('f32', [HEAD], 0.1, 1),
+      kScale: random('f32', [HEAD], 0.1, 1),
+      cos: random('f32', [tokens, HEAD / 2]),
+      sin: random('f32', [tokens, HEAD / 2]),
+    })
+    const [first, second] = [stream(text), stream(image)]
+    const [a, w] = [reader(second.x), reader(second.weight)]
+    const [scale, cos, sin] = [reader(second.qScale), reader(second.cos), reader(second.sin)]
+    return operation(
+      'grouped_linear',
+      { flops: 2 * (text + image) * outputs * inputs },
+      { ...suffixed(first, '_0'), ...suffixed(second, '_1') },
+      { qHeads_0: heads, kHeads_0: heads, qHeads_1: heads, kHeads_1: heads },
+      {
+        result: 'out_1',
+        *at() {
+          for (const row of some(image, 4)) {
+            const head = Array.from({ length: HEAD }, (_, column) => {
+              let sum = 0
+              for (let i = 0; i < inputs; i++) sum += a(row * inputs + i) * w(column * inputs + i)
+              return sum
+            })
+            const rms = Math.sqrt(head.reduce((sum, v) => sum + v * v, 0) / HEAD + 1e-6)
+            for (let m = 0; m < HEAD / 2; m++) {
+              const [even, odd] = [(head[2 * m]! / rms) * scale(2 * m), (head[2 * m + 1]! / rms) * scale(2 * m + 1)]
+              const at = (row * HEAD) / 2 + m
+              yield [row * outputs + 2 * m, cos(at) * even - sin(at) * odd]
+              yield [row * outputs + 2 * m + 1, sin(at) * even + cos(at) * odd]
+            }
+          }
+        },
+      },
+    )
+  },
+}
+const HEAD = 128
+
+/** The same values under names with `suffix` behind them. */
+const suffixed = (tensors: Record<string, Tensor>, suffix: string) =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name + suffix, tensor]))
+
 type Epilogue = 'none' | 'swiglu' | 'gated'
 
 function product([m = 0, n = 0, k = 0]: readonly number[], precision: Precision, epilogue: Epilogue): Case {

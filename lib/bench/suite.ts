@@ -23,13 +23,13 @@ import {
 import { deviceMeter, type Meter, processorMeter, typical } from './meter'
 import { loadNetworks, type NetworkCase, networkCases, type NetworkSizes, peakMemory, weightBytes } from './networks'
 import type { Timed } from './quiet'
-import { attention, linear, linearGated, linearSwiglu, lowrankCrossAttention } from './products'
+import { attention, linear, linearGated, linearQkv, linearSwiglu, lowrankCrossAttention } from './products'
 import { type RestoreReport, restoreReports } from './restores'
 import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope, quantiseRows } from './streams'
 import { causalAttention, embedding, rmsNorm } from './text'
 
 export const FAMILIES: readonly Family<Precision>[] = [
-  ...[linear, linearSwiglu, linearGated, attention, lowrankCrossAttention, conv2d],
+  ...[linear, linearSwiglu, linearGated, linearQkv, attention, lowrankCrossAttention, conv2d],
   ...[layerNormModulate, quantiseRows, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
   ...[embedding, rmsNorm, causalAttention],
   ...[depthwiseConv2d, maxPool2d, addUpsampled, detectorInput],
