@@ -90,13 +90,7 @@ const HEAD_TILES: Case[] = [
   { batch: 3, tokens: 43, n: 192, k: 80, heads: { q: 1, k: 1, d: 64 } },
 ]
 
-async function check(
-  t: Test,
-  where: string,
-  ops: OpContext,
-  one: Case,
-  x: 'f32' | 'bf16' | 'f8_e4m3',
-) {
+async function check(t: Test, where: string, ops: OpContext, one: Case, x: 'f32' | 'bf16' | 'f8_e4m3') {
   const { tensors, params, expected } = make(one, x, 1)
   for (const outDtype of ['f32', 'bf16'] as const) {
     const { out } = await ops.run('linear', tensors as never, { ...params, outDtype })
