@@ -36,6 +36,23 @@ const BUGS: Record<string, RegExp> = {
   'too many threads': /1025 x 1 x 1 threads .* is impossible/,
 } // prettier-ignore
 
+/** Between the two blocks of a cluster; which of them is seen to do it depends on the order. */
+const CLUSTER_BUGS: Record<string, RegExp> = {
+  'grid of half a cluster': /^kernel run_pairs.* \(planted\.cu:\d+\): a grid of 3 x 1 x 1 blocks is not to be had in clusters of 2/,
+  'signal to no block': /block \([01], 0, 0\), thread \(0, 0, 0\): block [23] of a cluster of 2/,
+  'signal before the barrier is made': /thread \(0, 0, 0\): (race: )?atomically changes 8 bytes at shared\+0x0 of block \([01], 0, 0\), which (nobody has written|thread \(0, 0, 0\) of block \([01], 0, 0\) wrote with no barrier between)/,
+  'signal to a block that may have ended': /its block ends while thread \(0, 0, 0\) of block \([01], 0, 0\) may still touch its shared memory: a cluster_sync is missing|atomically changes 8 bytes of the shared memory of block \([01], 0, 0\), which has ended: a cluster_sync is missing/,
+  'copy before the other block has read': /block \(0, 0, 0\), thread \(0, 0, 0\): race: writes 16 bytes at shared\+0x[0-9a-f]+ of block \(1, 0, 0\), which thread \(\d+, 0, 0\) of block \(1, 0, 0\) read with no barrier between|block \(1, 0, 0\), thread \(\d+, 0, 0\): race: reads 4 bytes at shared\+0x[0-9a-f]+, which thread \(0, 0, 0\) of block \(0, 0, 0\) wrote with no barrier between/,
+} // prettier-ignore
+
+for (const [name, report] of Object.entries(CLUSTER_BUGS))
+  t.test(`caught in a cluster: ${name}`, async (t) => {
+    for (const seed of SEEDS) {
+      process.env.ICONFACE_EMULATOR_SEED = seed
+      t.throws(() => run(name), { code: 'ERR_ICONFACE_CUDA', message: report }, `seed ${seed}`)
+    }
+  })
+
 for (const [name, report] of Object.entries(BUGS))
   t.test(`caught: ${name}`, async (t) => {
     for (const seed of SEEDS) {
@@ -58,6 +75,9 @@ for (const name of [
   'all at the barrier',
   'aligned vector',
   'copy and wait',
+  "signals between clusters' syncs",
+  'signals waited for',
+  'copies to a cluster',
 ])
   // prettier-ignore
   t.test(`nothing to report: ${name}`, async (t) => {

@@ -51,12 +51,19 @@ struct LaunchSite {
   }
 };
 
+/// The blocks of a launch. cluster > 1 (sm_90): so many neighbours in x, which divides, run together as a cluster.
+struct Grid {
+  dim3 blocks;
+  unsigned cluster;
+  Grid(dim3 blocks, unsigned cluster = 1) : blocks(blocks), cluster(cluster) {}
+};
+
 /// Queues kernel<<<grid, block, shared_bytes>>>(arguments...) on the context's device. A grid of no blocks is no launch.
 /// @throws Cuda, naming the launcher, when the launch is refused (or, emulated, when the kernel does something wrong)
 template <class... Parameters, class... Arguments>
-void launch(const LaunchSite& site, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+void launch(const LaunchSite& site, void (*kernel)(Parameters...), const Grid& grid, dim3 block, size_t shared_bytes,
             Arguments&&... arguments) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
 #ifdef ICONFACE_CUDA_EMULATED
   check(count_launch(), site.text().c_str());
@@ -66,7 +73,8 @@ void launch(const LaunchSite& site, void (*kernel)(Parameters...), dim3 grid, di
   };
   const auto call = std::make_shared<const Call>(Call{kernel, std::move(values)});  // a graph keeps it
   Launch l;
-  l.grid = grid;
+  l.grid = grid.blocks;
+  l.cluster = grid.cluster;
   l.block = block;
   l.shared_bytes = shared_bytes;
   l.run = [](const void* p) {
@@ -86,7 +94,18 @@ void launch(const LaunchSite& site, void (*kernel)(Parameters...), dim3 grid, di
   const cudaError_t status = std::apply(
       [&](auto&... value) {
         void* pointers[] = {static_cast<void*>(&value)..., nullptr};
-        return cudaLaunchKernel(function, grid, block, pointers, shared_bytes, stream);
+        cudaLaunchAttribute cluster = {};
+        cluster.id = cudaLaunchAttributeClusterDimension;
+        cluster.val.clusterDim.x = grid.cluster;
+        cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+        cudaLaunchConfig_t config = {};
+        config.gridDim = grid.blocks;
+        config.blockDim = block;
+        config.dynamicSmemBytes = shared_bytes;
+        config.stream = stream;
+        config.attrs = &cluster;
+        config.numAttrs = grid.cluster > 1 ? 1 : 0;
+        return cudaLaunchKernelExC(&config, function, pointers);
       },
       values);
   if (status != cudaSuccess) check(status, site.text().c_str());

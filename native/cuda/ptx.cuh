@@ -140,6 +140,42 @@ __device__ __forceinline__ void tma_load_3d(void* shared, const TensorMap* map, 
       : "memory");
 }
 
+// Clusters of thread blocks. A block that was launched without one is a cluster by itself.
+
+/// The block's number in its cluster.
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+/// Waits for all threads of the cluster that have not ended, and sees what they did. No block may end while another still
+/// arrives at its barriers or copies to it.
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+/// After mbarrier_init and before cluster_sync: other blocks may then use the barriers.
+__device__ __forceinline__ void fence_mbarrier_init() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+/// Arrives at the barrier that block `rank` has where this one has `barrier`.
+__device__ __forceinline__ void mbarrier_arrive_in(uint64_t* barrier, uint32_t rank) {
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+}
+/// tma_load_3d to every block of the cluster whose bit is set in `blocks`, at the same place in each; its bytes count
+/// towards the barrier that stands where `barrier` does, in each.
+__device__ __forceinline__ void tma_load_3d_multicast(void* shared, const TensorMap* map, uint64_t* barrier, int x,
+                                                      int y, int z, uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1, {%3, %4, %5}], [%2], %6;" ::"r"(shared_address(shared)),
+      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "h"(blocks)
+      : "memory");
+}
+
 /// Moves registers between warpgroups: all warps of a warpgroup, N a multiple of 8.
 template <int N>
 __device__ __forceinline__ void setmaxnreg_inc() {

@@ -1,6 +1,6 @@
 #include "emulator/cuda.h"
 
-#include "emulator/block.h"
+#include "emulator/cluster.h"
 
 // Where the kernel calls from: these functions are never inlined into it.
 #define CALLER __builtin_return_address(0)
@@ -9,7 +9,7 @@ namespace iconface::emulator {
 
 namespace {
 
-constexpr int kWarp = Block::kWarp;
+constexpr int kWarp = Cluster::kWarp;
 using Lanes = const void* const (&)[kWarp];
 using Results = void* const (&)[kWarp];
 
@@ -39,9 +39,9 @@ int source_lane(const Shuffle& s, int lane) {
 
 template <class T, class Change>
 T atomic(T* at, const void* caller, Change change) {
-  Block& block = *Block::current();
-  if (reinterpret_cast<uintptr_t>(at) % sizeof(T) != 0) block.report("misaligned atomic", caller);
-  block.access(at, sizeof(T), Block::Access::Atomic, caller);
+  Cluster& cluster = *Cluster::current();
+  if (reinterpret_cast<uintptr_t>(at) % sizeof(T) != 0) cluster.report("misaligned atomic", caller);
+  cluster.access(at, sizeof(T), Cluster::Access::Atomic, caller);
   T old = __atomic_load_n(at, __ATOMIC_RELAXED);
   while (true) {
     T wanted = change(old);
@@ -51,29 +51,29 @@ T atomic(T* at, const void* caller, Change change) {
 
 }  // namespace
 
-uint3 thread_index() { return Block::current()->thread_index(); }
-uint3 block_index() { return Block::current()->index(); }
-dim3 block_size() { return Block::current()->launch().block; }
-dim3 grid_size() { return Block::current()->launch().grid; }
-void* shared_memory_start() { return Block::current()->shared(); }
+uint3 thread_index() { return Cluster::current()->thread_index(); }
+uint3 block_index() { return Cluster::current()->index(); }
+dim3 block_size() { return Cluster::current()->launch().block; }
+dim3 grid_size() { return Cluster::current()->launch().grid; }
+void* shared_memory_start() { return Cluster::current()->shared(); }
 
-void __syncthreads() { Block::current()->barrier(CALLER); }
-void __syncwarp(unsigned mask) { Block::current()->sync_warp(mask, CALLER); }
+void __syncthreads() { Cluster::current()->barrier(CALLER); }
+void __syncwarp(unsigned mask) { Cluster::current()->sync_warp(mask, CALLER); }
 void __threadfence() {}
 void __threadfence_block() {}
-unsigned __activemask() { return Block::current()->active_lanes(); }
+unsigned __activemask() { return Cluster::current()->active_lanes(); }
 
 unsigned __ballot_sync(unsigned mask, int predicate) {
-  static const Block::Collective kBallot = {"__ballot_sync", [](Block&, unsigned lanes, Lanes in, Results out) {
-                                              unsigned votes = 0;
-                                              for (int i = 0; i < kWarp; i++)
-                                                if ((lanes >> i & 1) && *static_cast<const int*>(in[i]) != 0)
-                                                  votes |= 1u << i;
-                                              for (int i = 0; i < kWarp; i++)
-                                                if (lanes >> i & 1) *static_cast<unsigned*>(out[i]) = votes;
-                                            }};
+  static const Cluster::Collective kBallot = {"__ballot_sync", [](Cluster&, unsigned lanes, Lanes in, Results out) {
+                                                unsigned votes = 0;
+                                                for (int i = 0; i < kWarp; i++)
+                                                  if ((lanes >> i & 1) && *static_cast<const int*>(in[i]) != 0)
+                                                    votes |= 1u << i;
+                                                for (int i = 0; i < kWarp; i++)
+                                                  if (lanes >> i & 1) *static_cast<unsigned*>(out[i]) = votes;
+                                              }};
   unsigned votes = 0;
-  Block::current()->collective(kBallot, mask, &predicate, &votes, CALLER);
+  Cluster::current()->collective(kBallot, mask, &predicate, &votes, CALLER);
   return votes;
 }
 
@@ -81,21 +81,21 @@ int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predic
 int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate == 0) == 0; }
 
 uint64_t shuffle(unsigned mask, uint64_t bits, int operand, int width, int kind) {
-  static const Block::Collective kShuffle = {
-      "a shuffle", [](Block& block, unsigned lanes, Lanes in, Results out) {
+  static const Cluster::Collective kShuffle = {
+      "a shuffle", [](Cluster& cluster, unsigned lanes, Lanes in, Results out) {
         for (int i = 0; i < kWarp; i++) {
           if ((lanes >> i & 1) == 0) continue;
           const int from = source_lane(*static_cast<const Shuffle*>(in[i]), i);
           if ((lanes >> from & 1) == 0) {
-            block.act_as_lane(i);
-            block.report("a shuffle from lane " + std::to_string(from) + ", which does not take part", nullptr);
+            cluster.act_as_lane(i);
+            cluster.report("a shuffle from lane " + std::to_string(from) + ", which does not take part", nullptr);
           }
           *static_cast<uint64_t*>(out[i]) = static_cast<const Shuffle*>(in[from])->bits;
         }
       }};
   const Shuffle in{bits, operand, width, kind};
   uint64_t out = 0;
-  Block::current()->collective(kShuffle, mask, &in, &out, CALLER);
+  Cluster::current()->collective(kShuffle, mask, &in, &out, CALLER);
   return out;
 }
 

@@ -1,6 +1,6 @@
 #include "emulator/hopper.h"
 
-#include "emulator/block.h"
+#include "emulator/cluster.h"
 #include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
@@ -9,7 +9,7 @@ namespace iconface::emulator {
 
 namespace {
 
-constexpr int kWarp = Block::kWarp;
+constexpr int kWarp = Cluster::kWarp;
 
 float bf16_to_float(uint32_t bits) { return same_bits<float>(bits << 16); }
 
@@ -42,23 +42,23 @@ struct Operands {
 
 /// What a descriptor says, and the numbers it leads to.
 struct Matrix {
-  Block& block;
+  Cluster& cluster;
   size_t start, leading, stride;
   const void* caller;
 
-  Matrix(Block& block, uint64_t descriptor, const void* caller)
-      : block(block),
+  Matrix(Cluster& cluster, uint64_t descriptor, const void* caller)
+      : cluster(cluster),
         start((descriptor & 0x3fff) << 4),
         leading((descriptor >> 16 & 0x3fff) << 4),
         stride((descriptor >> 32 & 0x3fff) << 4),
         caller(caller) {
-    if (descriptor >> 62 != 1) block.report("wgmma with a descriptor of another swizzle than 128 bytes", caller);
+    if (descriptor >> 62 != 1) cluster.report("wgmma with a descriptor of another swizzle than 128 bytes", caller);
   }
   /// The numbers of the piece whose place, but for the swizzle, is `address`.
   template <class Type>
   void piece(size_t address, float (&to)[Type::kPerPiece]) const {
-    const char* at = block.shared() + swizzled(address);
-    block.access(at, 16, Block::Access::Read, caller);
+    const char* at = cluster.shared() + swizzled(address);
+    cluster.access(at, 16, Cluster::Access::Read, caller);
     Type::read(at, to);
   }
   /// K innermost: 32 bytes of row `row`.
@@ -80,16 +80,16 @@ struct Matrix {
 };
 
 template <class Type>
-void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], void* const (&out)[kWarp]) {
+void multiply_add(Cluster& cluster, unsigned mask, const void* const (&in)[kWarp], void* const (&out)[kWarp]) {
   constexpr int kDepth = 2 * Type::kPerPiece;
-  const int self = block.lane();
+  const int self = cluster.lane();
   const Operands& first = *static_cast<const Operands*>(in[self]);
-  if (mask != 0xffffffffu) block.report("wgmma needs all 32 lanes", first.caller);
-  block.act_as_lane(0);
+  if (mask != 0xffffffffu) cluster.report("wgmma needs all 32 lanes", first.caller);
+  cluster.act_as_lane(0);
   float a[16][kDepth];
-  const int warp = block.warp() % 4;
+  const int warp = cluster.warp() % 4;
   if (first.a_registers == nullptr) {
-    const Matrix matrix(block, first.a, first.caller);
+    const Matrix matrix(cluster, first.a, first.caller);
     for (int r = 0; r < 16; r++) matrix.row<Type>(16 * warp + r, a[r]);
   } else {
     for (int lane = 0; lane < kWarp; lane++) {
@@ -101,7 +101,7 @@ void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], v
               bf16_to_float(half == 0 ? registers[i] & 0xffffu : registers[i] >> 16);
     }
   }
-  const Matrix matrix(block, first.b, first.caller);
+  const Matrix matrix(cluster, first.b, first.caller);
   for (int part = 0; part < first.parts; part++) {
     float b[8][kDepth];
     if (first.a_registers == nullptr) {
@@ -125,23 +125,12 @@ void multiply_add(Block& block, unsigned mask, const void* const (&in)[kWarp], v
   }
 }
 
-}  // namespace
-
-void mbarrier_init(uint64_t* barrier, uint32_t arrivals) { Block::current()->mbarrier_init(barrier, arrivals, CALLER); }
-void mbarrier_arrive(uint64_t* barrier) { Block::current()->mbarrier_arrive(barrier, 1, 0, CALLER); }
-void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes) {
-  Block::current()->mbarrier_arrive(barrier, 1, bytes, CALLER);
-}
-bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity) {
-  Block::current()->mbarrier_wait(barrier, parity, CALLER);
-  return true;
-}
-
-void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z) {
-  Block& block = *Block::current();
-  char* const to = static_cast<char*>(shared);
-  const size_t start = static_cast<size_t>(to - block.shared());
-  if (start % 1024 != 0) block.report("a TMA copy to shared memory that is not aligned to 1024 bytes", CALLER);
+/// A box into the shared memory of every block whose bit is set, as far from its start as `shared` is from this block's.
+void load_box(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, unsigned blocks,
+              const void* caller) {
+  Cluster& cluster = *Cluster::current();
+  const size_t start = static_cast<size_t>(static_cast<char*>(shared) - cluster.shared());
+  if (start % 1024 != 0) cluster.report("a TMA copy to shared memory that is not aligned to 1024 bytes", caller);
   for (int r = 0; r < map->box_rows; r++) {
     const int64_t row = y + static_cast<int64_t>(r);
     const bool row_exists = row >= 0 && row < map->size[1] && z >= 0 && z < map->size[2];
@@ -151,37 +140,77 @@ void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, i
       const int64_t exist = row_exists && column >= 0 ? std::min<int64_t>(16 / each, map->size[0] - column) : 0;
       if (exist > 0) {
         const char* from = map->data + z * map->stride_bytes[1] + row * map->stride_bytes[0] + each * column;
-        block.access(from, static_cast<size_t>(each * exist), Block::Access::Read, CALLER);
+        cluster.access(from, static_cast<size_t>(each * exist), Cluster::Access::Read, caller);
         memcpy(bytes, from, static_cast<size_t>(each * exist));
       }
-      char* const at =
-          block.shared() + swizzled(start + 128 * static_cast<size_t>(r) + 16 * static_cast<size_t>(piece));
-      block.access(at, 16, Block::Access::Write, CALLER);
-      memcpy(at, bytes, 16);
+      const char* const own =
+          cluster.shared() + swizzled(start + 128 * static_cast<size_t>(r) + 16 * static_cast<size_t>(piece));
+      for (uint32_t rank = 0; blocks >> rank != 0; rank++) {
+        if ((blocks >> rank & 1) == 0) continue;
+        char* const at = cluster.counterpart(own, rank, caller);
+        cluster.access_across(at, 16, Cluster::Access::Write, caller);
+        memcpy(at, bytes, 16);
+      }
     }
   }
-  block.mbarrier_arrive(barrier, 0, -128 * static_cast<int64_t>(map->box_rows), CALLER);
+  for (uint32_t rank = 0; blocks >> rank != 0; rank++)
+    if (blocks >> rank & 1) {
+      void* const there = cluster.counterpart(barrier, rank, caller);
+      cluster.mbarrier_arrive(static_cast<uint64_t*>(there), 0, -128 * static_cast<int64_t>(map->box_rows), caller);
+    }
 }
 
-void named_barrier_sync(int id, int threads) { Block::current()->named_barrier(id, threads, true, CALLER); }
-void named_barrier_arrive(int id, int threads) { Block::current()->named_barrier(id, threads, false, CALLER); }
+}  // namespace
+
+void mbarrier_init(uint64_t* barrier, uint32_t arrivals) {
+  Cluster::current()->mbarrier_init(barrier, arrivals, CALLER);
+}
+void mbarrier_arrive(uint64_t* barrier) { Cluster::current()->mbarrier_arrive(barrier, 1, 0, CALLER); }
+void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes) {
+  Cluster::current()->mbarrier_arrive(barrier, 1, bytes, CALLER);
+}
+bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity) {
+  Cluster::current()->mbarrier_wait(barrier, parity, CALLER);
+  return true;
+}
+
+void mbarrier_arrive_in(uint64_t* barrier, uint32_t rank) {
+  Cluster& cluster = *Cluster::current();
+  void* const at = cluster.counterpart(barrier, rank, CALLER);
+  cluster.mbarrier_arrive(static_cast<uint64_t*>(at), 1, 0, CALLER);
+}
+
+uint32_t cluster_rank() { return static_cast<uint32_t>(Cluster::current()->rank()); }
+void cluster_sync() { Cluster::current()->cluster_barrier(CALLER); }
+
+void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z) {
+  load_box(shared, map, barrier, x, y, z, 1u << Cluster::current()->rank(), CALLER);
+}
+void tma_load_3d_multicast(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z,
+                           uint16_t blocks) {
+  if (blocks == 0) Cluster::current()->report("a multicast copy to no block", CALLER);
+  load_box(shared, map, barrier, x, y, z, blocks, CALLER);
+}
+
+void named_barrier_sync(int id, int threads) { Cluster::current()->named_barrier(id, threads, true, CALLER); }
+void named_barrier_arrive(int id, int threads) { Cluster::current()->named_barrier(id, threads, false, CALLER); }
 
 uint64_t wgmma_descriptor(const void* shared, uint32_t leading, uint32_t stride) {
-  const auto address = static_cast<uint32_t>(static_cast<const char*>(shared) - Block::current()->shared());
+  const auto address = static_cast<uint32_t>(static_cast<const char*>(shared) - Cluster::current()->shared());
   return static_cast<uint64_t>((address & 0x3ffff) >> 4) | static_cast<uint64_t>(leading >> 4) << 16 |
          static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
 }
 
 void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate) {
-  static const Block::Collective kWgmma = {"wgmma", multiply_add<Bf16>};
+  static const Cluster::Collective kWgmma = {"wgmma", multiply_add<Bf16>};
   const Operands in{a_shared, b, a_registers, parts, accumulate, CALLER};
-  Block::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
+  Cluster::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
 }
 
 void wgmma_e4m3(float* d, int parts, uint64_t a_shared, uint64_t b, bool accumulate) {
-  static const Block::Collective kWgmma = {"wgmma (e4m3)", multiply_add<E4m3>};
+  static const Cluster::Collective kWgmma = {"wgmma (e4m3)", multiply_add<E4m3>};
   const Operands in{a_shared, b, nullptr, parts, accumulate, CALLER};
-  Block::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
+  Cluster::current()->collective(kWgmma, 0xffffffffu, &in, d, CALLER);
 }
 
 }  // namespace iconface::emulator

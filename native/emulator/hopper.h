@@ -1,4 +1,5 @@
-// Hopper's instructions of cuda/ptx.cuh on the processor: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers.
+// Hopper's instructions of cuda/ptx.cuh on the processor: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers,
+// clusters of blocks.
 // What is done while others go on (copies, products) is done at once here: touching a copy's bytes without having waited at its
 // barrier is reported as a race, but registers of a product that is under way are not watched.
 #pragma once
@@ -23,6 +24,12 @@ void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes);
 bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity);
 inline void fence_proxy_async() {}
 void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z);
+
+uint32_t cluster_rank();
+void cluster_sync();
+inline void fence_mbarrier_init() {}
+void mbarrier_arrive_in(uint64_t* barrier, uint32_t rank);
+void tma_load_3d_multicast(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, uint16_t blocks);
 
 void named_barrier_sync(int id, int threads);
 void named_barrier_arrive(int id, int threads);

@@ -1,13 +1,14 @@
 // What the compiler calls in the kernels' code. The emulated part is compiled with -fsanitize=thread and
 // -fsanitize=alignment for their instrumentation alone: neither library is linked, these functions take their place. In
 // host code that was compiled along (launchers) they find no running block and do nothing.
-#include "emulator/block.h"
+#include "emulator/cluster.h"
 
 namespace iconface::emulator {
 namespace {
 
-__attribute__((always_inline)) inline void check(const void* at, size_t bytes, Block::Access kind, const void* caller) {
-  if (Block* const block = Block::current()) block->access(at, bytes, kind, caller);
+__attribute__((always_inline)) inline void check(const void* at, size_t bytes, Cluster::Access kind,
+                                                 const void* caller) {
+  if (Cluster* const cluster = Cluster::current()) cluster->access(at, bytes, kind, caller);
 }
 
 /// What GCC and Clang hand to __ubsan_handle_type_mismatch_v1.
@@ -28,15 +29,15 @@ struct TypeMismatch {
 }  // namespace
 }  // namespace iconface::emulator
 
-using iconface::emulator::Block;
 using iconface::emulator::check;
+using iconface::emulator::Cluster;
 
 extern "C" {
 
 #define READ(name, bytes) \
-  void name(void* at) { check(at, bytes, Block::Access::Read, __builtin_return_address(0)); }
+  void name(void* at) { check(at, bytes, Cluster::Access::Read, __builtin_return_address(0)); }
 #define WRITE(name, bytes) \
-  void name(void* at) { check(at, bytes, Block::Access::Write, __builtin_return_address(0)); }
+  void name(void* at) { check(at, bytes, Cluster::Access::Write, __builtin_return_address(0)); }
 #define BOTH(suffix, bytes)                  \
   READ(__tsan_read##suffix, bytes)           \
   WRITE(__tsan_write##suffix, bytes)         \
@@ -51,8 +52,10 @@ BOTH(16, 16)
 #undef WRITE
 #undef READ
 
-void __tsan_read_range(void* at, size_t bytes) { check(at, bytes, Block::Access::Read, __builtin_return_address(0)); }
-void __tsan_write_range(void* at, size_t bytes) { check(at, bytes, Block::Access::Write, __builtin_return_address(0)); }
+void __tsan_read_range(void* at, size_t bytes) { check(at, bytes, Cluster::Access::Read, __builtin_return_address(0)); }
+void __tsan_write_range(void* at, size_t bytes) {
+  check(at, bytes, Cluster::Access::Write, __builtin_return_address(0));
+}
 // Atomics of host code that was compiled along (std::shared_ptr); kernels use emulator/cuda.h's.
 #define ATOMIC(bits, T)                                                                                               \
   T __tsan_atomic##bits##_fetch_add(volatile T* at, T v, int) { return __atomic_fetch_add(at, v, __ATOMIC_SEQ_CST); } \
@@ -73,17 +76,17 @@ void __tsan_vptr_read(void**) {}
 
 /// A pointer that is not aligned for what is read or written through it.
 void __ubsan_handle_type_mismatch_v1(void* data, uintptr_t pointer) {
-  Block* const block = Block::current();
-  if (block == nullptr) return;
+  Cluster* const cluster = Cluster::current();
+  if (cluster == nullptr) return;
   const auto& mismatch = *static_cast<const iconface::emulator::TypeMismatch*>(data);
   char text[400];
   const std::string path = mismatch.location.file == nullptr ? "?" : mismatch.location.file;
-  const uintptr_t shared = reinterpret_cast<uintptr_t>(block->shared()), offset = pointer - shared;
+  const uintptr_t shared = reinterpret_cast<uintptr_t>(cluster->shared()), offset = pointer - shared;
   char where[40];
-  snprintf(where, sizeof where, offset <= Block::kMaxShared ? "shared+0x%zx" : "0x%zx",
-           offset <= Block::kMaxShared ? static_cast<size_t>(offset) : static_cast<size_t>(pointer));
+  snprintf(where, sizeof where, offset <= Cluster::kMaxShared ? "shared+0x%zx" : "0x%zx",
+           offset <= Cluster::kMaxShared ? static_cast<size_t>(offset) : static_cast<size_t>(pointer));
   snprintf(text, sizeof text, "misaligned access: %s at %s is not aligned to %d bytes, %s:%u", mismatch.type->name,
            where, 1 << mismatch.log_alignment, path.substr(path.rfind('/') + 1).c_str(), mismatch.location.line);
-  block->report(text, __builtin_return_address(0));
+  cluster->report(text, __builtin_return_address(0));
 }
 }

@@ -1,5 +1,5 @@
-// A kernel launch as the emulator runs it: every block in turn (shared out among the context's threads), every thread of a
-// block on a stack of its own. What the hardware would not have reported ends the launch with an error that names the
+// A kernel launch as the emulator runs it: every cluster of blocks, mostly of one, in turn (shared out among the context's
+// threads), every thread of it on a stack of its own. What the hardware would not have reported ends the launch with an error that names the
 // kernel, block, thread and address.
 #pragma once
 #include <cstddef>
@@ -21,6 +21,7 @@ using Allocations = std::vector<Allocation>;
 
 struct Launch {
   dim3 grid, block;
+  unsigned cluster = 1;  // blocks that run together: neighbours in x
   size_t shared_bytes = 0;
   void (*run)(const void* arguments) = nullptr;  // calls the kernel
   const void* arguments = nullptr;
@@ -30,7 +31,7 @@ struct Launch {
   uint64_t seed = 0;  // of the order of threads
 };
 
-/// Runs all blocks; returns the report of the first block that did something wrong, or nothing.
+/// Runs all blocks; returns the report of the first cluster that did something wrong, or nothing.
 std::string run(ThreadPool& pool, const Launch& launch);
 /// The same with what device memory there is and the order of threads of the day; throws Cuda with the report.
 void run_kernel(ThreadPool& pool, Launch launch);

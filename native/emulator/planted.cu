@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cuda/launch.cuh"
-#include "emulator/ptx.h"
+#include "cuda/ring.cuh"
 #include "runtime/device.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
@@ -112,6 +112,55 @@ __global__ void matrices(float* out, int written) {
   out[threadIdx.x] = d[0];
 }
 
+/// Blocks of a cluster that signal one another: every block arrives at the barrier of block `to` from its own on.
+struct Signals {
+  bool begin_together = true, wait = false, end_together = true;
+  uint32_t to = 1;
+};
+__global__ void signals(float* out, Signals s) {
+  uint64_t* const barrier = shared_memory<uint64_t>();
+  if (threadIdx.x == 0) {
+    mbarrier_init(barrier, 1);
+    fence_mbarrier_init();
+  }
+  if (s.begin_together)
+    cluster_sync();
+  else
+    __syncthreads();
+  if (threadIdx.x == 0) mbarrier_arrive_in(barrier, cluster_rank() ^ s.to);
+  if (threadIdx.x == 0 && s.wait) wait_for(barrier, 0);
+  out[threadIdx.x] = 0;
+  if (s.end_together) cluster_sync();
+}
+
+/// Two copies to both blocks of a cluster, the second to the place of the first: the first block's thread 0 makes them, when
+/// the readers of `releasing` blocks have released the place; every block's second warp reads them.
+__global__ void copies(float* out, const TensorMap map, uint32_t releasing) {
+  char* const stage = shared_memory<char>();
+  uint64_t* const full = reinterpret_cast<uint64_t*>(stage + 1024);
+  uint64_t* const empty = full + 2;
+  const uint32_t rank = cluster_rank(), warp = threadIdx.x / 32;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 2; i++) mbarrier_init(full + i, 1);
+    mbarrier_init(empty, releasing);
+    fence_mbarrier_init();
+  }
+  cluster_sync();
+  for (int i = 0; i < 2; i++) {
+    if (threadIdx.x == 0) {
+      mbarrier_arrive_expect_tx(full + i, 1024);
+      if (rank == 0 && i == 1) wait_for(empty, 0);
+      if (rank == 0) tma_load_3d_multicast(stage, &map, full + i, 0, 0, 0, 3);
+    } else if (warp == 1) {
+      wait_for(full + i, 0);
+      out[rank * 32 + threadIdx.x % 32] = reinterpret_cast<const float*>(stage)[threadIdx.x];
+      __syncwarp();
+      if (threadIdx.x == 32 && i == 0 && rank < releasing) mbarrier_arrive_in(empty, 0);
+    }
+  }
+  cluster_sync();
+}
+
 /// A launch's surroundings, without a session.
 struct Bench {
   std::unique_ptr<Device> device = open(0);
@@ -124,6 +173,17 @@ struct Bench {
   void run(Kernel kernel, unsigned threads, Arguments... arguments) {
     launch(ctx, kernel, dim3(2), dim3(threads), 512, reinterpret_cast<float*>(out.data()), arguments...);
     device->synchronize();
+  }
+  template <class Kernel, class... Arguments>
+  void run_pairs(Kernel kernel, unsigned blocks, Arguments... arguments) {
+    launch(ctx, kernel, Grid(dim3(blocks), 2), dim3(64), 1024 + 64, reinterpret_cast<float*>(out.data()), arguments...);
+    device->synchronize();
+  }
+  /// 8 rows of 128 bytes.
+  TensorMap map() {
+    TensorMap map;
+    if (!make_tensor_map(&map, from.data(), DType::BF16, {64, 8, 1}, {64, 512}, 8)) fail(Code::Cuda, "no tensor map");
+    return map;
   }
 };
 
@@ -147,6 +207,20 @@ const std::map<std::string, std::function<void(Bench&)>>& planted() {
       {"misaligned copy", [](Bench& b) { b.run(copy_to, 1, reinterpret_cast<const float*>(b.from.data()), 2); }},
       {"copy without wait", [](Bench& b) { b.run(copy_ahead, 32, reinterpret_cast<const float*>(b.from.data()), 0); }},
       {"too many threads", [](Bench& b) { b.run(fill, 1025, 0); }},
+      {"grid of half a cluster", [](Bench& b) { b.run_pairs(signals, 3, Signals()); }},
+      {"signal to no block",
+       [](Bench& b) {
+         b.run_pairs(signals, 2, Signals{true, false, true, 2});
+       }},
+      {"signal before the barrier is made",
+       [](Bench& b) {
+         b.run_pairs(signals, 2, Signals{false, false, true});
+       }},
+      {"signal to a block that may have ended",
+       [](Bench& b) {
+         b.run_pairs(signals, 2, Signals{true, false, false});
+       }},
+      {"copy before the other block has read", [](Bench& b) { b.run_pairs(copies, 2, b.map(), 1u); }},
       {"right: barrier", [](Bench& b) { b.run(neighbour, 64, 1); }},
       {"right: warp barrier within a warp", [](Bench& b) { b.run(neighbour, 32, 2); }},
       {"right: overwrite", [](Bench& b) { b.run(overwrite, 64, 1); }},
@@ -158,6 +232,12 @@ const std::map<std::string, std::function<void(Bench&)>>& planted() {
       {"right: aligned vector", [](Bench& b) { b.run(vector_at, 1, 4); }},
       {"right: copy and wait",
        [](Bench& b) { b.run(copy_ahead, 32, reinterpret_cast<const float*>(b.from.data()), 1); }},
+      {"right: signals between clusters' syncs", [](Bench& b) { b.run_pairs(signals, 4, Signals()); }},
+      {"right: signals waited for",
+       [](Bench& b) {
+         b.run_pairs(signals, 2, Signals{true, true, false});
+       }},
+      {"right: copies to a cluster", [](Bench& b) { b.run_pairs(copies, 2, b.map(), 2u); }},
   };
   return kKernels;
 }

@@ -1,7 +1,7 @@
 #define ICONFACE_CUDA_TARGET emulated
 #include "emulator/ptx.h"
 
-#include "emulator/block.h"
+#include "emulator/cluster.h"
 #include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
@@ -10,7 +10,7 @@ namespace iconface::emulator {
 
 namespace {
 
-constexpr int kWarp = Block::kWarp;
+constexpr int kWarp = Cluster::kWarp;
 using Lanes = const void* const (&)[kWarp];
 using Results = void* const (&)[kWarp];
 
@@ -26,17 +26,17 @@ struct Rows {
 
 /// Matrix i: rows from lanes 8i .. 8i+7; lane l receives elements 2(l%4), 2(l%4)+1 of row l/4, or, transposed, of column l/4.
 template <int kMatrices, bool kTransposed>
-void load_matrices(Block& block, unsigned mask, Lanes in, Results out) {
+void load_matrices(Cluster& cluster, unsigned mask, Lanes in, Results out) {
   if (mask != 0xffffffffu)
-    block.report("ldmatrix needs all 32 lanes", static_cast<const Rows*>(in[block.lane()])->caller);
+    cluster.report("ldmatrix needs all 32 lanes", static_cast<const Rows*>(in[cluster.lane()])->caller);
   for (int lane = 0; lane < 8 * kMatrices; lane++) {
     const Rows& r = *static_cast<const Rows*>(in[lane]);
-    block.act_as_lane(lane);
+    cluster.act_as_lane(lane);
     if (reinterpret_cast<uintptr_t>(r.row) % 16 != 0)
-      block.report("ldmatrix from a row that is not aligned to 16 bytes", r.caller);
-    if (static_cast<size_t>(r.row - block.shared()) >= Block::kMaxShared)
-      block.report("ldmatrix from a row that is not in shared memory", r.caller);
-    block.access(r.row, 16, Block::Access::Read, r.caller);
+      cluster.report("ldmatrix from a row that is not aligned to 16 bytes", r.caller);
+    if (static_cast<size_t>(r.row - cluster.shared()) >= Cluster::kMaxShared)
+      cluster.report("ldmatrix from a row that is not in shared memory", r.caller);
+    cluster.access(r.row, 16, Cluster::Access::Read, r.caller);
   }
   const auto element = [&](int matrix, int row, int column) -> uint32_t {
     uint16_t bits;
@@ -52,7 +52,7 @@ void load_matrices(Block& block, unsigned mask, Lanes in, Results out) {
     }
 }
 
-const Block::Collective kLoad[2][2] = {
+const Cluster::Collective kLoad[2][2] = {
     {{"ldmatrix.x2", load_matrices<2, false>}, {"ldmatrix.x4", load_matrices<4, false>}},
     {{"ldmatrix.x2.trans", load_matrices<2, true>}, {"ldmatrix.x4.trans", load_matrices<4, true>}}};
 
@@ -72,8 +72,8 @@ struct E4m3 {
 
 /// d[16x8] += a b for 8 registers of K, the fragments as PTX spreads them over the lanes.
 template <class Type>
-void multiply_add(Block& block, unsigned mask, Lanes in, Results out) {
-  if (mask != 0xffffffffu) block.report("mma needs all 32 lanes", nullptr);
+void multiply_add(Cluster& cluster, unsigned mask, Lanes in, Results out) {
+  if (mask != 0xffffffffu) cluster.report("mma needs all 32 lanes", nullptr);
   constexpr int kPer = Type::kPerRegister, kDepth = 8 * kPer;
   float a[16][kDepth], b[8][kDepth];
   for (int lane = 0; lane < kWarp; lane++) {
@@ -104,24 +104,24 @@ void multiply_add(Block& block, unsigned mask, Lanes in, Results out) {
 }  // namespace
 
 uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(static_cast<const char*>(p) - Block::current()->shared());
+  return static_cast<uint32_t>(static_cast<const char*>(p) - Cluster::current()->shared());
 }
 
 void cp_async_16(void* shared, const void* global, bool valid) {
-  Block::current()->copy_async(static_cast<char*>(shared), static_cast<const char*>(global), valid, CALLER);
+  Cluster::current()->copy_async(static_cast<char*>(shared), static_cast<const char*>(global), valid, CALLER);
 }
-void cp_async_commit() { Block::current()->commit_copies(); }
-void cp_async_wait_group(int n) { Block::current()->wait_copies(n); }
+void cp_async_commit() { Cluster::current()->commit_copies(); }
+void cp_async_wait_group(int n) { Cluster::current()->wait_copies(n); }
 
 void ldmatrix(uint32_t* r, int matrices, bool transposed, const void* shared_row) {
   const Rows in{static_cast<const char*>(shared_row), CALLER};
-  Block::current()->collective(kLoad[transposed][matrices == 4], 0xffffffffu, &in, r, CALLER);
+  Cluster::current()->collective(kLoad[transposed][matrices == 4], 0xffffffffu, &in, r, CALLER);
 }
 
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  static const Block::Collective kMma = {"mma", multiply_add<Bf16>};
+  static const Cluster::Collective kMma = {"mma", multiply_add<Bf16>};
   const Fragments in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
-  Block::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
+  Cluster::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
 }
 
 uint16_t pack_e4m3(float first, float second) {
@@ -129,9 +129,9 @@ uint16_t pack_e4m3(float first, float second) {
 }
 
 void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  static const Block::Collective kMma = {"mma (e4m3)", multiply_add<E4m3>};
+  static const Cluster::Collective kMma = {"mma (e4m3)", multiply_add<E4m3>};
   const Fragments in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
-  Block::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
+  Cluster::current()->collective(kMma, 0xffffffffu, &in, d, CALLER);
 }
 
 }  // namespace iconface::emulator

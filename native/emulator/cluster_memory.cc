@@ -1,11 +1,11 @@
-// What a block's threads may read and write, and in which order: the checks of every access, and cp.async. See block.h.
+// What a cluster's threads may read and write, and in which order: the checks of every access, and cp.async. See cluster.h.
 #include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "emulator/block.h"
+#include "emulator/cluster.h"
 #include "emulator/format.h"
 
 namespace iconface::emulator {
@@ -47,27 +47,21 @@ bool inside(const Allocations& list, uintptr_t at, size_t bytes, Allocation* hit
   return true;
 }
 
-const char* verb(Block::Access kind) {
-  return kind == Block::Access::Read ? "reads" : kind == Block::Access::Write ? "writes" : "atomically changes";
+const char* verb(Cluster::Access kind) {
+  return kind == Cluster::Access::Read ? "reads" : kind == Cluster::Access::Write ? "writes" : "atomically changes";
 }
 
 }  // namespace
 
 // ---- accesses ---------------------------------------------------------------------------------------------------------------
 
-void Block::access(const void* address, size_t bytes, Access kind, const void* caller) {
+void Cluster::access(const void* address, size_t bytes, Access kind, const void* caller) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   const auto stack = reinterpret_cast<uintptr_t>(stacks_.begin(static_cast<size_t>(running_)));
   if (at - stack < Stacks::kBytes) return;
   if (at - last_hit_.begin < last_hit_.end - last_hit_.begin && bytes <= last_hit_.end - at) return;
-  const uintptr_t offset = at - reinterpret_cast<uintptr_t>(shared_);
-  if (offset < kMaxShared + 1024) {
-    if (offset + bytes > launch_->shared_bytes)
-      report(format("%s %zu bytes at shared+0x%zx, outside the block's %zu bytes of shared memory", verb(kind), bytes,
-                    static_cast<size_t>(offset), launch_->shared_bytes),
-             caller);
-    return check_shared(offset, bytes, kind, caller);
-  }
+  const uintptr_t offset = at - reinterpret_cast<uintptr_t>(shared());
+  if (offset < kSharedStride) return check_shared(rank_, offset, bytes, kind, caller);
   if (inside(*launch_->memory, at, bytes, &last_hit_)) return;
   if (kind == Access::Read) {
     const auto arguments = reinterpret_cast<uintptr_t>(launch_->arguments);
@@ -86,24 +80,44 @@ void Block::access(const void* address, size_t bytes, Access kind, const void* c
          caller);
 }
 
-bool Block::happened_before(int thread, uint32_t time) const {
+void Cluster::access_across(const void* address, size_t bytes, Access kind, const void* caller) {
+  const size_t offset = static_cast<size_t>(static_cast<const char*>(address) - shared_);
+  const auto rank = static_cast<int>(offset / kSharedStride);
+  if (rank >= static_cast<int>(blocks_.size()) || rank == rank_) return access(address, bytes, kind, caller);
+  Block& other = blocks_[static_cast<size_t>(rank)];
+  if (other.ended == count_)
+    report(format("%s %zu bytes of the shared memory of ", verb(kind), bytes) + block_text(rank) +
+               ", which has ended: a cluster_sync is missing",
+           caller);
+  check_shared(rank, offset % kSharedStride, bytes, kind, caller);
+  other.visits[running_] = {now_, caller};
+}
+
+char* Cluster::counterpart(const void* own, uint32_t rank, const void* caller) {
+  const size_t offset = static_cast<size_t>(static_cast<const char*>(own) - shared());
+  if (offset >= kSharedStride) report(format("mapa of %p, which is not its block's shared memory", own), caller);
+  if (rank >= blocks_.size()) report(format("block %u of a cluster of %zu", rank, blocks_.size()), caller);
+  return shared_ + rank * kSharedStride + offset;
+}
+
+bool Cluster::happened_before(int thread, uint32_t time) const {
   return thread == running_ || time < barrier_time_ ||
-         known_[static_cast<size_t>(running_) * static_cast<size_t>(count_) + static_cast<size_t>(thread)] > time;
+         known_[static_cast<size_t>(running_) * static_cast<size_t>(total_) + static_cast<size_t>(thread)] > time;
 }
 
 /// A thread that read the byte and of which the running one knows nothing; -1 when there is none.
-int Block::unordered_reader(size_t offset) const {
-  const Cell& c = cells_[offset];
-  if (c.read < block_start_ || c.read < barrier_time_) return -1;
+int Cluster::unordered_reader(size_t cell) const {
+  const Cell& c = cells_[cell];
+  if (c.read < start_ || c.read < barrier_time_) return -1;
   if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
-  for (const Reading& r : readings_[offset])
+  for (const Reading& r : readings_[cell])
     if (!happened_before(r.thread, r.time)) return r.thread;
   return -1;
 }
 
-void Block::note_reader(size_t offset) {
-  Cell& c = cells_[offset];
-  std::vector<Reading>& all = readings_[offset];
+void Cluster::note_reader(size_t cell) {
+  Cell& c = cells_[cell];
+  std::vector<Reading>& all = readings_[cell];
   if (c.read < barrier_time_ || c.read < c.written || c.reader == running_) {
     c.reader =
         static_cast<uint16_t>(running_);  // who read earlier is ordered before everyone, or before the last write
@@ -119,11 +133,18 @@ void Block::note_reader(size_t offset) {
   c.read = now_;
 }
 
-void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* caller) {
-  const auto where = [&](size_t i) { return format("shared+0x%zx", offset + i); };
+void Cluster::check_shared(int rank, size_t offset, size_t bytes, Access kind, const void* caller) {
+  if (offset + bytes > launch_->shared_bytes)
+    report(format("%s %zu bytes at shared+0x%zx, outside the block's %zu bytes of shared memory", verb(kind), bytes,
+                  offset, launch_->shared_bytes),
+           caller);
+  const auto where = [&](size_t i) {
+    return format("shared+0x%zx", offset + i) + (rank == rank_ ? "" : " of " + block_text(rank));
+  };
   for (size_t i = 0; i < bytes; i++) {
-    Cell& c = cells_[offset + i];
-    const bool written = c.written >= block_start_;
+    const size_t cell = cell_of(rank, offset + i);
+    Cell& c = cells_[cell];
+    const bool written = c.written >= start_;
     const int writer = c.writer & kThread;
     if (written && (c.writer & kAsync))
       report(format("%s %zu bytes at ", verb(kind), bytes) + where(i) + ", where a copy (cp.async) of " +
@@ -139,10 +160,10 @@ void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* c
                  " wrote with no barrier between",
              caller);
     if (kind == Access::Read) {
-      note_reader(offset + i);
+      note_reader(cell);
       continue;
     }
-    if (const int reader = unordered_reader(offset + i); reader >= 0)
+    if (const int reader = unordered_reader(cell); reader >= 0)
       report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
                  " read with no barrier between",
              caller);
@@ -153,12 +174,12 @@ void Block::check_shared(size_t offset, size_t bytes, Access kind, const void* c
 
 // ---- asynchronous copies --------------------------------------------------------------------------------------------------
 
-void Block::copy_async(char* to, const char* from, bool valid, const void* caller) {
+void Cluster::copy_async(char* to, const char* from, bool valid, const void* caller) {
   if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0))
     report(format("cp.async from %p to %p: 16 bytes must be aligned to 16", static_cast<const void*>(from),
                   static_cast<void*>(to)),
            caller);
-  if (static_cast<size_t>(to - shared_) >= kMaxShared)
+  if (static_cast<size_t>(to - shared()) >= kMaxShared)
     report(format("cp.async to %p, which is not shared memory", static_cast<void*>(to)), caller);
   access(to, 16, Access::Write, caller);
   if (valid) access(from, 16, Access::Read, caller);
@@ -166,12 +187,13 @@ void Block::copy_async(char* to, const char* from, bool valid, const void* calle
   Copy copy{to, {}, t.open_group};
   if (valid) memcpy(copy.bytes, from, 16);
   t.copies.push_back(copy);
-  for (int i = 0; i < 16; i++) cells_[static_cast<size_t>(to - shared_) + static_cast<size_t>(i)].writer |= kAsync;
+  const size_t cell = cell_of(rank_, static_cast<size_t>(to - shared()));
+  for (size_t i = 0; i < 16; i++) cells_[cell + i].writer |= kAsync;
 }
 
-void Block::commit_copies() { threads_[static_cast<size_t>(running_)].open_group++; }
+void Cluster::commit_copies() { threads_[static_cast<size_t>(running_)].open_group++; }
 
-void Block::wait_copies(int groups_left) {
+void Cluster::wait_copies(int groups_left) {
   Thread& t = threads_[static_cast<size_t>(running_)];
   const int last = t.open_group - 1 - groups_left;  // groups up to this one must be done
   size_t kept = 0;
@@ -181,8 +203,9 @@ void Block::wait_copies(int groups_left) {
       continue;
     }
     memcpy(copy.to, copy.bytes, 16);
-    for (int i = 0; i < 16; i++) {
-      Cell& c = cells_[static_cast<size_t>(copy.to - shared_) + static_cast<size_t>(i)];
+    const size_t cell = cell_of(rank_, static_cast<size_t>(copy.to - shared()));
+    for (size_t i = 0; i < 16; i++) {
+      Cell& c = cells_[cell + i];
       c.written = now_;
       c.writer = static_cast<uint16_t>(running_);
     }
