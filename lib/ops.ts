@@ -123,7 +123,8 @@ export interface Operations {
   silu: { tensors: { x: Tensor }; params: Record<never, never>; results: { out: Result } }
   add: { tensors: { a: Tensor; b: Tensor }; params: Record<never, never>; results: { out: Result } }
   /**
-   * `softmax(q k^T * scale) v`; up to four segments `[tokens, H, d]`, keys of all of them in order. k and v may have
+   * `softmax(q k^T * scale) v`; up to four segments `[tokens, H, d]` or `[batch, tokens, H, d]`, keys of all of them in
+   * order, the items of a batch apart (of what is read, one item may serve all). k and v may have
    * fewer heads, of which each serves as many of q's. `causal` (one segment): query i sees keys 0 to i.
    */
   attention: {

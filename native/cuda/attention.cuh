@@ -6,11 +6,18 @@
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
-/// One run of tokens of one tensor: element (token, head, channel) is data[token * token_stride + head * head_stride +
-/// channel].
+/// Whose rows: a head of an item of the batch.
+struct Head {
+  int batch, index;
+};
+
+/// One run of tokens of one tensor: element (token, head, channel) is data[at(head) + token * token_stride + channel].
 struct AttentionRun {
   void* data;
-  int64_t token_stride, head_stride;  // elements
+  int64_t batch_stride, token_stride, head_stride;  // elements
+  __device__ __forceinline__ int64_t at(Head head) const {
+    return head.batch * batch_stride + head.index * head_stride;
+  }
 };
 
 struct AttentionProblem {
@@ -21,10 +28,14 @@ struct AttentionProblem {
   AttentionRun q[kMax], out[kMax], k[kMax], v[kMax];
   bool wide_out[kMax];  // rows of out may be touched 8 bytes at a time
   DType out_type[kMax];
-  int heads, d;
+  int batch, heads, d;
   int group;    // heads of q that share one of k and v
   bool causal;  // query i sees keys 0 .. i; one segment
   float scale;  // of the scores, times log2(e): the softmax runs in powers of two
+
+  /// Heads of q are numbered through the batch.
+  __device__ __forceinline__ Head head(int index) const { return {index / heads, index % heads}; }
+  __device__ __forceinline__ Head key_head(Head head) const { return {head.batch, head.index / group}; }
 };
 
 /// How many of `blocks` blocks of `size` keys the queries see, the last of which is at `last` in the sequence.
@@ -127,7 +138,7 @@ __device__ __forceinline__ void pack_keys(const float (&p)[kParts][4], int step,
 
 /// Divides by the sums and stores rows first_row on of a block, those that exist, from `channel` on.
 template <int kParts>
-__device__ __forceinline__ void store_rows(const AttentionProblem& p, const TokenBlock& rows, int head, int channel,
+__device__ __forceinline__ void store_rows(const AttentionProblem& p, const TokenBlock& rows, Head head, int channel,
                                            int first_row, int lane, const float (&sum)[2],
                                            const float (&out)[kParts][4]) {
   const AttentionRun& run = p.out[rows.segment];
@@ -139,7 +150,7 @@ __device__ __forceinline__ void store_rows(const AttentionProblem& p, const Toke
     total += __shfl_xor_sync(0xffffffffu, total, 2);
     const float inverse = 1.0f / total;
     const int row = first_row + half * 8 + lane / 4;
-    const int64_t at = (rows.first + row) * run.token_stride + head * run.head_stride;
+    const int64_t at = run.at(head) + (rows.first + row) * run.token_stride;
 #pragma unroll
     for (int j = 0; j < kParts; j += 2) {
       float v[2][2];

@@ -31,12 +31,12 @@ __device__ __forceinline__ void read_4(const float* from, float (&to)[4]) {
 
 /// Channels [first, first + kStep) of a block's tokens, transposed; zeros where there is nothing.
 template <class T>
-__device__ __forceinline__ void load_transposed(const AttentionRun& run, const TokenBlock& tokens, int head, int first,
+__device__ __forceinline__ void load_transposed(const AttentionRun& run, const TokenBlock& tokens, Head head, int first,
                                                 int d, float* to) {
   static_assert(kRows == kKeys && kThreads / kRows * 8 == kStep);
   const int row = static_cast<int>(threadIdx.x) % kRows, mine = static_cast<int>(threadIdx.x) / kRows * 8;
   const T* const from =
-      static_cast<const T*>(run.data) + (tokens.first + row) * run.token_stride + head * run.head_stride + first + mine;
+      static_cast<const T*>(run.data) + run.at(head) + (tokens.first + row) * run.token_stride + first + mine;
 #pragma unroll
   for (int i = 0; i < 8; i++)
     to[(mine + i) * kStride + row] = row < tokens.count && first + mine + i < d ? to_float(from[i]) : 0.0f;
@@ -44,10 +44,10 @@ __device__ __forceinline__ void load_transposed(const AttentionRun& run, const T
 
 /// Keys [first, first + kStep) of a block of v, kChannels channels from `channel` on.
 template <class T>
-__device__ __forceinline__ void load_values(const AttentionRun& run, const TokenBlock& tokens, int head, int first,
+__device__ __forceinline__ void load_values(const AttentionRun& run, const TokenBlock& tokens, Head head, int first,
                                             int channel, int d, float* to) {
   const int column = static_cast<int>(threadIdx.x) % kChannels;
-  const T* const from = static_cast<const T*>(run.data) + head * run.head_stride + channel + column;
+  const T* const from = static_cast<const T*>(run.data) + run.at(head) + channel + column;
 #pragma unroll 4
   for (int key = static_cast<int>(threadIdx.x) / kChannels; key < kStep; key += kThreads / kChannels)
     to[key * kChannels + column] = first + key < tokens.count && channel + column < d
@@ -58,7 +58,7 @@ __device__ __forceinline__ void load_values(const AttentionRun& run, const Token
 /// A block's scores: 4 rows x 4 keys of this thread.
 template <class T>
 __device__ __forceinline__ void multiply_keys(const AttentionProblem& p, const TokenBlock& rows, const TokenBlock& keys,
-                                              int head, const Shared& s, float (&scores)[4][4]) {
+                                              Head head, const Shared& s, float (&scores)[4][4]) {
   const int row = static_cast<int>(threadIdx.x) / 16 * 4, key = static_cast<int>(threadIdx.x) % 16 * 4;
 #pragma unroll
   for (int i = 0; i < 4; i++)
@@ -67,7 +67,7 @@ __device__ __forceinline__ void multiply_keys(const AttentionProblem& p, const T
   for (int first = 0; first < p.d; first += kStep) {
     __syncthreads();  // everyone has left q and k
     load_transposed<T>(p.q[rows.segment], rows, head, first, p.d, s.q);
-    load_transposed<T>(p.k[keys.segment], keys, head / p.group, first, p.d, s.k);
+    load_transposed<T>(p.k[keys.segment], keys, p.key_head(head), first, p.d, s.k);
     __syncthreads();
 #pragma unroll 8
     for (int c = 0; c < kStep; c++) {
@@ -93,7 +93,8 @@ __global__ void __launch_bounds__(kThreads) attention_fma_kernel(AttentionProble
   const Shared s = {memory, memory + kStep * kStride, memory + 2 * kStep * kStride,
                     memory + 2 * kStep * kStride + kKeys * kStride};
   const int row = static_cast<int>(threadIdx.x) / 16 * 4, lane = static_cast<int>(threadIdx.x) % 16;
-  const int head = static_cast<int>(blockIdx.y), channel = static_cast<int>(blockIdx.z) * kChannels;
+  const Head head = p.head(static_cast<int>(blockIdx.y));
+  const int channel = static_cast<int>(blockIdx.z) * kChannels;
   const TokenBlock rows = TokenBlock::at(p.queries, static_cast<int>(blockIdx.x), kRows);
 
   float out[4][8] = {}, sum[4] = {}, maximum[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
@@ -127,7 +128,7 @@ __global__ void __launch_bounds__(kThreads) attention_fma_kernel(AttentionProble
 
     for (int first = 0; first < keys.count; first += kStep) {
       __syncthreads();  // p is there; everyone has left v
-      load_values<T>(p.v[keys.segment], keys, head / p.group, first, channel, p.d, s.v);
+      load_values<T>(p.v[keys.segment], keys, p.key_head(head), first, channel, p.d, s.v);
       __syncthreads();
 #pragma unroll 4
       for (int key = 0; key < kStep; key++) {
@@ -150,7 +151,7 @@ __global__ void __launch_bounds__(kThreads) attention_fma_kernel(AttentionProble
 #pragma unroll
     for (int step = 8; step > 0; step /= 2) total += __shfl_xor_sync(0xffffffffu, total, step);
     const float inverse = 1.0f / total;
-    const int64_t at = (rows.first + row + i) * run.token_stride + head * run.head_stride;
+    const int64_t at = run.at(head) + (rows.first + row + i) * run.token_stride;
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       const int column = channel + j / 4 * (kChannels / 2) + lane * 4 + j % 4;
@@ -166,7 +167,7 @@ __global__ void __launch_bounds__(kThreads) attention_fma_kernel(AttentionProble
 }  // namespace
 
 void attention_fma(Context& ctx, const AttentionProblem& p, DType type) {
-  const dim3 grid(TokenBlock::blocks(p.queries, kRows), p.heads, (p.d + kChannels - 1) / kChannels);
+  const dim3 grid(TokenBlock::blocks(p.queries, kRows), p.batch * p.heads, (p.d + kChannels - 1) / kChannels);
   const int key_blocks = TokenBlock::blocks(p.keys, kKeys);
   if (type == DType::BF16)
     launch(ctx, attention_fma_kernel<__nv_bfloat16>, grid, dim3(kThreads), kSharedBytes, p, key_blocks);

@@ -37,12 +37,12 @@ __device__ __forceinline__ int swizzled(int row, int chunk) {
 /// Starts copying `kRows` rows of kColumns channels from `channel` on to shared memory; zeros where a row or channel
 /// does not exist.
 template <class Tile, int kRows, int kColumns>
-__device__ __forceinline__ void copy_rows(const AttentionRun& run, const TokenBlock& block, int head, int channel,
+__device__ __forceinline__ void copy_rows(const AttentionRun& run, const TokenBlock& block, Head head, int channel,
                                           int d, __nv_bfloat16* to) {
   constexpr int kChunks = kColumns / 8, kPerPass = Tile::threads / kChunks;
   static_assert(Tile::threads % kChunks == 0 && kRows % kPerPass == 0);
   const int chunk = static_cast<int>(threadIdx.x) % kChunks, first = static_cast<int>(threadIdx.x) / kChunks;
-  const auto* const base = static_cast<const __nv_bfloat16*>(run.data) + head * run.head_stride;
+  const auto* const base = static_cast<const __nv_bfloat16*>(run.data) + run.at(head);
   const auto* from = base + (block.first + first) * run.token_stride + channel + chunk * 8;
   const bool column = channel + chunk * 8 < d;
 #pragma unroll
@@ -112,8 +112,8 @@ __device__ __forceinline__ void multiply_values(const Scores<Tile>& p, const __n
 template <class Tile>
 __global__ void __launch_bounds__(Tile::threads) attention_mma_kernel(AttentionProblem p, int key_blocks) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int head = static_cast<int>(blockIdx.y), key_head = head / p.group,
-            channel = static_cast<int>(blockIdx.z) * Tile::Dv;
+  const Head head = p.head(static_cast<int>(blockIdx.y)), key_head = p.key_head(head);
+  const int channel = static_cast<int>(blockIdx.z) * Tile::Dv;
   const TokenBlock rows = TokenBlock::at(p.queries, static_cast<int>(blockIdx.x), Tile::Bm);
 
   __nv_bfloat16* const q = shared_memory<__nv_bfloat16>();
@@ -170,8 +170,8 @@ __global__ void __launch_bounds__(Tile::threads) attention_mma_kernel(AttentionP
 template <class Tile>
 void run(Context& ctx, const AttentionProblem& p) {
   const unsigned rows = TokenBlock::blocks(p.queries, Tile::Bm), runs = (p.d + Tile::Dv - 1) / Tile::Dv;
-  launch(ctx, attention_mma_kernel<Tile>, dim3(rows, p.heads, runs), dim3(Tile::threads), Tile::shared_bytes, p,
-         TokenBlock::blocks(p.keys, Tile::Bn));
+  launch(ctx, attention_mma_kernel<Tile>, dim3(rows, p.batch * p.heads, runs), dim3(Tile::threads), Tile::shared_bytes,
+         p, TokenBlock::blocks(p.keys, Tile::Bn));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ constexpr int kConsumers = 2, kThreads = 128 * (1 + kConsumers);
 constexpr int kTile = 128 * kD;  // elements
 constexpr int kSharedBytes = (1 + 2 * kStages) * kTile * 2 + 64 * 8;
 
-/// Every segment's tensors as [heads, tokens, 128].
+/// Every segment's tensors as [batch, heads, tokens, 128].
 struct AttentionMaps {
   TensorMap q[AttentionProblem::kMax], k[AttentionProblem::kMax], v[AttentionProblem::kMax];
 };
@@ -49,11 +49,12 @@ struct Shared {
   }
 };
 
-/// 128 tokens of one head, both halves of the channels.
-__device__ __forceinline__ void load_tile(__nv_bfloat16* to, const TensorMap* map, uint64_t* full, int first,
-                                          int head) {
+/// 128 tokens of one head, both halves of the channels. What is expanded along the batch has one item only.
+__device__ __forceinline__ void load_tile(__nv_bfloat16* to, const TensorMap* map, const AttentionRun& run,
+                                          uint64_t* full, int first, Head head) {
   mbarrier_arrive_expect_tx(full, 2 * kTile);
-  for (int half = 0; half < 2; half++) tma_load_3d(to + half * kHalf, map, full, half * 64, first, head);
+  const int item = run.batch_stride == 0 ? 0 : head.batch;
+  for (int half = 0; half < 2; half++) tma_load_4d(to + half * kHalf, map, full, half * 64, first, head.index, item);
 }
 
 __device__ __forceinline__ void produce(const AttentionProblem& p, const AttentionMaps& maps, const Shared& s,
@@ -61,17 +62,19 @@ __device__ __forceinline__ void produce(const AttentionProblem& p, const Attenti
   RingPosition<kStages> at;
   uint32_t q_parity = 1;
   for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += static_cast<int>(gridDim.x)) {
-    const int head = tile / query_blocks;
+    const Head head = p.head(tile / query_blocks);
     const TokenBlock rows = TokenBlock::at(p.queries, tile % query_blocks, kRows);
     wait_for(&s.barriers->q_empty, q_parity);
     q_parity ^= 1;
-    load_tile(s.q, &maps.q[rows.segment], &s.barriers->q_full, rows.first, head);
+    load_tile(s.q, &maps.q[rows.segment], p.q[rows.segment], &s.barriers->q_full, rows.first, head);
     for (int block = 0; block < key_blocks; block++, at.next()) {
       const TokenBlock keys = TokenBlock::at(p.keys, block, kKeys);
       wait_for(s.barriers->k_empty + at.stage, at.parity ^ 1);
-      load_tile(s.k + at.stage * kTile, &maps.k[keys.segment], s.barriers->k_full + at.stage, keys.first, head);
+      load_tile(s.k + at.stage * kTile, &maps.k[keys.segment], p.k[keys.segment], s.barriers->k_full + at.stage,
+                keys.first, head);
       wait_for(s.barriers->v_empty + at.stage, at.parity ^ 1);
-      load_tile(s.v + at.stage * kTile, &maps.v[keys.segment], s.barriers->v_full + at.stage, keys.first, head);
+      load_tile(s.v + at.stage * kTile, &maps.v[keys.segment], p.v[keys.segment], s.barriers->v_full + at.stage,
+                keys.first, head);
     }
   }
 }
@@ -113,7 +116,7 @@ __device__ __forceinline__ void consume(const AttentionProblem& p, const Shared&
   RingPosition<kStages> k_at, v_at;
   uint32_t q_parity = 0;
   for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += static_cast<int>(gridDim.x)) {
-    const int head = tile / query_blocks;
+    const Head head = p.head(tile / query_blocks);
     const TokenBlock rows = TokenBlock::at(p.queries, tile % query_blocks, kRows);
     float out[16][4], maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
     uint32_t packed[kKeys / 16][4];
@@ -176,8 +179,8 @@ __device__ __forceinline__ void consume(const AttentionProblem& p, const Shared&
 #endif
 
 __global__ void __launch_bounds__(kThreads, 1)
-    attention_wgmma_kernel(AttentionProblem p, const __grid_constant__ AttentionMaps maps, int tiles, int query_blocks,
-                           int key_blocks) {
+    attention_wgmma_kernel(const __grid_constant__ AttentionProblem p, const __grid_constant__ AttentionMaps maps,
+                           int tiles, int query_blocks, int key_blocks) {
 #ifdef ICONFACE_SM90A
   const Shared s;
   if (threadIdx.x == 0) {
@@ -204,8 +207,9 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-bool make_map(TensorMap* map, const AttentionRun& run, int tokens, int heads) {
-  return make_tensor_map(map, run.data, DType::BF16, {kD, tokens, heads}, {run.token_stride, run.head_stride}, 128);
+bool make_map(TensorMap* map, const AttentionProblem& p, const AttentionRun& run, int tokens) {
+  return make_tensor_map(map, run.data, DType::BF16, {kD, tokens, p.heads, run.batch_stride == 0 ? 1 : p.batch},
+                         {run.token_stride, run.head_stride, run.batch_stride}, 128);
 }
 
 }  // namespace
@@ -213,11 +217,10 @@ bool make_map(TensorMap* map, const AttentionRun& run, int tokens, int heads) {
 bool attention_wgmma(Context& ctx, const AttentionProblem& p) {
   AttentionMaps maps = {};
   for (int i = 0; i < p.query_segments; i++)
-    if (!make_map(&maps.q[i], p.q[i], p.queries[i], p.heads)) return false;
+    if (!make_map(&maps.q[i], p, p.q[i], p.queries[i])) return false;
   for (int i = 0; i < p.key_segments; i++)
-    if (!make_map(&maps.k[i], p.k[i], p.keys[i], p.heads) || !make_map(&maps.v[i], p.v[i], p.keys[i], p.heads))
-      return false;
-  const int query_blocks = TokenBlock::blocks(p.queries, kRows), tiles = query_blocks * p.heads;
+    if (!make_map(&maps.k[i], p, p.k[i], p.keys[i]) || !make_map(&maps.v[i], p, p.v[i], p.keys[i])) return false;
+  const int query_blocks = TokenBlock::blocks(p.queries, kRows), tiles = query_blocks * p.heads * p.batch;
   launch(ctx, attention_wgmma_kernel, dim3(std::min(tiles, device_of(ctx).multiprocessors())), dim3(kThreads),
          kSharedBytes, p, maps, tiles, query_blocks, TokenBlock::blocks(p.keys, kKeys));
   return true;

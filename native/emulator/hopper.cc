@@ -126,20 +126,21 @@ void multiply_add(Cluster& cluster, unsigned mask, const void* const (&in)[kWarp
 }
 
 /// A box into the shared memory of every block whose bit is set, as far from its start as `shared` is from this block's.
-void load_box(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, unsigned blocks,
+void load_box(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, int w, unsigned blocks,
               const void* caller) {
   Cluster& cluster = *Cluster::current();
   const size_t start = static_cast<size_t>(static_cast<char*>(shared) - cluster.shared());
   if (start % 1024 != 0) cluster.report("a TMA copy to shared memory that is not aligned to 1024 bytes", caller);
   for (int r = 0; r < map->box_rows; r++) {
     const int64_t row = y + static_cast<int64_t>(r);
-    const bool row_exists = row >= 0 && row < map->size[1] && z >= 0 && z < map->size[2];
+    const bool row_exists = row >= 0 && row < map->size[1] && z >= 0 && z < map->size[2] && w >= 0 && w < map->size[3];
     for (int piece = 0; piece < 8; piece++) {
       char bytes[16] = {};
       const int64_t each = map->element_bytes, column = x + 16 / each * piece;
       const int64_t exist = row_exists && column >= 0 ? std::min<int64_t>(16 / each, map->size[0] - column) : 0;
       if (exist > 0) {
-        const char* from = map->data + z * map->stride_bytes[1] + row * map->stride_bytes[0] + each * column;
+        const char* from = map->data + w * map->stride_bytes[2] + z * map->stride_bytes[1] +
+                           row * map->stride_bytes[0] + each * column;
         cluster.access(from, static_cast<size_t>(each * exist), Cluster::Access::Read, caller);
         memcpy(bytes, from, static_cast<size_t>(each * exist));
       }
@@ -184,12 +185,15 @@ uint32_t cluster_rank() { return static_cast<uint32_t>(Cluster::current()->rank(
 void cluster_sync() { Cluster::current()->cluster_barrier(CALLER); }
 
 void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z) {
-  load_box(shared, map, barrier, x, y, z, 1u << Cluster::current()->rank(), CALLER);
+  load_box(shared, map, barrier, x, y, z, 0, 1u << Cluster::current()->rank(), CALLER);
+}
+void tma_load_4d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, int w) {
+  load_box(shared, map, barrier, x, y, z, w, 1u << Cluster::current()->rank(), CALLER);
 }
 void tma_load_3d_multicast(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z,
                            uint16_t blocks) {
   if (blocks == 0) Cluster::current()->report("a multicast copy to no block", CALLER);
-  load_box(shared, map, barrier, x, y, z, blocks, CALLER);
+  load_box(shared, map, barrier, x, y, z, 0, blocks, CALLER);
 }
 
 void named_barrier_sync(int id, int threads) { Cluster::current()->named_barrier(id, threads, true, CALLER); }

@@ -9,11 +9,11 @@
 
 namespace iconface::emulator {
 
-/// A tensor [size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 128 bytes x box_rows x 1.
+/// A tensor [size[3], size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 128 bytes x box_rows x 1 x 1.
 struct TensorMap {
   const char* data;
   int element_bytes;
-  int64_t size[3], stride_bytes[2];
+  int64_t size[4], stride_bytes[3];
   int box_rows;
 };
 
@@ -24,6 +24,7 @@ void mbarrier_arrive_expect_tx(uint64_t* barrier, uint32_t bytes);
 bool mbarrier_try_wait(uint64_t* barrier, uint32_t parity);
 inline void fence_proxy_async() {}
 void tma_load_3d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z);
+void tma_load_4d(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, int w);
 
 uint32_t cluster_rank();
 void cluster_sync();

@@ -140,6 +140,49 @@ t.test('around the blocks of GPUs', async (t) => {
     }
 })
 
+t.test('the items of a batch do not see each other, and one item may serve all', async (t) => {
+  const cases: Case[] = [
+    { queries: [13], keys: [31], heads: 2, d: 16 },
+    { queries: [37, 20], keys: [130, 7], heads: 1, d: 128 },
+    { queries: [9, 23], keys: [0, 41], heads: 6, groups: 2, d: 32 },
+    { queries: [40], keys: [40], heads: 2, d: 64, causal: true },
+  ]
+  const everywhere = [
+    ...everyIsa().map(({ isa, ops }) => ({ where: isa, ops })),
+    ...(await everyGpu()).map(({ gpu, ops }) => ({ where: gpu, ops })),
+  ].filter(({ where }) => where !== 'cuda-emulated') // it is there by its architectures
+  const batch = (items: Named[], name: string, shared: boolean): Tensor => {
+    const rows = (shared ? items.slice(0, 1) : items).map((item) => item[name]!)
+    return (rows[0]!.dtype === 'f32' ? f32 : bf16)(
+      [rows.length, ...rows[0]!.shape],
+      rows.flatMap((row) => [...toFloat32(row)]),
+    )
+  }
+  for (const { where, ops } of everywhere)
+    for (const one of cases)
+      for (const dtype of [f32, bf16])
+        for (const shared of ['none', '1']) {
+          // Segment 1's tensors, where shared, have one item.
+          const made = [1, 2].map((seed) => tensorsOf(one, dtype, seed))
+          const items = made.map((item) => ({ ...item, ...Object.fromEntries(Object.entries(made[0]!).filter(([name]) => name.endsWith(shared))) })) // prettier-ignore
+          const names = Object.keys(items[0]!)
+          const tensors = Object.fromEntries(names.map((name) => [name, batch(items, name, name.endsWith(shared))]))
+          const results = (await ops.run('attention', tensors, { causal: one.causal })) as unknown as Named
+          const expected = items.map((item) => reference(item, undefined, one.causal))
+          for (const [b, each] of expected.entries()) {
+            const parts = [0, 1].flatMap((i) => {
+              const out = results[`out${i}`]
+              if (!out) return []
+              const size = elements(out.shape) / 2
+              return [...toFloat32(out).subarray(b * size, (b + 1) * size)]
+            })
+            const error = relativeError(parts, each)
+            const limit = dtype === bf16 ? 8e-3 : 2e-6
+            t.ok(error < limit, `${where}: ${JSON.stringify(one)} ${dtype.name}, item ${b}: ${error.toExponential(1)}`)
+          }
+        }
+})
+
 t.test('equal keys give the mean of the values', async (t) => {
   const [heads, d, tokens] = [2, 32, 45]
   const q0 = numbers(1).tensor([3, heads, d])
@@ -252,4 +295,11 @@ t.test('refusals', async (t) => {
     message: /k0 must be F32/,
   })
   await t.rejects(ops.run('attention', { q0, k0, v0 }, { scale: -1 }), { code, message: /scale/ })
+  const [q4, k4] = [random.tensor([3, 2, 3, 4]), random.tensor([2, 5, 3, 4])]
+  await t.rejects(ops.run('attention', { q0: q4, k0: k4, v0: k4 }), {
+    code,
+    message: /k0 must be F32 \[3, \*, \*, 4\]/,
+  })
+  await t.rejects(ops.run('attention', { q0: q4, k0, v0 }), { code, message: /k0 must be F32 \[3, / })
+  await t.rejects(ops.run('attention', { q0, k0: k4, v0: k4 }), { code, message: /k0 must be F32 \[\*, / })
 })

@@ -1,5 +1,6 @@
 // attention: out = softmax(scale * q k^T) v for every head                                                 spec 3, 5, 7
-// q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv).
+// q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv); the items
+// of a batch one after the other.
 //
 // First all keys and values are packed for the tile kernel (cpu/tile.h), a group of heads at a time where a long
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
@@ -287,8 +288,12 @@ void run(Context& ctx, const op::AttentionArgs& a) {
 void attention(Context& ctx, const op::AttentionArgs& a) {
   const op::AttentionSegment* any = a.segment.data();
   while (!any->k.defined()) any++;
-  if (any->k.dtype == DType::BF16) return run<bf16, Bf16Product>(ctx, a);
-  run<float, Fma>(ctx, a);
+  for (int64_t b = 0; b < any->k.shape[0]; b++) {
+    const auto item = [b](const Tensor& t) { return t.defined() ? t.select(0, b) : t; };
+    op::AttentionArgs one = a;
+    for (op::AttentionSegment& s : one.segment) s = {item(s.q), item(s.out), item(s.k), item(s.v)};
+    any->k.dtype == DType::BF16 ? run<bf16, Bf16Product>(ctx, one) : run<float, Fma>(ctx, one);
+  }
 }
 
 }  // namespace iconface::cpu::ICONFACE_ISA

@@ -246,17 +246,14 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     });
     const Tensor q = heads_of(qkv.slice(2, 0, D), f), k = heads_of(qkv.slice(2, D, 2 * D), f),
                  v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(y, f);
-    for (int64_t b = 0; b < B; b++) {
-      op::AttentionArgs attention;
-      attention.segments = 2;
-      for (int i = 0; i < 2; i++) {
-        const Stream& s = streams[i];
-        const int64_t from = b < s.batch ? b : 0;
-        auto rows = [&](const Tensor& t, int64_t branch) { return t.select(0, branch).slice(0, s.first, s.end); };
-        attention.segment[i] = {.q = rows(q, from), .out = rows(out, b), .k = rows(k, from), .v = rows(v, from)};
-      }
-      op::attention(ctx, attention);
+    op::AttentionArgs attention;
+    attention.segments = 2;
+    for (int i = 0; i < 2; i++) {
+      const Stream& s = streams[i];
+      const auto read = [&](const Tensor& t) { return s.of(t).slice(0, 0, s.batch); };  // one item serves both branches
+      attention.segment[i] = {.q = read(q), .out = s.of(out), .k = read(k), .v = read(v)};
     }
+    op::attention(ctx, attention);
   }
   if (shared_image)
     for (int64_t b = 1; b < B; b++)
@@ -308,12 +305,10 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
 
   const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
   const Tensor out = heads_of(both.slice(2, 0, D), f);
-  for (int64_t b = 0; b < B; b++) {
-    op::AttentionArgs attention;
-    attention.segments = 1;
-    attention.segment[0] = {.q = qh.select(0, b), .out = out.select(0, b), .k = kh.select(0, b), .v = vh.select(0, b)};
-    op::attention(ctx, attention);
-  }
+  op::AttentionArgs attention;
+  attention.segments = 1;
+  attention.segment[0] = {.q = qh, .out = out, .k = kh, .v = vh};
+  op::attention(ctx, attention);
   op::linear(ctx, product(operand(ctx, both, block.linear2), block.linear2, x.slice(1, first, end),
                           op::Activation::None, gate));
 }

@@ -27,7 +27,7 @@ struct Backend {
   int64_t (*embedding)(Context&, const op::EmbeddingArgs&);
   void (*silu)(Context&, const op::SiluArgs&);
   void (*add)(Context&, const op::AddArgs&);
-  void (*attention)(Context&, const op::AttentionArgs&);
+  void (*attention)(Context&, const op::AttentionArgs&);  // tensors with a batch axis
   void (*lowrank_memory)(Context&, const op::LowrankMemoryArgs&);
   void (*lowrank_cross_attention)(Context&, const op::LowrankCrossAttentionArgs&);
   void (*token_detail)(Context&, const op::TokenDetailArgs&);

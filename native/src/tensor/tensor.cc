@@ -83,6 +83,14 @@ Tensor Tensor::select(int axis, int64_t index) const {
   return t;
 }
 
+Tensor Tensor::expand(int axis, int64_t n) const {
+  Tensor t = *this;
+  if (t.shape[axis] != 1) fail(Code::Internal, "axis %d of %s cannot be expanded", axis, describe().c_str());
+  t.shape[axis] = n;
+  t.stride[axis] = 0;
+  return t;
+}
+
 Tensor Tensor::reshape(std::initializer_list<int64_t> wanted) const {
   Tensor t = of(data, dtype, wanted);
   if (t.elements() != elements()) fail(Code::Internal, "reshape of %s to %s", describe().c_str(), t.describe().c_str());

@@ -65,6 +65,8 @@ struct Tensor {
   Tensor slice(int axis, int64_t begin, int64_t end) const;
   /// Element `index` of `axis`, which disappears.
   Tensor select(int axis, int64_t index) const;
+  /// Axis `axis`, of 1 element, as n times the same one.
+  Tensor expand(int axis, int64_t n) const;
   /// The same elements in another shape. The last axis may be split (heads); the leading axes may be merged or
   /// split only where the strides allow it without a copy, else an internal error is thrown.
   Tensor reshape(std::initializer_list<int64_t> shape) const;
