@@ -2,6 +2,7 @@
 #pragma once
 #include "cuda/launch.cuh"
 #include "cuda/numbers.cuh"
+#include "cuda/ptx.cuh"
 #include "cuda/rows.cuh"
 #include "op/linear.h"
 #include "tensor/e4m3.h"
@@ -189,6 +190,49 @@ __device__ __forceinline__ void rotate_parts(const LinearProblem& p, int first_r
   }
 }
 
+/// Asks the second cache for a tile of out that the epilogue adds to, while the products run: kRows rows from `row` on, those
+/// before row_end, of tile `tile_n` of kColumns rows of W; by kThreads threads.
+template <int kRows, int kColumns, int kThreads>
+__device__ __forceinline__ void prefetch_residual(const LinearProblem& p, int row, int row_end, int tile_n) {
+  if (p.gates == 0 && !p.accumulate) return;
+  constexpr int kLine = 32;  // floats
+  const int columns = p.swiglu() ? kColumns / 2 : kColumns, lines = columns / kLine;
+  for (int i = static_cast<int>(threadIdx.x) % kThreads; i < kRows * lines; i += kThreads) {
+    const int at_row = row + i / lines, column = tile_n * columns + i % lines * kLine;
+    if (at_row < row_end && column < p.n) prefetch_l2(p.out.row<const float>(at_row) + column);
+  }
+}
+
+/// One row's groups of 8 columns into an F32 out with p.wide_out, this lane's two of each from `column` on: value(group, 0 or 1)
+/// alone, or times the gate and added to what is there. Several groups are read before the first of them is stored:
+/// a read that waits for the store before it would cost a latency each.
+template <int kGroups, class Value>
+__device__ __forceinline__ void add_groups(const LinearProblem& p, const OutRow& row, bool exists, int column,
+                                           Value value) {
+  constexpr int kTogether = kGroups % 8 == 0 ? 8 : kGroups % 4 == 0 ? 4 : 2;
+  const bool adds = exists && (row.gate != nullptr || p.accumulate);
+  float* const out = static_cast<float*>(row.out) + column;
+#pragma unroll
+  for (int first = 0; first < kGroups; first += kTogether) {
+    float2 sum[kTogether], scale[kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; i++) {
+      const int at = (first + i) * 8;
+      const bool here = adds && column + at < p.n;
+      sum[i] = here ? *reinterpret_cast<const float2*>(out + at) : make_float2(0, 0);
+      scale[i] = here && row.gate != nullptr ? __ldg(reinterpret_cast<const float2*>(row.gate + column + at))
+                                             : make_float2(1, 1);
+    }
+#pragma unroll
+    for (int i = 0; i < kTogether; i++) {
+      const int at = (first + i) * 8;
+      const float2 v =
+          make_float2(sum[i].x + scale[i].x * value(first + i, 0), sum[i].y + scale[i].y * value(first + i, 1));
+      if (exists && column + at < p.n) *reinterpret_cast<float2*>(out + at) = v;
+    }
+  }
+}
+
 /// Activation, gate and residual, and into out.
 template <Pairs kPairs, int kParts>
 __device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row, int row_end, int first_column,
@@ -208,6 +252,10 @@ __device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row
       if constexpr (kSwiglu) v *= sums[kPairs == Pairs::Neighbours ? first + 1 : first + kGroups][2 * half + e];
       return v;
     };
+    if (p.out_type == DType::F32 && p.wide_out) {
+      add_groups<kGroups>(p, out, exists, first_column + lane % 4 * 2, value);
+      continue;
+    }
     // Two groups of 8 columns at a time.
 #pragma unroll
     for (int j = 0; j < kGroups; j += 2) {
@@ -225,12 +273,8 @@ __device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row
 #pragma unroll
         for (int g = 0; g < 2; g++) {
           const int column = first_column + (j + g) * 8 + lane % 4 * 2;
-          if (p.out_type == DType::F32 && p.wide_out && column < p.n) {
-            out.store_wide<2>(p, column, v[g]);
-          } else {
-            if (column < p.n) out.store(p, column, v[g][0]);
-            if (column + 1 < p.n) out.store(p, column + 1, v[g][1]);
-          }
+          if (column < p.n) out.store(p, column, v[g][0]);
+          if (column + 1 < p.n) out.store(p, column + 1, v[g][1]);
         }
       }
     }

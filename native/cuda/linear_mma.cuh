@@ -283,6 +283,7 @@ __global__ void __launch_bounds__(Tile::threads)
     if (s < steps) loader.load(p, s, ring + s * Tile::stage_bytes);
     cp_async_commit();
   }
+  prefetch_residual<Tile::Bm, Tile::Bn, Tile::threads>(p, place.tile_m * Tile::Bm, p.m, place.tile_n);
   WarpSums<Tile> sums = {};
   int read = 0, write = Tile::kStages - 1;
   for (int step = 0; step < steps; step++) {

@@ -157,6 +157,10 @@ __device__ __forceinline__ void consume(const LinearProblems& problems, const Ti
     const TilePlace place(orders, index);
     const LinearProblem& p = problems.product[place.product];
     const int steps = (p.k + Tile::Bk - 1) / Tile::Bk;
+    const TileOrder& order = orders.product[place.product];
+    const int item_first = place.item * order.item_rows, item_end = item_first + order.item_rows;
+    const int first_row = item_first + place.tile_m * Tile::Bm + consumer * 64;  // of the warpgroup
+    prefetch_residual<64, Tile::Bn, 128>(p, first_row, item_end, place.tile_n);
     float sums[Tile::Bn / 8][4];
     int before = 0;
     for (int step = 0; step < steps; step++, at.next()) {
@@ -186,10 +190,8 @@ __device__ __forceinline__ void consume(const LinearProblems& problems, const Ti
       if (lane == 0) mbarrier_arrive(empty + before);
     }
 
-    const TileOrder& order = orders.product[place.product];
-    const int row = place.tile_m * Tile::Bm + consumer * 64 + warp * 16, item_first = place.item * order.item_rows;
-    if (row < order.item_rows)
-      finish_tile<Tile>(p, item_first + row, item_first + order.item_rows, place.tile_n, lane, sums);
+    const int row = first_row + warp * 16;
+    if (row < item_end) finish_tile<Tile>(p, row, item_end, place.tile_n, lane, sums);
   }
 }
 

@@ -39,6 +39,11 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
+/// Brings a line of 128 bytes to the second cache, or not.
+__device__ __forceinline__ void prefetch_l2(const void* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
+}
+
 // ---- matrix fragments, sm_80 ------------------------------------------------------------------------------------------
 
 /// Four 8x8 matrices of 16-bit numbers. Lanes 8i..8i+7 give the addresses of the rows of matrix i (16 bytes each,

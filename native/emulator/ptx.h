@@ -19,6 +19,8 @@ __attribute__((always_inline)) inline void cp_async_wait() {
   cp_async_wait_group(N);
 }
 
+inline void prefetch_l2(const void*) {}
+
 // ---- matrix fragments, sm_80 ------------------------------------------------------------------------------------------------
 
 void ldmatrix(uint32_t* r, int matrices, bool transposed, const void* shared_row);
