@@ -160,10 +160,16 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
     const int row = place.tile_m * Tile::Bm + consumer * 64 + warp * 16, item_first = place.item * order.item_rows;
     const int row_end = item_first + order.item_rows;
     if (row >= order.item_rows) continue;
-    if (p.swiglu())
+    if (p.swiglu()) {
       finish_rows<Pairs::Halves, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * (Tile::Bn / 2), lane, sums);
-    else
-      finish_rows<Pairs::None, Tile::kE4m3>(p, item_first + row, row_end, place.tile_n * Tile::Bn, lane, sums);
+    } else {
+      // One half of the columns after the other: what a compiler keeps for all 256 at once does not fit into registers.
+#pragma unroll
+      for (int half = 0; half < 2; half++)
+        finish_rows<Pairs::None, Tile::kE4m3>(
+            p, item_first + row, row_end, place.tile_n * Tile::Bn + half * (Tile::Bn / 2), lane,
+            reinterpret_cast<const float(&)[Tile::Bn / 16][4]>(sums[half * (Tile::Bn / 16)]));
+    }
   }
 }
 
