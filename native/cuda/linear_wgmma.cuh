@@ -16,7 +16,11 @@
 // rounds than they save bytes, blocks work alone. An odd multiprocessor is left idle by pairs.
 //
 // e4m3: tensor cores keep about 14 bits of its sums (arXiv 2412.19437), so those of a stage, 128 of K, begin at zero and are
-// added to the tile's in f32 registers, while the other consumer's products run.
+// added to the tile's in f32 registers. The consumers take turns in queueing a stage's products, so that one's 384 clocks of products
+// (128 x 192) run while the other waits for its own, adds them (about 100 clocks) and queues the next. Two sets of partial sums within
+// one warpgroup would fit into the registers only for halves of the columns, and would read x twice from shared memory, whose 128
+// bytes a clock are the nearest limit: per stage 64 KB are read by the products and 40 KB written by the copies in 768
+// clocks, 139 bytes a clock; by halves it would be 80 + 40 KB, 160.
 //
 // Must move: as linear_mma.cuh. Limit: the tensor cores' rate of the type.
 #pragma once
@@ -125,6 +129,11 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
     for (int rank = 0; rank < 2; rank++)
       if (rank < order.blocks) mbarrier_arrive_in(empty + stage, static_cast<uint32_t>(rank));
   };
+  // e4m3: barrier 1 + consumer opens when the other warpgroup has queued its products.
+  const auto my_turn = [&] { named_barrier_sync(1 + consumer, 256); };
+  const auto your_turn = [&] { named_barrier_arrive(2 - consumer, 256); };
+  if (Tile::kE4m3 && consumer == 1) your_turn();
+
   RingPosition<Tile::kStages> at;
   for (int index = order.first(); index < order.count(); index += order.clusters()) {
     const TilePlace place(order, index, static_cast<int>(cluster_rank()));
@@ -137,7 +146,9 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
       wait_for(full + at.stage, at.parity);
       if constexpr (Tile::kE4m3) {
         float apart[Tile::Bn / 8][4];
+        my_turn();
         queue_products<Tile>(x, weight, false, apart);
+        your_turn();
         wgmma_wait<0>();
         release(at.stage);
 #pragma unroll
@@ -171,6 +182,7 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
             reinterpret_cast<const float(&)[Tile::Bn / 16][4]>(sums[half * (Tile::Bn / 16)]));
     }
   }
+  if (Tile::kE4m3 && consumer == 0) my_turn();  // takes the other's last turn, so that no barrier is left half full
 }
 
 #endif
