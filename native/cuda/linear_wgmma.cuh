@@ -138,6 +138,12 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
   for (int index = order.first(); index < order.count(); index += order.clusters()) {
     const TilePlace place(order, index, static_cast<int>(cluster_rank()));
     float sums[Tile::Bn / 8][4];
+    if constexpr (Tile::kE4m3) {
+#pragma unroll
+      for (int i = 0; i < Tile::Bn / 8; i++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) sums[i][e] = 0;
+    }
     int before = 0;
     for (int step = 0; step < steps; step++, at.next()) {
       const char* const stage = ring + at.stage * Tile::stage_bytes;
@@ -154,7 +160,7 @@ __device__ __forceinline__ void consume(const LinearProblem& p, const TileOrder&
 #pragma unroll
         for (int i = 0; i < Tile::Bn / 8; i++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) sums[i][e] = step > 0 ? sums[i][e] + apart[i][e] : apart[i][e];
+          for (int e = 0; e < 4; e++) sums[i][e] += apart[i][e];
       } else {
         queue_products<Tile>(x, weight, step > 0, sums);
         // The products of the step before are done: its stage may be filled again.
