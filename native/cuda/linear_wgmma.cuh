@@ -7,20 +7,21 @@
 // rows do not span batch items (x and out may be slices with a stride between items); rows and K beyond the end arrive
 // as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W. Tiles are numbered as in linear_mma.cuh, in pairs.
 //
-// Pairs: two blocks form a cluster and work on two tiles of rows, one below the other, of the same tile of columns. Each copies
-// its own rows of x and one half of W's, the latter to both blocks at once (multicast), into the same stage of both rings: a
-// stage is empty when the consumers of both blocks have released it, in either ring. Through the second cache a block's stage of
-// 128 x 256 takes 16 KB of x and 16 KB of W instead of 16 + 32 KB, for 4.2 MFLOP in bf16: at 790 TFLOP/s 6.2 TB/s instead of
-// 9.3, where an H200 gives 5.5 to 7. (e4m3, 128 x 192: 28 KB instead of 40 for 6.3 MFLOP.) Where the tiles of rows are odd in number the
-// last pair's second block multiplies zeros and stores nothing; with one tile of rows, or where pairs would take more
-// rounds than they save bytes, blocks work alone. An odd multiprocessor is left idle by pairs.
+// Pairs: two blocks form a cluster and work on two tiles of rows, one below the other, of the same tile of columns.
+// Each copies its own rows of x and one half of W's, the latter to both blocks at once (multicast), into the same
+// stage of both rings: a stage is empty when the consumers of both blocks have released it. Through the second cache
+// a block's stage of 128 x 256 takes 16 KB of x and 16 KB of W instead of 16 + 32 KB, for 4.2 MFLOP in bf16: at 790
+// TFLOP/s 6.2 TB/s instead of 9.3, where an H200 gives 5.5 to 7. (e4m3, 128 x 192: 28 KB instead of 40 for 6.3
+// MFLOP.) Where the tiles of rows are odd in number the last pair's second block multiplies zeros and stores
+// nothing; with one tile of rows, or where the pairs' rounds cost more than the bytes they save, blocks work alone.
+// Of an odd number of multiprocessors pairs leave one idle.
 //
-// e4m3: tensor cores keep about 14 bits of its sums (arXiv 2412.19437), so those of a stage, 128 of K, begin at zero and are
-// added to the tile's in f32 registers. The consumers take turns in queueing a stage's products, so that one's 384 clocks of products
-// (128 x 192) run while the other waits for its own, adds them (about 100 clocks) and queues the next. Two sets of partial sums within
-// one warpgroup would fit into the registers only for halves of the columns, and would read x twice from shared memory, whose 128
-// bytes a clock are the nearest limit: per stage 64 KB are read by the products and 40 KB written by the copies in 768
-// clocks, 139 bytes a clock; by halves it would be 80 + 40 KB, 160.
+// e4m3: tensor cores keep about 14 bits of its sums (arXiv 2412.19437), so those of a stage, 128 of K, begin at zero
+// and are added to the tile's in f32 registers. The consumers take turns in queueing a stage's products, so that
+// one's 384 clocks of products (128 x 192) run while the other adds its own (about 100 clocks) and queues the next.
+// Two sets of partial sums within one warpgroup would fit into the registers only for halves of the columns, and
+// would read x twice from shared memory, whose 128 bytes a clock are the nearest limit: per stage the products read
+// 64 KB and the copies write 40 in 768 clocks, 139 bytes a clock; by halves it would be 80 and 40 KB, 160.
 //
 // Must move: as linear_mma.cuh. Limit: the tensor cores' rate of the type.
 #pragma once
@@ -41,8 +42,8 @@ struct WgmmaTile {
   static constexpr int shared_bytes = kStages * stage_bytes + 2 * kStages * 8;
 };
 
-/// How the tiles lie: `tiles_m` of rows in all batch items. A cluster of `blocks` blocks, 1 or 2, works on so many at a time, a
-/// bundle; stripes of kGroup bundles lie side by side.
+/// How the tiles lie: `tiles_m` of rows in all batch items. A cluster of `blocks` blocks, 1 or 2, works on so many at a
+/// time, a bundle; stripes of kGroup bundles lie side by side.
 struct TileOrder {
   int tiles_per_item, tiles_m, tiles_n;
   int item_rows;  // of a batch item
@@ -58,8 +59,8 @@ struct TileOrder {
 
 #ifdef ICONFACE_SM90A
 
-/// Where the tile of block `rank` in bundle `index` lies: its batch item, its number among the item's tiles of rows, and among
-/// the tiles of columns. The last bundle may lack its second tile, which then lies behind the last item's rows.
+/// Where the tile of block `rank` in bundle `index` lies: its batch item, its number among the item's tiles of rows, and
+/// among the tiles of columns. The last bundle may lack its second tile, which then lies behind the last item's rows.
 struct TilePlace {
   static constexpr int kGroup = 8;
   int item, tile_m, tile_n;
@@ -234,8 +235,10 @@ TileOrder order_of(const LinearProblem& p, int blocks) {
   return o;
 }
 
-/// Pairs of blocks, unless single ones are done sooner, though they read half as much again and count as so much slower.
+/// The rate of a block that works alone and reads half as much again, as a share of one in a pair: estimated, not measured.
 constexpr double kAlone = 0.85;
+
+/// Pairs of blocks, unless single ones are done sooner.
 template <class Tile>
 TileOrder best_order(const LinearProblem& p, int processors) {
   const TileOrder single = order_of<Tile>(p, 1), pairs = order_of<Tile>(p, 2);
