@@ -171,11 +171,13 @@ __device__ __forceinline__ void cluster_sync() {
 __device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-/// Arrives at the barrier that block `rank` has where this one has `barrier`.
+/// Arrives at the barrier that block `rank` has where this one has `barrier`. That says that this thread has done with
+/// something, not that its writes may be seen: a release within the cluster would wait for all of them, those to global
+/// memory included.
 __device__ __forceinline__ void mbarrier_arrive_in(uint64_t* barrier, uint32_t rank) {
   asm volatile(
       "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");
 }

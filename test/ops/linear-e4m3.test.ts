@@ -137,6 +137,11 @@ const TILE_CASES: LinearCase[] = [
   { tokens: 65, n: 21, k: 1008, activation: 'swiglu' },
   { tokens: 64, n: 256, k: 16 },
   { tokens: 257, n: 129, k: 130, bias: true }, // rows of x and W that are not aligned
+  { tokens: 257, n: 512, k: 656, bias: true },
+  { batch: 3, tokens: 130, n: 300, k: 272, activation: 'swiglu' },
+  { batch: 3, tokens: 260, n: 40, k: 144, residual: [200, 60] },
+  { tokens: 640, n: 768, k: 128 },
+  { tokens: 2100, n: 140, k: 48 },
 ]
 
 function make(one: LinearCase) {
