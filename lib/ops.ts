@@ -89,11 +89,14 @@ export interface Operations {
    * nearest even. A row with an infinity or a NaN is NaN, its scale too.
    */
   quantise_rows: { tensors: { x: Tensor }; params: Record<never, never>; results: { out: Result; scale: Result } }
-  /** `(1 + scale) LN(x) + shift`, x `[batch, tokens, D]`; vectors per segment of `rows` tokens; none: plain LN. */
+  /**
+   * `(1 + scale) LN(x) + shift`, x `[batch, tokens, D]`; vectors per segment of `rows` tokens; none: plain LN. With
+   * `f8_e4m3` as `outDtype` quantised as by {@link Operations.quantise_rows}, `outScale` `[batch, tokens, 1]`.
+   */
   layer_norm_modulate: {
     tensors: { x: Tensor } & Partial<Record<`${'shift' | 'scale'}${0 | 1 | 2 | 3}`, Tensor>>
-    params: { rows?: number[]; outDtype?: Float }
-    results: { out: Result }
+    params: { rows?: number[]; outDtype?: Float | 'f8_e4m3' }
+    results: { out: Result; outScale?: Result }
   }
   /** `x / sqrt(mean(x^2) + 1e-6) * weight` over the last axis. */
   rms_norm: { tensors: { x: Tensor; weight: Tensor }; params: { outDtype?: Float }; results: { out: Result } }

@@ -5,43 +5,15 @@
 // Must move: x and out once (klein-4B's MLP at 512 px, 7,168 x 9,216 from bf16: 198 MB). Limit: copy bandwidth.
 #include <algorithm>
 
+#include "cuda/e4m3.cuh"
 #include "cuda/kernels.h"
-#include "cuda/ptx.cuh"
 #include "cuda/rows.cuh"
-#include "cuda/vectors.cuh"
-#include "tensor/e4m3.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
 namespace {
 
 constexpr int kMostThreads = 256;
-constexpr uint32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000;
-
-/// The largest v of the block, in every thread; `slots` hold one number a warp.
-__device__ __forceinline__ uint32_t block_max(uint32_t v, uint32_t* slots) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) v = max(v, __shfl_xor_sync(0xffffffffu, v, lanes));
-  if (threadIdx.x % 32 == 0) slots[threadIdx.x / 32] = v;
-  __syncthreads();
-  for (unsigned warp = 0; warp < blockDim.x / 32; warp++) v = max(v, slots[warp]);
-  return v;
-}
-
-template <int N>
-__device__ __forceinline__ void store_e4m3(uint8_t* to, const Floats<N>& v) {
-  if constexpr (N == 1) {
-    *to = static_cast<uint8_t>(pack_e4m3(v[0], 0));
-  } else {
-    static_assert(N == 8);
-    uint32_t words[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++)
-      words[i] = pack_e4m3(v[4 * i], v[4 * i + 1]) | static_cast<uint32_t>(pack_e4m3(v[4 * i + 2], v[4 * i + 3])) << 16;
-    *reinterpret_cast<uint2*>(to) = make_uint2(words[0], words[1]);
-  }
-}
-
 template <class X, int N>
 __global__ void __launch_bounds__(kMostThreads) quantise_rows_kernel(Rows x, Rows out, Rows scales, int width) {
   const int row = static_cast<int>(blockIdx.x);
@@ -50,22 +22,12 @@ __global__ void __launch_bounds__(kMostThreads) quantise_rows_kernel(Rows x, Row
   const int step = static_cast<int>(blockDim.x) * N, first = static_cast<int>(threadIdx.x) * N;
   uint32_t largest = 0;
   for (int at = first; at < width; at += step) {
-    const Floats<N> v = load<N>(from + at);
-#pragma unroll
-    for (int i = 0; i < N; i++) largest = max(largest, __float_as_uint(v[i]) & kMagnitude);
+    largest = max(largest, largest_magnitude(load<N>(from + at)));
   }
   largest = block_max(largest, shared_memory<uint32_t>());
-  const bool finite = largest < kInfinity;
-  // (The quotients are IEEE's, not approximate: every device gives the same bits.)
-  const float scale = finite ? max(__fdiv_rn(__uint_as_float(largest), kLargestE4m3), 0x1p-126f)
-                             : __uint_as_float(kInfinity | 1u << 22);
+  const float scale = e4m3_scale(largest);
   if (threadIdx.x == 0) *scales.row<float>(row) = scale;
-  for (int at = first; at < width; at += step) {
-    Floats<N> v = load<N>(from + at);
-#pragma unroll
-    for (int i = 0; i < N; i++) v[i] = __fdiv_rn(v[i], scale);
-    store_e4m3(to + at, v);
-  }
+  for (int at = first; at < width; at += step) store_e4m3(to + at, load<N>(from + at), scale);
 }
 
 template <class X, int N>

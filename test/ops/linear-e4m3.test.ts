@@ -116,6 +116,40 @@ t.test('quantise_rows: every type and width', async (t) => {
       }
 })
 
+t.test('layer_norm_modulate: what it writes is what quantise_rows makes of its result', async (t) => {
+  for (const { where, ops } of await everywhere())
+    for (const [shape, rows] of [
+      [
+        [2, 7, 67],
+        [3, 4],
+      ],
+      [[1, 5, 40], []],
+      [[1, 3, 3072], [3]],
+      [
+        [1, 2, 9000],
+        [1, 1],
+      ], // more than the threads of a block hold
+    ] as const) {
+      const random = numbers(shape[2])
+      const width = shape[2]
+      const vectors = Object.fromEntries(rows.flatMap((_, i) => ['shift', 'scale'].map((name) => [`${name}${i}`, random.tensor([width])]))) // prettier-ignore
+      for (const make of [f32, bf16]) {
+        const x = make([...shape], random.tensor([...shape], () => 3 + random.normal()).data as Float32Array)
+        const params = rows.length > 0 ? { rows: [...rows] } : {}
+        const plain = await ops.run('layer_norm_modulate', { x, ...vectors }, { ...params, outDtype: 'f32' })
+        const expected = await ops.run('quantise_rows', { x: plain.out })
+        const { out, outScale } = await ops.run('layer_norm_modulate', { x, ...vectors }, { ...params, outDtype: 'f8_e4m3' }) // prettier-ignore
+        // Sums over rows may be taken in another order: a scale may differ in its last bits, a number by one step.
+        const [codes, others] = [out.data as Uint8Array, expected.out.data as Uint8Array]
+        const steps = Array.from(codes, (code, i) => Math.abs(code - others[i]!))
+        const what = `${where}: ${make.name} [${shape}]`
+        t.ok(relativeError(toFloat32(outScale!), toFloat32(expected.scale)) < 1e-6, what)
+        t.ok(Math.max(...steps) <= 1 && steps.filter((step) => step > 0).length <= codes.length / 200, what)
+        t.strictSame([out.dtype, outScale!.shape], ['f8_e4m3', [shape[0], shape[1], 1]])
+      }
+    }
+})
+
 // ---- linear ---------------------------------------------------------------------------------------------------------
 
 const CASES: LinearCase[] = [
@@ -258,5 +292,7 @@ t.test('a GPU that does not know e4m3 is named', async (t) => {
     const expected = { code: 'ERR_ICONFACE_UNSUPPORTED', message: /compute capability 8\.9 .*sm_80.*use bf16/ }
     await t.rejects(ops.run('linear', tensors as never), expected)
     await t.rejects(ops.run('quantise_rows', { x: f32([1, 2], [1, 2]) }), expected)
+    const x = f32([1, 1, 2], [1, 2])
+    await t.rejects(ops.run('layer_norm_modulate', { x }, { outDtype: 'f8_e4m3' }), expected)
   }
 })

@@ -35,7 +35,14 @@ void layer_norm_modulate(Context& ctx, Call& call) {
   op::LayerNormModulateArgs a;
   a.x = call.input("x");
   if (a.x.rank != 3) fail(Code::InvalidArgument, "x must be [batch, tokens, D], not %s", a.x.describe().c_str());
-  a.out = call.output_like("out", call.dtype("outDtype", a.x.dtype), a.x);
+  if (call.text("outDtype", "") == std::string("f8_e4m3")) {
+    Tensor one = a.x;
+    one.shape[2] = 1;
+    a.out = call.output_like("out", DType::F8E4M3, a.x);
+    a.out_scale = call.output_like("outScale", DType::F32, one);
+  } else {
+    a.out = call.output_like("out", call.dtype("outDtype", a.x.dtype), a.x);
+  }
   a.shift = segments(call, "shift", a.x.shape[1]);
   a.scale = segments(call, "scale", a.x.shape[1]);
   op::layer_norm_modulate(ctx, a);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/kernels.h"
+#include "cpu/quantise_row.h"
 #include "cpu/row.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
@@ -31,16 +32,33 @@ ICONFACE_INLINE void modulate_row(const X* x, O* out, int64_t n, const float* sh
   }
 }
 
+/// Into e4m3 by way of `scratch`, a row of f32. No network of the processor needs it, so it is not tuned.
+template <class X>
+ICONFACE_INLINE void modulate_row(const X* x, e4m3* out, float* out_scale, int64_t n, const float* shift,
+                                  const float* scale, float* scratch) {
+  modulate_row(x, scratch, n, shift, scale);
+  quantise_row(scratch, out, out_scale, n);
+}
+
 template <class X, class O>
 void run(Context& ctx, const op::LayerNormModulateArgs& a) {
+  constexpr bool kE4m3 = std::is_same_v<O, e4m3>;
+  Workspace::Frame frame(ctx.workspace);
+  float* const scratch =
+      kE4m3 ? static_cast<float*>(ctx.workspace.bytes(ctx.pool.workers() * a.x.last() * 4)) : nullptr;
+  if (ctx.planning()) return;
   const int64_t rows = a.x.rows(), n = a.x.last(), tokens = a.x.shape[1];
   const int64_t block = std::max<int64_t>(1, kBlockElements / n);
-  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int) {
+  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int worker) {
     for (int64_t row = unit * block; row < std::min(rows, (unit + 1) * block); row++) {
       const bool modulated = a.scale.defined();
       const float* shift = modulated ? vector_of(a.shift, row % tokens) : nullptr;
       const float* scale = modulated ? vector_of(a.scale, row % tokens) : nullptr;
-      modulate_row(a.x.row<const X>(row), a.out.row<O>(row), n, shift, scale);
+      if constexpr (kE4m3)
+        modulate_row(a.x.row<const X>(row), a.out.row<O>(row), a.out_scale.row<float>(row), n, shift, scale,
+                     scratch + worker * n);
+      else
+        modulate_row(a.x.row<const X>(row), a.out.row<O>(row), n, shift, scale);
     }
   });
 }
@@ -48,8 +66,8 @@ void run(Context& ctx, const op::LayerNormModulateArgs& a) {
 }  // namespace
 
 void layer_norm_modulate(Context& ctx, const op::LayerNormModulateArgs& a) {
-  if (ctx.planning()) return;
   const bool from_bf16 = a.x.dtype == DType::BF16, to_bf16 = a.out.dtype == DType::BF16;
+  if (a.out.dtype == DType::F8E4M3) return from_bf16 ? run<bf16, e4m3>(ctx, a) : run<float, e4m3>(ctx, a);
   if (from_bf16 && to_bf16) return run<bf16, bf16>(ctx, a);
   if (from_bf16) return run<bf16, float>(ctx, a);
   if (to_bf16) return run<float, bf16>(ctx, a);

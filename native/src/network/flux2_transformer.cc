@@ -23,19 +23,24 @@ Tensor heads_of(const Tensor& t, const Flux2Config& f) {
   return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim});
 }
 
-/// What matrices of one kind are multiplied with: x as it is, or for e4m3 quantised.
+/// What matrices of one kind are multiplied with: numbers as they are, or for e4m3 quantised.
 struct Operand {
   Tensor x, scale;
-  /// Tokens [begin, end) of every branch.
-  Operand tokens(int64_t begin, int64_t end) const {
-    return {x.slice(1, begin, end), scale.defined() ? scale.slice(1, begin, end) : Tensor{}};
+  /// Memory for [branches, tokens, K] in the type of `matrix`, or in `compute`.
+  static Operand of(Context& ctx, const Matrix& matrix, DType compute, int64_t branches, int64_t tokens, int64_t k) {
+    if (!matrix.scale.defined()) return {ctx.workspace.tensor(compute, {branches, tokens, k}), {}};
+    return {ctx.workspace.tensor(DType::F8E4M3, {branches, tokens, k}),
+            ctx.workspace.tensor(DType::F32, {branches, tokens, 1})};
+  }
+  /// Elements [begin, end) of an axis that both have.
+  Operand slice(int axis, int64_t begin, int64_t end) const {
+    return {x.slice(axis, begin, end), scale.defined() ? scale.slice(axis, begin, end) : Tensor{}};
   }
 };
 /// x [branches, tokens, K] for `matrix` and others of its kind.
 Operand operand(Context& ctx, const Tensor& x, const Matrix& matrix) {
   if (!matrix.scale.defined()) return {x, {}};
-  const Operand o{ctx.workspace.tensor(DType::F8E4M3, {x.shape[0], x.shape[1], x.shape[2]}),
-                  ctx.workspace.tensor(DType::F32, {x.shape[0], x.shape[1], 1})};
+  const Operand o = Operand::of(ctx, matrix, x.dtype, x.shape[0], x.shape[1], x.shape[2]);
   op::quantise_rows(ctx, {.x = x, .out = o.x, .scale = o.scale});
   return o;
 }
@@ -211,6 +216,7 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     int64_t first, end, batch;
     int64_t rows() const { return end - first; }
     Tensor of(const Tensor& t) const { return t.slice(1, first, end); }
+    Operand of(const Operand& o) const { return o.slice(1, first, end); }
   };
   // In the first block the image stream does not depend on the text yet: both branches share its q, k, v.
   const Stream streams[2] = {{block.txt, m.txt_attn, m.txt_mlp, 0, T, B},
@@ -220,22 +226,24 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     Workspace::Frame quantised(ctx.workspace);
     op::grouped_linear(ctx, {2, {linear(streams[0]), linear(streams[1])}});
   };
-  const auto modulate = [&](const Stream& s, int64_t batch, const Modulation& modulation, const Tensor& out) {
+  const auto modulate = [&](const Stream& s, int64_t batch, const Modulation& modulation, const Operand& y) {
+    const Operand out = s.of(y).slice(0, 0, batch);
     op::layer_norm_modulate(ctx, {.x = s.of(x).slice(0, 0, batch),
-                                  .out = s.of(out).slice(0, 0, batch),
+                                  .out = out.x,
                                   .shift = op::Segmented::all(s.rows(), modulation.shift),
-                                  .scale = op::Segmented::all(s.rows(), modulation.scale)});
+                                  .scale = op::Segmented::all(s.rows(), modulation.scale),
+                                  .out_scale = out.scale});
   };
   Workspace::Frame frame(ctx.workspace);
-  const Tensor y = ctx.workspace.tensor(compute_, {B, L, D});  // normalised stream, then the attention's result
+  const Operand y = Operand::of(ctx, block.img.qkv, compute_, B, L, D);  // the normalised streams
+  // The attention's result; it may take the place of what the products before it have read.
+  const Tensor attended = y.scale.defined() ? ctx.workspace.tensor(compute_, {B, L, D}) : y.x;
   {
     Workspace::Frame inner(ctx.workspace);
     const Tensor qkv = ctx.workspace.tensor(compute_, {B, L, 3 * D});
     for (const Stream& s : streams) modulate(s, s.batch, s.attn, y);
     each([&](const Stream& s) {
-      const Matrix& matrix = s.weights.qkv;
-      op::LinearArgs a =
-          product(operand(ctx, s.of(y).slice(0, 0, s.batch), matrix), matrix, s.of(qkv).slice(0, 0, s.batch));
+      op::LinearArgs a = product(s.of(y).slice(0, 0, s.batch), s.weights.qkv, s.of(qkv).slice(0, 0, s.batch));
       a.heads = {f.heads,
                  f.heads,
                  s.weights.norm.query,
@@ -245,7 +253,7 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
       return a;
     });
     const Tensor q = heads_of(qkv.slice(2, 0, D), f), k = heads_of(qkv.slice(2, D, 2 * D), f),
-                 v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(y, f);
+                 v = heads_of(qkv.slice(2, 2 * D, 3 * D), f), out = heads_of(attended, f);
     op::AttentionArgs attention;
     attention.segments = 2;
     for (int i = 0; i < 2; i++) {
@@ -259,7 +267,7 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     for (int64_t b = 1; b < B; b++)
       op::convert(ctx, {.x = x.select(0, 0).slice(0, T, L), .out = x.select(0, b).slice(0, T, L)});
   each([&](const Stream& s) {
-    return product(operand(ctx, s.of(y), s.weights.proj), s.weights.proj, s.of(x), op::Activation::None,
+    return product(operand(ctx, s.of(attended), s.weights.proj), s.weights.proj, s.of(x), op::Activation::None,
                    op::Segmented::all(s.rows(), s.attn.gate));
   });
   for (const Stream& s : streams) modulate(s, B, s.mlp, y);
@@ -268,9 +276,7 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   };
   const Tensor inner_txt = inner(streams[0]), inner_img = inner(streams[1]);
   const auto inner_of = [&](const Stream& s) { return &s == &streams[0] ? inner_txt : inner_img; };
-  each([&](const Stream& s) {
-    return product(operand(ctx, s.of(y), s.weights.mlp_up), s.weights.mlp_up, inner_of(s), op::Activation::Swiglu);
-  });
+  each([&](const Stream& s) { return product(s.of(y), s.weights.mlp_up, inner_of(s), op::Activation::Swiglu); });
   each([&](const Stream& s) {
     return product(operand(ctx, inner_of(s), s.weights.mlp_down), s.weights.mlp_down, s.of(x), op::Activation::None,
                    op::Segmented::all(s.rows(), s.mlp.gate));
@@ -286,22 +292,20 @@ void Flux2Transformer::single_block(Context& ctx, const SingleBlock& block, cons
   const op::Segmented gate = first >= T ? op::Segmented::all(rows, m.single_img.gate)
                                         : op::Segmented::two(T - first, m.single_txt.gate, end - T, m.single_img.gate);
   Workspace::Frame frame(ctx.workspace);
-  const Tensor y = ctx.workspace.tensor(compute_, {B, L, D}), kv = ctx.workspace.tensor(compute_, {B, L, 2 * D});
+  const Operand y = Operand::of(ctx, block.key_value, compute_, B, L, D), active = y.slice(1, first, end);
+  const Tensor kv = ctx.workspace.tensor(compute_, {B, L, 2 * D});
   const Tensor q = ctx.workspace.tensor(compute_, {B, rows, D}),
                both = ctx.workspace.tensor(compute_, {B, rows, D + mlp});
   op::layer_norm_modulate(ctx, {.x = x,
-                                .out = y,
+                                .out = y.x,
                                 .shift = by_stream(c, m.single_txt.shift, m.single_img.shift),
-                                .scale = by_stream(c, m.single_txt.scale, m.single_img.scale)});
-  {
-    Workspace::Frame quantised(ctx.workspace);
-    const Operand all = operand(ctx, y, block.key_value), active = all.tokens(first, end);
-    op::LinearArgs keys = product(all, block.key_value, kv), queries = product(active, block.query, q);
-    keys.heads = {0, f.heads, {}, block.norm.key, c.cos, c.sin};
-    queries.heads = {f.heads, 0, block.norm.query, {}, c.cos.slice(0, first, end), c.sin.slice(0, first, end)};
-    op::grouped_linear(
-        ctx, {3, {keys, queries, product(active, block.mlp_up, both.slice(2, D, D + mlp), op::Activation::Swiglu)}});
-  }
+                                .scale = by_stream(c, m.single_txt.scale, m.single_img.scale),
+                                .out_scale = y.scale});
+  op::LinearArgs keys = product(y, block.key_value, kv), queries = product(active, block.query, q);
+  keys.heads = {0, f.heads, {}, block.norm.key, c.cos, c.sin};
+  queries.heads = {f.heads, 0, block.norm.query, {}, c.cos.slice(0, first, end), c.sin.slice(0, first, end)};
+  op::grouped_linear(
+      ctx, {3, {keys, queries, product(active, block.mlp_up, both.slice(2, D, D + mlp), op::Activation::Swiglu)}});
 
   const Tensor qh = heads_of(q, f), kh = heads_of(kv.slice(2, 0, D), f), vh = heads_of(kv.slice(2, D, 2 * D), f);
   const Tensor out = heads_of(both.slice(2, 0, D), f);

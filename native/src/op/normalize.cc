@@ -36,8 +36,14 @@ void check_flat_f32(const char* op, const char* name, const Tensor& t) {
 void layer_norm_modulate(Context& ctx, const LayerNormModulateArgs& a) {
   const char* op = "layer_norm_modulate";
   check_tensor(op, "x", a.x, kFloat, {-1, -1, -1});
-  check_tensor(op, "out", a.out, kFloat, {a.x.shape[0], a.x.shape[1], a.x.shape[2]});
+  check_tensor(op, "out", a.out, {DType::F32, DType::BF16, DType::F8E4M3}, {a.x.shape[0], a.x.shape[1], a.x.shape[2]});
   check(a.x.last() > 0, op, "x must have channels, not %s", a.x.describe().c_str());
+  if (a.out.dtype == DType::F8E4M3) {
+    check_tensor(op, "outScale", a.out_scale, kF32, {a.x.shape[0], a.x.shape[1], 1});
+    check_e4m3(op, ctx);
+  } else {
+    check(!a.out_scale.defined(), op, "outScale is for an out in F8_E4M3, not %s", a.out.describe().c_str());
+  }
   check(a.x.data != a.out.data || a.x.dtype == a.out.dtype, op, "out may be x only if it has x's type");
   check(a.shift.count == a.scale.count, op, "shift and scale must come together: %d and %d segments", a.shift.count,
         a.scale.count);
