@@ -45,7 +45,10 @@ export interface NativeInfo {
   cuda: { driverVersion: string | null; error: string | null; devices: CudaDevice[] } | null
   /** Whether this build holds the device `cuda-emulated`. */
   emulator: boolean
-  /** Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job. */
+  /**
+   * Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job, and so do
+   * `recordings`, the pieces of work that GPUs keep.
+   */
   memory: {
     totalBytes: number
     availableBytes: number
@@ -53,6 +56,7 @@ export interface NativeInfo {
     heldBytes: number
     deviceHeldBytes: number
     keptBytes: number
+    recordings: number
   }
   /** Operations and networks that `NativeSession.run` can do. */
   kinds: string[]

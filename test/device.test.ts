@@ -1,19 +1,12 @@
 // A whole restore on every device beside the processor: a GPU where there is one, and the emulated one. The processor's
 // float32 path is what they are compared with.
 import t from 'tap'
-import { cp, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
-import { allocateImage, IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
+import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { f32, OpContext } from '../dist/ops.js'
-import { scratchFolder } from './fixtures/fake'
 import { devices } from './fixtures/tensors'
+import { facelessModel, picture, tinyModel } from './fixtures/tiny'
 
-const scratch = scratchFolder()
-const folder = join(scratch, 'tiny')
-/** Without a face encoder, which costs the emulator more than all the rest, and so without the adapter that wants it. */
-const faceless = join(scratch, 'faceless')
 const addon = loadAddon()
 const found = devices()
 if (found.length === 0) {
@@ -21,20 +14,10 @@ if (found.length === 0) {
   process.exit(0)
 }
 
-/** A smooth picture with some noise, always the same one for the same seed. */
-function picture(seed: number, side = 40) {
-  const image = allocateImage(side, side)
-  let state = seed * 2654435761 + 1
-  for (let i = 0; i < image.data.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) | 0
-    image.data[i] = 100 + 60 * Math.sin((i * seed) / 301) + ((state >>> 24) & 31)
-  }
-  return image
-}
-const input = picture(1)
-const references = [picture(2)]
+const input = picture(1, 40)
+const references = [picture(2, 40)]
 const settings: RestoreOptions = { steps: 1, size: 32, guidance: 3 }
-/** Of two steps, so that the step is recorded and played. */
+/** Of two steps, so that one is recorded and played. */
 const played: RestoreOptions = { ...settings, steps: 2 }
 
 /** Largest and mean difference of two pictures, in levels of 255. */
@@ -45,12 +28,11 @@ function difference(a: Uint8Array, b: Uint8Array) {
 
 t.setTimeout(300_000) // the emulated device is slow
 
+let folder = ''
+let faceless = ''
 t.before(async () => {
-  await synthesizeCheckpoint('tiny', folder)
-  await cp(folder, faceless, { recursive: true })
-  const config = join(faceless, 'iconface.json')
-  const { identity: _, adapter: __, ...rest } = JSON.parse(await readFile(config, 'utf8')) as Record<string, unknown>
-  await writeFile(config, JSON.stringify(rest))
+  folder = await tinyModel()
+  faceless = await facelessModel()
 })
 t.afterEach(() => void delete process.env.ICONFACE_EMULATOR_SEED)
 
@@ -162,4 +144,34 @@ if (addon.info().emulator)
       failed = n
     }
     t.ok(failed > 300, `${failed} is the last call that failed`)
+  })
+
+if (addon.info().emulator)
+  t.test('CUDA calls fail while work is recorded, and while it is played: nothing stale is kept', async (t) => {
+    const quick: RestoreOptions = { steps: 1, size: 16, guidance: 1 }
+    const recordings = () => addon.info().memory.recordings
+    await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
+    const restore = () => model.restore(input, [], quick).then(({ data }) => data, (error: unknown) => error as { code: string }) // prettier-ignore
+    const expected = await restore()
+    for (const [what, before, factor, most] of [
+      ['recorded', 1, 3, 60],
+      ['played', 2, 4, 10],
+    ] as const) {
+      while (recordings() > 0) await new Promise((resolve) => setTimeout(resolve, 50)) // until the model is idle
+      let failed = 0
+      for (let n = 1; ; n *= factor) {
+        for (let i = 0; i < before; i++) t.same(await restore(), expected)
+        addon.failCudaCall!(n)
+        const outcome = await restore()
+        addon.failCudaCall!(0)
+        if (!('code' in outcome)) {
+          t.same(outcome, expected)
+          break
+        }
+        t.match(outcome.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY)$/, `${what}: call ${n}`)
+        t.equal(recordings(), 0, 'the memory is gone, and what was recorded in it')
+        failed = n
+      }
+      t.ok(failed > most, `${what}: ${failed} is the last call that failed`)
+    }
   })

@@ -1,5 +1,6 @@
 // flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty))                                        spec 6
-// All [tokens, C] F32; without u_empty, latents += step * u_prompt.
+// All [tokens, C] F32; without u_empty, latents += step * u_prompt. The step is a number, or lies in memory: a recording
+// of one step is then one of all.
 //
 // Work split: a thread per group of 4 channels, or per channel where rows are not aligned. Must move: the two
 // predictions and the latents once, the latents back (512 px: 4 x 1,024 x 128 x 4 B = 2.1 MB). Limit: launching.
@@ -19,6 +20,7 @@ struct Arguments {
   int64_t groups;  // in all
   int columns;     // groups of a row
   float guidance, step;
+  const float* step_at;  // instead of `step`, or null
 };
 
 template <int N>
@@ -32,8 +34,9 @@ __global__ void __launch_bounds__(kThreads) flow_step_kernel(Arguments a) {
 #pragma unroll
     for (int i = 0; i < N; i++) u[i] = e[i] + a.guidance * (u[i] - e[i]);
   }
+  const float step = a.step_at != nullptr ? *a.step_at : a.step;
 #pragma unroll
-  for (int i = 0; i < N; i++) z[i] += a.step * u[i];
+  for (int i = 0; i < N; i++) z[i] += step * u[i];
   store(a.latents + row * a.latents_row + at, z);
 }
 
@@ -52,7 +55,8 @@ void flow_step(Context& ctx, const op::FlowStepArgs& a) {
                                groups,
                                static_cast<int>(columns),
                                a.guidance,
-                               a.step};
+                               a.step,
+                               a.step_at.as<const float>()};
   launch(ctx, wide ? flow_step_kernel<4> : flow_step_kernel<1>, dim3(blocks_for(groups, kThreads)), dim3(kThreads), 0,
          arguments);
 }

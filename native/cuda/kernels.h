@@ -37,7 +37,7 @@ void convert(Context&, const op::ConvertArgs&);
 bool all_finite(Context&, const Tensor&);  // waits: its answer is needed on the host
 int64_t peak_flops(Context&, const op::PeakFlopsArgs&);
 void stream_copy(Context&, const op::StreamCopyArgs&);
-// host_tables.cc: made on the host, in double, and uploaded.
+// In double.
 void rope_table(Context&, const op::RopeTableArgs&);
 void timestep_embedding(Context&, const op::TimestepEmbeddingArgs&);
 void random_normal(Context&, const op::RandomNormalArgs&);

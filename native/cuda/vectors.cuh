@@ -81,18 +81,20 @@ __device__ __forceinline__ void store(T* to, const Floats<N>& value) {
 }
 
 /// The sum of v over the warp, in every lane, always added in the same order.
-__device__ __forceinline__ float warp_sum(float v) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2) v += __shfl_xor_sync(0xffffffffu, v, lanes);
   return v;
 }
 
-/// The sum over the block, in every thread. Each call needs its own `slots`, one float a warp.
-__device__ __forceinline__ float block_sum(float v, float* slots) {
+/// The sum over the block, in every thread. Each call needs its own `slots`, one a warp.
+template <class T>
+__device__ __forceinline__ T block_sum(T v, T* slots) {
   v = warp_sum(v);
   if (threadIdx.x % 32 == 0) slots[threadIdx.x / 32] = v;
   __syncthreads();
-  float sum = 0;
+  T sum = 0;
   for (unsigned warp = 0; warp < blockDim.x / 32; warp++) sum += slots[warp];
   return sum;
 }

@@ -40,17 +40,19 @@ for (const { isa, ops } of everyIsa()) {
   })
 }
 
-t.test('zero embeddings count as absent', async (t) => {
-  await using ops = new OpContext()
-  const some = await ops.run('identity_anchor', { embeddings: f32([3, 2], [0, 0, 3, 4, 0, 0]) })
-  t.strictSame([...toFloat32(some.norms)], [0, 5, 0])
-  t.strictSame([...toFloat32(some.weights)], [0, 1, 0])
-  t.ok(largestError(toFloat32(some.anchor), [0.6, 0.8]) < 1e-7)
-  const none = await ops.run('identity_anchor', { embeddings: f32([2, 3], new Array(6).fill(0)) })
-  t.strictSame([...toFloat32(none.anchor), ...toFloat32(none.weights)], [0, 0, 0, 0, 0])
-  const opposite = await ops.run('identity_anchor', { embeddings: f32([2, 2], [1, 0, -1, 0]) })
-  t.strictSame([...toFloat32(opposite.anchor)], [0, 0], 'opposite faces stand for nobody')
-})
+for (const { isa, ops } of everyIsa()) {
+  t.test(`zero embeddings count as absent: ${isa}`, async (t) => {
+    const some = await ops.run('identity_anchor', { embeddings: f32([3, 2], [0, 0, 3, 4, 0, 0]) })
+    t.strictSame([...toFloat32(some.norms)], [0, 5, 0])
+    t.strictSame([...toFloat32(some.weights)], [0, 1, 0])
+    t.ok(largestError(toFloat32(some.anchor), [0.6, 0.8]) < 1e-7)
+    const none = await ops.run('identity_anchor', { embeddings: f32([2, 3], new Array(6).fill(0)) })
+    t.strictSame([...toFloat32(none.anchor), ...toFloat32(none.weights)], [0, 0, 0, 0, 0])
+    const opposite = await ops.run('identity_anchor', { embeddings: f32([2, 2], [1, 0, -1, 0]) })
+    t.strictSame([...toFloat32(opposite.anchor)], [0, 0], 'opposite faces stand for nobody')
+    await ops.dispose()
+  })
+}
 
 t.test('refusals', async (t) => {
   await using ops = new OpContext()

@@ -127,8 +127,18 @@ t.test('the shape only names the elements', async (t) => {
   }
 })
 
-t.test('the same bits on any instruction set and number of threads', async (t) => {
+t.test('the same bits on any instruction set, device and number of threads', async (t) => {
   const contexts = [...everyIsa().map(({ ops }) => ops), ...threadCounts()]
+  for (const generator of ['torch-cuda', 'torch-cpu'] as const)
+    for (const seed of SEEDS)
+      for (const count of [1, 2, 3, 15, 16, 17, 32, 624, 1251]) {
+        const params = { seed: `${seed}`, generator, shape: [count] }
+        const [first, ...others] = await Promise.all(contexts.map((ops) => ops.run('random_normal', {}, params)))
+        t.ok(
+          others.every(({ out }) => sameBits(out, first!.out)),
+          `${generator} seed ${seed}, ${count}`,
+        )
+      }
   for (const generator of ['torch-cuda', 'torch-cpu'] as const) {
     const params = { seed: '7', generator, shape: [20011] }
     const results = await Promise.all(contexts.map((ops) => ops.run('random_normal', {}, params)))

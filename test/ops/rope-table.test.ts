@@ -31,6 +31,8 @@ const CASES = [
     axesDim: [10, 6],
     theta: 2000,
   },
+  // More tokens and columns than a block of the GPU's takes.
+  { ids: Array.from({ length: 67 }, (_, i) => [i, 67 - i]), axesDim: [50, 40], theta: 2000 },
 ]
 
 for (const { isa, ops } of everyIsa()) {

@@ -66,6 +66,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
     memory.Set("deviceHeldBytes", static_cast<double>(Pages::device_total()));
     memory.Set("keptBytes", static_cast<double>(Pages::kept()));
+    memory.Set("recordings", static_cast<double>(Recordings::total()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
     o.Set("isa", isas.empty() ? std::string() : isas.front());  // a build for other processors only: doctor must say so

@@ -39,6 +39,7 @@ void add(Context& ctx, const op::AddArgs& args) {
 void flow_step(Context& ctx, const op::FlowStepArgs& a) {
   if (ctx.planning()) return;
   const int64_t rows = a.latents.rows(), n = a.latents.last(), block = std::max<int64_t>(1, kBlock / n);
+  const float step = a.step_at.defined() ? *a.step_at.as<const float>() : a.step;
   parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int) {
     for (int64_t row = unit * block; row < std::min(rows, (unit + 1) * block); row++) {
       float* z = a.latents.row<float>(row);
@@ -50,7 +51,7 @@ void flow_step(Context& ctx, const op::FlowStepArgs& a) {
           const F e = load_some(empty + i, n - i);
           u = e + a.guidance * (u - e);
         }
-        store_some(z + i, load_some(z + i, n - i) + a.step * u, n - i);
+        store_some(z + i, load_some(z + i, n - i) + step * u, n - i);
       }
     }
   });

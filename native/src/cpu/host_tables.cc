@@ -1,4 +1,4 @@
-// Rotary angles and the time embedding, in double on the host: at position 511 and timestep 1000 a float32 angle is
+// Rotary angles and the time embedding, in double: at position 511 and timestep 1000 a float32 angle is
 // wrong by 3e-5, which would be the largest error of a whole float32 transformer.
 #include "cpu/host_tables.h"
 

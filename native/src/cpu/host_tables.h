@@ -1,4 +1,4 @@
-// Tables every backend makes on the host, in double: compiled once, so all instruction sets get the same bits.
+// Small tables, in double and with the C library: compiled once, so that all instruction sets get the same bits.
 #pragma once
 #include "op/flow.h"
 #include "op/identity_anchor.h"

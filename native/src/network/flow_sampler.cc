@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include "op/convert.h"
-#include "runtime/repeated.h"
+#include "op/transfer.h"
+#include "runtime/recordings.h"
 
 namespace iconface {
 
@@ -15,6 +16,13 @@ double flow_mu(int steps, double tokens) {
   const double m10 = 8.73809524e-05 * tokens + 1.89833333;
   const double a = (m200 - m10) / 190;
   return a * steps + m200 - 200 * a;
+}
+
+/// lengths[i] = sigma_(i+1) - sigma_i.
+void upload_lengths(Context& ctx, const std::vector<double>& sigmas, const Tensor& lengths) {
+  std::vector<float> list;
+  for (size_t i = 0; i + 1 < sigmas.size(); i++) list.push_back(static_cast<float>(sigmas[i + 1] - sigmas[i]));
+  op::upload_into(ctx, Tensor::of(list.data(), DType::F32, lengths.shape, lengths.rank), lengths);
 }
 }  // namespace
 
@@ -33,22 +41,29 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
             const Tensor& latents) {
   const int steps = static_cast<int>(options.sigmas.size()) - 1;
   Workspace::Frame frame(ctx.workspace);
-  const Tensor modulation = ctx.workspace.tensor(DType::F32, {steps, transformer.step_size()});
-  for (int i = 0; i < steps; i++)
-    transformer.modulation(ctx, options.sigmas[i], options.identity, modulation.select(0, i));
-  // Every step finds its modulation in one place, so that all steps are the same work.
-  const Tensor current = ctx.workspace.tensor(DType::F32, {transformer.step_size()});
+  const Tensor modulation = ctx.workspace.tensor(DType::F32, {steps, transformer.step_size()}),
+               lengths = ctx.workspace.tensor(DType::F32, {steps});
+  upload_lengths(ctx, options.sigmas, lengths);
+  recorded(ctx, "modulation", [&] {
+    for (int i = 0; i < steps; i++)
+      transformer.modulation(ctx, options.sigmas[i], options.identity, modulation.select(0, i));
+  });
+  // Every step finds its modulation and its length in one place, so that all steps are the same work.
+  const Tensor current = ctx.workspace.tensor(DType::F32, {transformer.step_size()}),
+               length = ctx.workspace.tensor(DType::F32, {1});
   const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
-  Repeated forward(ctx, steps, [&] { transformer.forward(ctx, c, transformer.view(current), latents, u); });
   for (int i = 0; i < steps; i++) {
     op::convert(ctx, {.x = modulation.select(0, i), .out = current});
-    forward.run();
-    ctx.note("prediction_" + std::to_string(i), u);
-    op::flow_step(ctx, {.latents = latents,
-                        .u_prompt = u.select(0, c.branches - 1),
-                        .u_empty = c.branches > 1 ? u.select(0, 0) : Tensor{},
-                        .guidance = static_cast<float>(options.guidance),
-                        .step = static_cast<float>(options.sigmas[i + 1] - options.sigmas[i])});
+    op::convert(ctx, {.x = lengths.slice(0, i, i + 1), .out = length});
+    recorded(ctx, "step", [&] {
+      transformer.forward(ctx, c, transformer.view(current), latents, u);
+      ctx.note("prediction_" + std::to_string(i), u);
+      op::flow_step(ctx, {.latents = latents,
+                          .u_prompt = u.select(0, c.branches - 1),
+                          .u_empty = c.branches > 1 ? u.select(0, 0) : Tensor{},
+                          .guidance = static_cast<float>(options.guidance),
+                          .step_at = length});
+    });
     ctx.note("latents_step_" + std::to_string(i + 1), latents);
     if (options.on_step) options.on_step(i + 1);
     if (ctx.planning()) break;  // every step takes the same memory

@@ -51,7 +51,7 @@ struct Backend {
   bool (*all_finite)(Context&, const Tensor&);
   int64_t (*peak_flops)(Context&, const op::PeakFlopsArgs&);
   void (*stream_copy)(Context&, const op::StreamCopyArgs&);
-  // Small tables made once per restore, in double, with the C library: the same bits on every instruction set.
+  // Small tables made once per restore, in double: all instruction sets give the same bits.
   void (*rope_table)(Context&, const op::RopeTableArgs&);
   void (*timestep_embedding)(Context&, const op::TimestepEmbeddingArgs&);
   void (*random_normal)(Context&, const op::RandomNormalArgs&);

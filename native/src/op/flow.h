@@ -11,6 +11,7 @@ struct FlowStepArgs {
   Tensor u_empty = {};  // [tokens, C] F32, optional: absent means guidance 1
   float guidance = 1;
   float step = 0;
+  Tensor step_at = {};  // [1] F32, optional: where the step lies, instead of `step`
 };
 void flow_step(Context&, const FlowStepArgs&);
 

@@ -8,7 +8,6 @@
 
 namespace iconface {
 
-class Device;
 struct Backend;  // op/backend.h: the operations of one device
 
 struct Context;
@@ -27,8 +26,10 @@ struct Context {
   Device* device = nullptr;  // null: the processor
   const std::atomic<bool>* cancelled = nullptr;
   Trace* trace = nullptr;
+  /// All that the job's recorded work depends on beside its data (runtime/recordings.h); empty: nothing is recorded.
+  std::string settings = {};
 
-  /// True while a forward pass only measures its memory: operations check shapes, take their scratch and return.
+  /// True while a forward pass only measures or takes its memory: operations check shapes, take their scratch and return.
   bool planning() const { return workspace.planning(); }
   /// Throws Aborted once the caller has cancelled. Networks call it in every block.
   void check_cancelled() const;

@@ -101,33 +101,41 @@ int64_t Pages::grantable(Device* device) {
 }
 void Pages::fail_allocation(int64_t n) { g_fail_in = n; }
 
-Pages Reserve::take(int64_t bytes, Device* device) {
+bool Reserve::has(int64_t bytes) const {
+  const Pages& kept = kept_.pages;
+  return kept.bytes() == bytes || (kept.device_ != nullptr && kept.bytes() > bytes);
+}
+
+WorkingMemory Reserve::take(int64_t bytes, Device* device) {
   if (!has(bytes)) drop();
-  if (kept_.bytes() == 0) return Pages(bytes, device);
+  if (kept_.pages.bytes() == 0) return {Pages(bytes, device)};
   if (made_to_fail()) refuse(bytes);
-  kept_.count(false);
+  kept_.pages.count(false);
   return std::move(kept_);
 }
 
-void Reserve::keep(Pages pages) {
+void Reserve::keep(WorkingMemory memory) {
   drop();
-  if (pages.device_ == nullptr && pages.bytes() > kMost) return;
-  pages.count(true);
-  kept_ = std::move(pages);
+  if (memory.pages.device_ == nullptr && memory.pages.bytes() > kMost) return;
+  memory.pages.count(true);
+  kept_ = std::move(memory);
 }
 
-void Reserve::drop() { kept_ = Pages(); }
+void Reserve::drop() {
+  kept_.recordings = {};
+  kept_.pages = {};
+}
 
 void* Workspace::bytes(int64_t n) {
   const int64_t begin = used_;
   if (n < 0 || n > kLargest - begin)
     fail(Code::OutOfMemory, "these shapes need more working memory than any machine has: choose smaller ones");
   const int64_t rounded = (n + kAlignment - 1) / kAlignment * kAlignment;
-  if (!planning_ && begin + rounded > pages_.bytes())
-    fail(Code::Internal, "workspace of %lld bytes is too small", static_cast<long long>(pages_.bytes()));
+  if (!planning_ && begin + rounded > memory_.pages.bytes())
+    fail(Code::Internal, "workspace of %lld bytes is too small", static_cast<long long>(memory_.pages.bytes()));
   used_ += rounded;
   if (used_ > peak_) peak_ = used_;
-  return planning_ ? reinterpret_cast<void*>(kPlanningBase + begin) : pages_.data() + begin;
+  return planning_ ? reinterpret_cast<void*>(kPlanningBase + begin) : memory_.pages.data() + begin;
 }
 
 Tensor Workspace::tensor(DType dtype, std::initializer_list<int64_t> shape) {

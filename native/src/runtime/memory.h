@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <utility>
 
+#include "runtime/recordings.h"
 #include "tensor/tensor.h"
 
 namespace iconface {
-
-class Device;
 
 /// Page-aligned, zeroed memory straight from the operating system, returned to it at once when freed (so that the
 /// resident size falls, which malloc's arenas do not promise). Throws OutOfMemory with the size asked for.
@@ -45,21 +44,29 @@ class Pages {
   bool kept_ = false;  // in a reserve: not counted as held
 };
 
+/// Memory that a job computes in, and what a device recorded in it, which is forgotten before the memory is freed.
+struct WorkingMemory {
+  Pages pages;
+  Recordings recordings = {};
+};
+
 /// The working memory of the last job, kept for the next one of the same size: zeroing new pages costs a tenth of a
-/// small restore. It is given back when another size is needed, when its owner has nothing to do for a second, and at
-/// the end. Not thread-safe: one thread's own.
+/// small restore. A device's serves smaller jobs as well, so that jobs of many sizes find what was recorded in it. It is
+/// given back when another size (of a device, a larger one) is needed, when its owner has nothing to do for a second, and
+/// at the end. Not thread-safe: one thread's own.
 class Reserve {
  public:
   static constexpr int64_t kMost = 256 << 20;  // of the process: of more, zeroing is a small part
   ~Reserve() { drop(); }
-  bool has(int64_t bytes) const { return kept_.bytes() == bytes; }
-  /// Exactly this many bytes, contents undefined. Throws as Pages does.
-  Pages take(int64_t bytes, Device* device);
-  void keep(Pages pages);
+  /// Whether `take` needs no new memory.
+  bool has(int64_t bytes) const;
+  /// This many bytes (of a device, or more), contents undefined. Throws as Pages does.
+  WorkingMemory take(int64_t bytes, Device* device);
+  void keep(WorkingMemory memory);
   void drop();
 
  private:
-  Pages kept_;
+  WorkingMemory kept_;
 };
 
 /// A stack of tensors. The same forward pass first runs with a planning workspace, which hands out addresses that are
@@ -68,12 +75,16 @@ class Reserve {
 class Workspace {
  public:
   Workspace() = default;  // planning: no memory behind it
-  explicit Workspace(Pages pages) : pages_(std::move(pages)), planning_(false) {}
+  explicit Workspace(WorkingMemory memory) : memory_(std::move(memory)), planning_(false) {}
+  explicit Workspace(Pages pages) : Workspace(WorkingMemory{std::move(pages)}) {}
   /// The memory behind it, when nothing in it is used any more.
-  Pages release() { return std::move(pages_); }
+  WorkingMemory release() { return std::move(memory_); }
 
-  bool planning() const { return planning_; }
+  /// Whether operations only take their memory.
+  bool planning() const { return planning_ || rehearsing_; }
   int64_t peak() const { return peak_; }
+  int64_t used() const { return used_; }
+  Recordings& recordings() { return memory_.recordings; }
 
   void* bytes(int64_t n);  // 256-byte aligned, contents undefined
   Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
@@ -91,10 +102,22 @@ class Workspace {
     int64_t used_;
   };
 
+  /// While it lives operations only take their memory, as when planning, but here: a recording does their work.
+  class Rehearsal {
+   public:
+    explicit Rehearsal(Workspace& w) : workspace_(w) { workspace_.rehearsing_ = true; }
+    ~Rehearsal() { workspace_.rehearsing_ = false; }
+    Rehearsal(const Rehearsal&) = delete;
+    Rehearsal& operator=(const Rehearsal&) = delete;
+
+   private:
+    Workspace& workspace_;
+  };
+
  private:
-  Pages pages_;
+  WorkingMemory memory_;
   int64_t used_ = 0, peak_ = 0;
-  bool planning_ = true;
+  bool planning_ = true, rehearsing_ = false;
 };
 
 }  // namespace iconface

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 
 #include "network/face_template.h"
@@ -11,6 +12,7 @@
 #include "op/pixels.h"
 #include "op/transfer.h"
 #include "runtime/error.h"
+#include "runtime/recordings.h"
 
 namespace iconface {
 
@@ -48,16 +50,33 @@ class Stages {
   std::chrono::steady_clock::time_point started_;
 };
 
-/// The raw embedding of an aligned crop [size, size, 3] U8.
-void embed_crop(Context& ctx, const Model& model, const Tensor& crop, const Tensor& embedding) {
-  Workspace::Frame frame(ctx.workspace);
-  const Tensor face = ctx.workspace.tensor(DType::F32, {AdaFace::kSide, AdaFace::kSide, 3});
-  op::FaceCropArgs args{.pixels = crop, .matrix = {}, .out = face};
+/// All that a restore's work on a device depends on beside its data (pixels, prompt, noise). Whether it has an anchor is
+/// known only later.
+std::string settings_of(const RestoreRequest& r) {
+  char text[160];
+  snprintf(text, sizeof text, "%zu pictures of %lld px, %d steps, guidance %a, parts %d%d%d%d, %s prompt",
+           r.pictures.size(), static_cast<long long>(r.size), r.steps, r.guidance, r.variant.identity,
+           r.variant.residual, r.variant.memory, r.variant.detail,
+           r.prompt.defined() ? dtype_name(r.prompt.dtype) : "own");
+  return text;
+}
+
+/// Raw embeddings [n, 512] of n aligned crops [size, size, 3] U8. Each passes through the same place, which makes it the
+/// same work.
+void embed_crops(Context& ctx, const Model& model, const std::vector<Tensor>& crops, const Tensor& embeddings) {
+  const AdaFace& network = model.need(model.face, "face encoder (AdaFace)");
   const auto mode = model.spec.texts.find("identity.crop");
-  face_crop_matrix(mode == model.spec.texts.end() ? "template" : mode->second, crop.shape[0], args.matrix);
-  op::face_crop(ctx, args);
-  model.need(model.face, "face encoder (AdaFace)").embed(ctx, face, embedding);
-  if (!op::all_finite(ctx, embedding)) fail(Code::Numerical, "the face encoder gave a value that is not finite");
+  Workspace::Frame frame(ctx.workspace);
+  const Tensor face = ctx.workspace.tensor(DType::F32, {AdaFace::kSide, AdaFace::kSide, 3}),
+               embedding = ctx.workspace.tensor(DType::F32, {AdaFace::kEmbedding});
+  for (size_t i = 0; i < crops.size(); i++) {
+    op::FaceCropArgs args{.pixels = crops[i], .matrix = {}, .out = face};
+    face_crop_matrix(mode == model.spec.texts.end() ? "template" : mode->second, crops[i].shape[0], args.matrix);
+    op::face_crop(ctx, args);
+    recorded(ctx, "embed", [&] { network.embed(ctx, face, embedding); });
+    op::convert(ctx, {.x = embedding, .out = embeddings.select(0, static_cast<int64_t>(i))});
+  }
+  if (!op::all_finite(ctx, embeddings)) fail(Code::Numerical, "the face encoder gave a value that is not finite");
 }
 
 std::vector<float> values(Context& ctx, const Tensor& t) {
@@ -98,16 +117,18 @@ std::vector<Tensor> crop(Context& ctx, const RestoreRequest& r) {
   return crops;
 }
 
-/// Latent tokens of all pictures, one after the other.
+/// Latent tokens of all pictures, one after the other; on their way through the same place, as above.
 Tensor encode(Context& ctx, const Model& model, const std::vector<Tensor>& crops, TokenGrid grid,
               const std::function<void(int)>& on_picture) {
   const int64_t n = static_cast<int64_t>(crops.size());
   const Tensor latents = ctx.workspace.tensor(DType::F32, {n * grid.tokens(), model.autoencoder->latent_channels()});
   Workspace::Frame frame(ctx.workspace);
-  const Tensor image = ctx.workspace.tensor(DType::F32, {crops[0].shape[0], crops[0].shape[1], 3});
+  const Tensor image = ctx.workspace.tensor(DType::F32, {crops[0].shape[0], crops[0].shape[1], 3}),
+               tokens = ctx.workspace.tensor(DType::F32, {grid.tokens(), latents.last()});
   for (int64_t i = 0; i < n; i++) {
     op::image_to_tensor(ctx, {.pixels = crops[i], .out = image});
-    model.autoencoder->encode(ctx, image, latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens()));
+    recorded(ctx, "encode", [&] { model.autoencoder->encode(ctx, image, tokens); });
+    op::convert(ctx, {.x = tokens, .out = latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens())});
     on_picture(static_cast<int>(i) + 1);
   }
   if (!op::all_finite(ctx, latents)) fail(Code::Numerical, "the encoder gave a latent that is not finite");
@@ -128,7 +149,7 @@ Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, co
   const Tensor embeddings = ctx.workspace.tensor(DType::F32, {n, size}),
                vector = ctx.workspace.tensor(DType::F32, {size});
   const Tensor norms = ctx.workspace.tensor(DType::F32, {n}), weights = ctx.workspace.tensor(DType::F32, {n});
-  for (int64_t i = 0; i < n; i++) embed_crop(ctx, model, crops[i], embeddings.select(0, i));
+  embed_crops(ctx, model, crops, embeddings);
   auto combine = [&](int64_t first, int64_t end, double temperature) {
     op::identity_anchor(ctx, {.embeddings = embeddings.slice(0, first, end),
                               .temperature = temperature,
@@ -200,7 +221,9 @@ Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r
   in.ids = position_ids(ctx, prompt.shape[0], grid, references);
   in.scene = in.degraded = grid;
   in.variant = r.variant;
-  return make_conditioning(ctx, transformer, *model.structure, in);
+  Conditioning c;
+  recorded(ctx, "condition", [&] { c = make_conditioning(ctx, transformer, *model.structure, in); });
+  return c;
 }
 
 void check_request(const Model& model, const RestoreRequest& r) {
@@ -232,6 +255,7 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   const TokenGrid grid{side, side};
   const int64_t channels = transformer.config().in_channels;
   if (!ctx.planning()) *result = {};
+  ctx.settings = settings_of(r);
   Stages stages(r, result);
   Workspace::Frame frame(ctx.workspace);
 
@@ -241,7 +265,10 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   stages.begin(ctx, "identity");
   const Anchor anchor = find_anchor(ctx, model, r, crops, result);
   IdentityDeltas deltas;
-  if (anchor.vector.defined()) deltas = model.identity->deltas(ctx, anchor.vector);
+  if (anchor.vector.defined()) {
+    ctx.settings += ", an anchor";
+    recorded(ctx, "identity", [&] { deltas = model.identity->deltas(ctx, anchor.vector); });
+  }
 
   stages.begin(ctx, "encode", static_cast<int>(crops.size()));
   const Tensor latents = encode(ctx, model, crops, grid, [&](int done) { stages.step(ctx, done); });
@@ -267,17 +294,18 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
          z);
 
   stages.begin(ctx, "decode");
-  const Tensor image = ctx.workspace.tensor(DType::F32, {r.size, r.size, 3});
-  model.autoencoder->decode(ctx, z, side, side, image);
+  const Tensor image = ctx.workspace.tensor(DType::F32, {r.size, r.size, 3}), pixels = op::device_tensor(ctx, r.out);
+  recorded(ctx, "decode", [&] {
+    model.autoencoder->decode(ctx, z, side, side, image);
+    op::tensor_to_image(ctx, {.x = image, .pixels = pixels});
+  });
   if (!op::all_finite(ctx, image)) fail(Code::Numerical, "the decoder gave a pixel that is not finite");
-  const Tensor pixels = op::device_tensor(ctx, r.out);
-  op::tensor_to_image(ctx, {.x = image, .pixels = pixels});
   op::download(ctx, pixels, r.out);
 
   if (model.face && (result->compared || ctx.planning())) {
     stages.begin(ctx, "compare");
-    const Tensor embedding = ctx.workspace.tensor(DType::F32, {AdaFace::kEmbedding});
-    embed_crop(ctx, model, pixels, embedding);
+    const Tensor embedding = ctx.workspace.tensor(DType::F32, {1, AdaFace::kEmbedding});
+    embed_crops(ctx, model, {pixels}, embedding);
     if (!ctx.planning()) result->after = cosine(values(ctx, embedding), anchor.references);
   }
   stages.end();
@@ -288,7 +316,7 @@ void embed_face(Context& ctx, const Model& model, const Tensor& picture, int64_t
   const Tensor crop = ctx.workspace.tensor(DType::U8, {size, size, 3});
   op::image_to_tensor(ctx, {.pixels = op::upload(ctx, picture), .out = crop});
   const Tensor on_device = op::device_tensor(ctx, embedding);
-  embed_crop(ctx, model, crop, on_device);
+  embed_crops(ctx, model, {crop}, on_device.reshape({1, AdaFace::kEmbedding}));
   op::download(ctx, on_device, embedding);
 }
 

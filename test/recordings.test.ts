@@ -1,0 +1,109 @@
+// Work that a device records in one restore and plays in the next: the same bytes as from a fresh model, whatever came
+// between, and nothing kept longer than the memory it was recorded in.
+import t from 'tap'
+import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { loadAddon, type Pixels, type RestoreJob } from '../dist/native.js'
+import { devices, numbers } from './fixtures/tensors'
+import { facelessModel, picture, tinyModel } from './fixtures/tiny'
+
+const addon = loadAddon()
+const found = devices()
+if (found.length === 0) {
+  t.plan(0, 'this build holds no emulator and this machine has no GPU')
+  process.exit(0)
+}
+t.setTimeout(300_000) // the emulated device is slow
+
+/** What one working memory keeps at most: Recordings::kMost. */
+const MOST = 48
+const recordings = () => addon.info().memory.recordings
+
+interface Wish extends Partial<Omit<RestoreJob, 'pixels' | 'out'>> {
+  pictures?: number[]
+}
+
+/** A fresh model, and restores by it: quick ones, but for what is wished. */
+async function open(device: string, folder: string) {
+  const session = new addon.Session({ device, threads: 2, checkpoint: openCheckpoint(folder) })
+  await session.load()
+  const start = ({ pictures = [1], ...wish }: Wish, onProgress = () => {}) => {
+    const job = { steps: 1, guidance: 1, seed: 1n, rng: 'torch-cuda', size: 16, ...wish } as const
+    const variant = { identity: true, structure: 'full', references: true, ...wish.variant } as const
+    const out = new Uint8Array(job.size ** 2 * 3)
+    const pixels = pictures.map((seed) => picture(seed, 20 + seed) as Pixels)
+    const { promise, cancel } = session.restore({ ...job, variant, pixels, out }, onProgress)
+    return { cancel, data: promise.then(() => Buffer.from(out)) }
+  }
+  return { start, restore: (wish: Wish) => start(wish).data, [Symbol.asyncDispose]: () => session.dispose() }
+}
+
+for (const device of found) {
+  t.test(`${device}: restores in a row`, async (t) => {
+    const folder = await facelessModel()
+    const prompt = (seed: number) => numbers(seed).tensor([16, 96])
+    const wishes: Record<string, Wish> = {
+      first: { steps: 2 },
+      'another picture and seed': { steps: 2, pictures: [2], seed: 2n },
+      'another prompt': { prompt: prompt(1), seed: 3n },
+      'a third prompt, and the other generator': { prompt: prompt(2), pictures: [3], rng: 'torch-cpu' },
+      larger: { size: 32, guidance: 3 },
+    }
+    const expected: Record<string, Buffer> = {}
+    for (const [name, wish] of Object.entries(wishes)) {
+      await using model = await open(device, folder)
+      expected[name] = await model.restore(wish)
+    }
+    t.equal(new Set(Object.values(expected).map((data) => data.toString('hex'))).size, 5, 'five different results')
+    t.equal(recordings(), 0, 'disposed')
+
+    const [first, second, third, fourth, larger] = Object.keys(wishes) as [string, string, string, string, string]
+    await using model = await open(device, folder)
+    const check = async (name: string) => t.ok((await model.restore(wishes[name]!)).equals(expected[name]!), name)
+    // Once, recorded, played; then in larger memory, of which the smaller restores use a part.
+    for (const name of [second, first, second, third, fourth, third]) await check(name)
+    for (const name of [larger, second, larger, first, larger, second]) await check(name)
+    t.ok(recordings() > 0)
+
+    const long = { ...wishes[first], steps: 20 }
+    const running = model.start(long, () => running.cancel())
+    await t.rejects(running.data, { code: 'ERR_ICONFACE_ABORTED' })
+    t.equal(recordings(), 0, 'an aborted restore takes its memory along, and what was recorded in it')
+    await check(first)
+    for (let i = 0; i < 200 && recordings() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 50))
+    t.equal(recordings(), 0, 'given back when idle')
+    await check(first)
+  })
+
+  t.test(`${device}: with a face encoder and an adapter`, async (t) => {
+    const other: Wish = { pictures: [3], seed: 2n }
+    const expected = await (async () => {
+      await using model = await open(device, await tinyModel())
+      return await model.restore(other)
+    })()
+    await using model = await open(device, await tinyModel())
+    const first = await model.restore({})
+    t.ok((await model.restore(other)).equals(expected), 'recorded')
+    t.ok((await model.restore({})).equals(first), 'played')
+  })
+
+  t.test(`${device}: many settings`, async (t) => {
+    await using model = await open(device, await facelessModel())
+    const most: Wish = { guidance: 2, prompt: numbers(1).tensor([16, 96]) } // takes the most memory
+    const before = await model.restore(most)
+    const stages = recordings()
+    t.ok(stages >= 5, `${stages} stages`)
+    const [two, three] = [await model.restore({ guidance: 2 }), await model.restore({ guidance: 3 })]
+    t.notOk(two.equals(three))
+    t.ok((await model.restore({ guidance: 2 })).equals(two), 'guidance 2, with 3 between')
+    let settings = 3
+    const results = new Set<string>()
+    for (const identity of [true, false])
+      for (const structure of ['full', 'one-route', 'residual', 'none'] as const) {
+        results.add((await model.restore({ variant: { identity, structure, references: true } })).toString('hex'))
+        t.equal(recordings(), Math.min(MOST, ++settings * stages))
+      }
+    t.equal(results.size, 1, 'this model has none of these parts')
+    t.equal(recordings(), MOST, 'the least recently used are gone')
+    t.ok((await model.restore(most)).equals(before), 'and are made anew')
+  })
+}
