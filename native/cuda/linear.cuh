@@ -167,25 +167,38 @@ __device__ __forceinline__ void row_squares(const float (&sums)[kParts][4], floa
   }
 }
 
-/// Parts [kFirst, kFirst + kCount) are channels of a head, from column `column` of out on, whose rows have these sums of
-/// squares: x / sqrt(mean(x^2) + 1e-6) * scale, then (e, o) -> (cos e - sin o, sin e + cos o).
-template <int kFirst, int kCount, int kParts>
-__device__ __forceinline__ void rotate_parts(const LinearProblem& p, int first_row, int column, int lane,
-                                             const float (&squares)[2], float (&sums)[kParts][4]) {
-  const float* const scale = (column < p.q_end ? p.q_scale : p.k_scale) + column % kHeadChannels + lane % 4 * 2;
-  const int pair = (column % kHeadChannels + lane % 4 * 2) / 2;
+/// A warp's columns, from `column` of out on, are kHeads heads, or part of one; those before p.k_end, whose rows have these
+/// sums of squares, become x / sqrt(mean(x^2) + 1e-6) * scale, then (e, o) -> (cos e - sin o, sin e + cos o). The angles of a
+/// row are read once for all heads.
+template <int kHeads, int kParts>
+__device__ __forceinline__ void rotate_rows(const LinearProblem& p, int first_row, int column, int lane,
+                                            const float (&squares)[kHeads][2], float (&sums)[kParts][4]) {
+  constexpr int kCount = kParts / kHeads;  // parts of a head
+  static_assert(kHeads == 1 || kCount * 8 == kHeadChannels);
+  const int channel = column % kHeadChannels + lane % 4 * 2;
+  const float* scale[kHeads];
+#pragma unroll
+  for (int h = 0; h < kHeads; h++) scale[h] = (column + h * kHeadChannels < p.q_end ? p.q_scale : p.k_scale) + channel;
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     const int64_t token = (first_row + half * 8 + lane / 4) % p.tokens;
-    const float *const cos = p.cos + token * p.cos_stride + pair, *const sin = p.sin + token * p.sin_stride + pair;
-    const float inverse = 1.0f / sqrtf(squares[half] * (1.0f / kHeadChannels) + 1e-6f);
+    const float* const cos = p.cos + token * p.cos_stride + channel / 2;
+    const float* const sin = p.sin + token * p.sin_stride + channel / 2;
+    float inverse[kHeads];
+#pragma unroll
+    for (int h = 0; h < kHeads; h++) inverse[h] = 1.0f / sqrtf(squares[h][half] * (1.0f / kHeadChannels) + 1e-6f);
 #pragma unroll
     for (int f = 0; f < kCount; f++) {
-      float(&v)[4] = sums[kFirst + f];
-      const float2 learned = *reinterpret_cast<const float2*>(scale + 8 * f);
-      const float e = v[2 * half] * inverse * learned.x, o = v[2 * half + 1] * inverse * learned.y;
-      v[2 * half] = cos[4 * f] * e - sin[4 * f] * o;
-      v[2 * half + 1] = sin[4 * f] * e + cos[4 * f] * o;
+      const float c = cos[4 * f], s = sin[4 * f];
+#pragma unroll
+      for (int h = 0; h < kHeads; h++) {
+        if (column + h * kHeadChannels >= p.k_end) continue;
+        float(&v)[4] = sums[h * kCount + f];
+        const float2 learned = *reinterpret_cast<const float2*>(scale[h] + 8 * f);
+        const float e = v[2 * half] * inverse[h] * learned.x, o = v[2 * half + 1] * inverse[h] * learned.y;
+        v[2 * half] = c * e - s * o;
+        v[2 * half + 1] = s * e + c * o;
+      }
     }
   }
 }

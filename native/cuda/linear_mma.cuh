@@ -234,13 +234,13 @@ __device__ __forceinline__ void rotate_heads(const LinearProblem& p, const MmaPl
   if (column >= p.k_end) return;
 #pragma unroll
   for (int i = 0; i < kRowParts; i++) {
-    float squares[2] = {};
+    float squares[1][2] = {};
 #pragma unroll
     for (int w = 0; w < kSharers; w++)
 #pragma unroll
       for (int half = 0; half < 2; half++)
-        squares[half] += slots[(warp_n / kSharers * kSharers + w) * Tile::Bm + first + i * 16 + half * 8];
-    rotate_parts<0, kParts>(p, place.tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16, column, lane, squares, sums[i]);
+        squares[0][half] += slots[(warp_n / kSharers * kSharers + w) * Tile::Bm + first + i * 16 + half * 8];
+    rotate_rows<1>(p, place.tile_m * Tile::Bm + warp_m * Tile::Wm + i * 16, column, lane, squares, sums[i]);
   }
 }
 

@@ -139,16 +139,17 @@ __device__ __forceinline__ void queue_products(const char* x, const char* weight
   wgmma_commit();
 }
 
-/// The head in columns [128 kHead, 128 kHead + 128) of a tile.
-template <class Tile, int kHead>
-__device__ __forceinline__ void rotate_head(const LinearProblem& p, int first_row, int first_column, int lane,
-                                            float (&sums)[Tile::Bn / 8][4]) {
-  constexpr int kParts = kHeadChannels / 8, kFirst = kHead * kParts;
-  const int column = first_column + kHead * kHeadChannels;
-  if (column >= p.k_end) return;
-  float squares[2];
-  row_squares<kFirst, kParts>(sums, squares);
-  rotate_parts<kFirst, kParts>(p, first_row, column, lane, squares, sums);
+/// Normalises and rotates the heads of a warp's 16 rows of a tile.
+template <class Tile>
+__device__ __forceinline__ void rotate_heads(const LinearProblem& p, int first_row, int first_column, int lane,
+                                             float (&sums)[Tile::Bn / 8][4]) {
+  constexpr int kHeads = Tile::Bn / kHeadChannels, kParts = kHeadChannels / 8;
+  static_assert(kHeads == 1 || kHeads == 2);
+  if (first_column >= p.k_end) return;
+  float squares[kHeads][2];
+  row_squares<0, kParts>(sums, squares[0]);
+  if constexpr (kHeads == 2) row_squares<kParts, kParts>(sums, squares[1]);
+  rotate_rows<kHeads>(p, first_row, first_column, lane, squares, sums);
 }
 
 /// From the sums of a warp's 16 rows of a tile to out.
@@ -163,10 +164,7 @@ __device__ __forceinline__ void finish_tile(const LinearProblem& p, int first_ro
   }
   const int first_column = tile_n * Tile::Bn;
   complete_sums<Pairs::None, Tile::kE4m3>(p, first_row, row_end, first_column, lane, sums);
-  if constexpr (Tile::kHeads) {
-    rotate_head<Tile, 0>(p, first_row, first_column, lane, sums);
-    if constexpr (Tile::Bn == 2 * kHeadChannels) rotate_head<Tile, 1>(p, first_row, first_column, lane, sums);
-  }
+  if constexpr (Tile::kHeads) rotate_heads<Tile>(p, first_row, first_column, lane, sums);
   store_sums<Pairs::None>(p, first_row, row_end, first_column, lane, sums);
 }
 
