@@ -1,5 +1,6 @@
 // Puts together what bench/gpu.sh measured, in RESULTS/<date>-<GPU>.json:
-//   node gather-gpu.mjs begin WORK DEVICE          notes the date and the GPU, before anything is measured
+//   node gather-gpu.mjs begin WORK DEVICE [SUFFIX] notes the date and the GPU, before anything is measured; SUFFIX: behind
+//                                                  the GPU's name in that of the file
 //   node gather-gpu.mjs follow WORK RESULTS        gathers whenever there is something new, until it or its parent is ended
 //   node gather-gpu.mjs end WORK RESULTS [--cut]   gathers for good and prints how our times compare with PyTorch's. --cut:
 //                                                  not everything was run. Ends with 1 where a result was wrong
@@ -16,10 +17,10 @@ const read = (name) => {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null
 }
 
-async function begin(device) {
+async function begin(device, suffix = '') {
   const facts = device === 'cpu' ? { device: 'processor' } : deviceFacts(device)
   const gpu = facts.capability ? facts.name : facts.device
-  await write(join(work, 'begun.json'), { date: new Date().toISOString(), gpu })
+  await write(join(work, 'begun.json'), { date: new Date().toISOString(), gpu: gpu + suffix })
 }
 
 /** What each test file came to, of those that have ended. */
@@ -96,5 +97,5 @@ async function end() {
   process.exitCode = wrong + failed > 0 || rows.length === 0 ? 1 : 0
 }
 
-const COMMANDS = { begin: () => begin(where), follow, end }
+const COMMANDS = { begin: () => begin(where, cut), follow, end }
 await COMMANDS[how]()

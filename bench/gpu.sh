@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
 # Checks and times this package on a GPU, on a bare Linux machine with a driver, from a folder made by bench/pack-gpu.sh:
-#   bash gpu.sh FOLDER [--device cuda] [--quick] [--results DIR] [--seconds 480]
+#   bash gpu.sh FOLDER [--device cuda] [--quick] [--results DIR] [--seconds 480] [--sanitize]
 # Tests of operations and networks against the processor, all operations, networks and restores timed (random weights of
 # klein-4B's size are written meanwhile), the same shapes by PyTorch where python3 has it. One JSON comes out:
 # DIR/<date>-<GPU>.json (DIR: bench/results of a checkout, else FOLDER/results); it is there from the first test on, and
 # holds after every case what was measured until then. After --seconds all is over. Ends with 1 if anything was
 # wrong, or cut off.
 # --quick: small shapes and models, to see that it works (with --device cuda-emulated in a build that has it).
+# --sanitize: instead of all that the tests of operations under compute-sanitizer's memcheck, racecheck and synccheck, into
+# DIR/<date>-<GPU>-sanitizer.json; what they report is in FOLDER/run/out/tests.
 set -euo pipefail
 usage() { sed -n 's/^#   bash/usage: bash/p' "$0" >&2; exit 2; }
 [ $# -ge 1 ] || usage
 folder=$(cd "$1" && pwd); shift
-device=cuda quick= results= seconds=480
+device=cuda quick= results= seconds=480 sanitize=
 while [ $# -gt 0 ]; do
   case $1 in
     --device) device=${2:?}; shift 2 ;;
     --results) results=${2:?}; shift 2 ;;
     --seconds) seconds=${2:?}; shift 2 ;;
     --quick) quick=--quick; shift ;;
+    --sanitize) sanitize=-sanitizer; shift ;;
     *) usage ;;
   esac
 done
@@ -25,6 +28,8 @@ if [ -z "$results" ]; then
   results=$folder/results
   [ ! -d "$(dirname "$0")/results" ] || results=$(cd "$(dirname "$0")/results" && pwd)
 fi
+[ -z "$sanitize" ] || command -v compute-sanitizer > /dev/null ||
+  { echo "no compute-sanitizer on the PATH: it comes with the CUDA toolkit" >&2; exit 1; }
 mkdir -p "$results"
 results=$(cd "$results" && pwd)
 
@@ -68,11 +73,11 @@ node=$run/node
 work=$run/out
 rm -rf "$work" && mkdir -p "$work/tests"
 say "$("$node" -p process.version), $device"
-"$node" bench/gather-gpu.mjs begin "$work" "$device"
+"$node" bench/gather-gpu.mjs begin "$work" "$device" "$sanitize"
 "$node" bench/gather-gpu.mjs follow "$work" "$results" & follower=$!
 
 model=
-if [ -z "$quick" ]; then
+if [ -z "$quick$sanitize" ]; then
   model=$run/klein-4b
   if [ ! -f "$model/iconface.json" ]; then
     "$node" dist/cli/main.js synthesize --preset klein-4b --out "$model" --force > "$work/synthesize.log" 2>&1 &
@@ -84,19 +89,38 @@ fi
 # get three eighths of the time and none more than a fifth, so that one that hangs does not cost the measurements.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"
-else tests="$(ls test/ops/*.test.js) test/networks.test.js test/device.test.js test/fp8.test.js"; fi
+else
+  tests=$(ls test/ops/*.test.js)
+  [ -n "$sanitize" ] || tests+=" test/networks.test.js test/device.test.js test/recordings.test.js test/fp8.test.js"
+fi
 untested=
-for test in $tests; do
-  name=$(basename "$test" .test.js)
-  limit=$(least $((seconds * 3 / 8 - SECONDS)) $((seconds / 5)))
-  [ "$limit" -gt 0 ] || { untested+=" $name"; continue; }
-  status=0
-  limited "$limit" "$node" "$test" > "$work/tests/$name.tap" 2>&1 || status=$?
+check() { # NAME LIMIT COMMAND...: one test
+  local name=$1 limit=$2 status=0; shift 2
+  [ "$limit" -gt 0 ] || { untested+=" $name"; return; }
+  limited "$limit" "$@" > "$work/tests/$name.tap" 2>&1 || status=$?
   echo "$status" > "$work/tests/$name.status"
   [ "$status" -eq 0 ] || { wrong=1; say "test $name: exit $status"; grep -m 3 '^ *not ok' "$work/tests/$name.tap" || true; }
+}
+for test in $tests; do
+  name=$(basename "$test" .test.js)
+  if [ -z "$sanitize" ]; then
+    check "$name" $(least $((seconds * 3 / 8 - SECONDS)) $((seconds / 5))) "$node" "$test"
+  else
+    for tool in memcheck racecheck synccheck; do
+      check "$tool-$name" "$(left)" compute-sanitizer --tool "$tool" --error-exitcode 9 "$node" "$test"
+    done
+  fi
 done
 [ -z "$untested" ] || cut_off "no time for the tests$untested"
 say "$(ls "$work"/tests/*.status | wc -l) test files, $(cat "$work"/tests/*.status | grep -vc '^0$' || true) of them failed"
+finish() {
+  stop "$follower"
+  follower=
+  "$node" bench/gather-gpu.mjs end "$work" "$results" $cut || wrong=1
+  say "done"
+  exit $wrong
+}
+[ -z "$sanitize" ] || finish
 
 bench() { # NAME ARGUMENTS...: within the time that is left; its record is $work/NAME.json
   local name=$1 status=0; shift
@@ -146,8 +170,4 @@ if python3 -c 'import torch' 2> /dev/null; then
 else
   say "python3 has no torch: no rivals"
 fi
-stop "$follower"
-follower=
-"$node" bench/gather-gpu.mjs end "$work" "$results" $cut || wrong=1
-say "done"
-exit $wrong
+finish

@@ -165,3 +165,28 @@ t.test('nothing is begun without time for it', { skip }, async (t) => {
   t.match(output, /0 cases, 0 wrong; 0 test files, 0 failed; cut off/)
   t.match(results(folder), { finished: false, tests: {}, operations: null, networks: null })
 })
+
+t.test('--sanitize: the tests of operations under every tool, and nothing is measured', { skip }, async (t) => {
+  const folder = unpacked()
+  // What runs the command, but finds a race in one test.
+  const sanitizer = join(folder, 'compute-sanitizer')
+  const script = 'tool=$2; shift 4; case "$tool $*" in racecheck*rms-norm*) "$@"; exit 9 ;; *) exec "$@" ;; esac'
+  fs.writeFileSync(sanitizer, `#!/bin/bash\n${script}\n`, { mode: 0o755 })
+  const path = { PATH: `${folder}:${process.env.PATH}` }
+  const { ending, output } = await gpu(folder, path, '--sanitize').ended
+  t.equal(ending, 1, output)
+  t.match(output, /test racecheck-rms-norm: exit 9$/m)
+  t.match(output, /-processor-sanitizer\.json: 0 cases, 0 wrong; 6 test files, 1 failed$/m)
+  const found = results(folder)
+  const tools = ['memcheck', 'racecheck', 'synccheck']
+  t.same(Object.keys(found.tests).sort(), tools.flatMap((tool) => [`${tool}-flow-step`, `${tool}-rms-norm`]).sort())
+  t.match(found, { finished: true, operations: null, tests: { 'racecheck-rms-norm': { status: 9, total: 3 } } })
+})
+
+t.test('--sanitize without the tool', { skip }, async (t) => {
+  const empty = fs.mkdtempSync(join(scratch, 'bin-'))
+  for (const tool of ['bash', 'dirname', 'sed']) fs.symlinkSync(`/bin/${tool}`, join(empty, tool))
+  const { ending, output } = await gpu(unpacked(), { PATH: empty }, '--sanitize').ended
+  t.equal(ending, 1)
+  t.match(output, /no compute-sanitizer on the PATH/)
+})
