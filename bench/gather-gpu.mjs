@@ -94,7 +94,7 @@ async function end() {
   const failed = tests.filter(({ status }) => status !== 0).length
   const short = finished ? '' : '; cut off before everything was measured'
   console.log(`${file}: ${rows.length} cases, ${wrong} wrong; ${tests.length} test files, ${failed} failed${short}`)
-  process.exitCode = wrong + failed > 0 || rows.length === 0 ? 1 : 0
+  process.exitCode = wrong + failed > 0 || rows.length + tests.length === 0 ? 1 : 0
 }
 
 const COMMANDS = { begin: () => begin(where, cut), follow, end }

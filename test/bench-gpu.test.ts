@@ -181,6 +181,8 @@ t.test('--sanitize: the tests of operations under every tool, and nothing is mea
   const tools = ['memcheck', 'racecheck', 'synccheck']
   t.same(Object.keys(found.tests).sort(), tools.flatMap((tool) => [`${tool}-flow-step`, `${tool}-rms-norm`]).sort())
   t.match(found, { finished: true, operations: null, tests: { 'racecheck-rms-norm': { status: 9, total: 3 } } })
+  fs.writeFileSync(sanitizer, '#!/bin/bash\nshift 4\nexec "$@"\n', { mode: 0o755 })
+  t.equal((await gpu(folder, path, '--sanitize').ended).ending, 0, 'nothing found')
 })
 
 t.test('--sanitize without the tool', { skip }, async (t) => {
