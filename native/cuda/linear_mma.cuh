@@ -20,7 +20,7 @@
 // against 0.87 TFLOP; x and W are half of it in e4m3. Limit: the tensor cores' rate of that type (on sm_90a what mma.sync
 // reaches of it).
 #pragma once
-#include "cuda/linear.cuh"
+#include "cuda/linear_epilogue.cuh"
 #include "cuda/ptx.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

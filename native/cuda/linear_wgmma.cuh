@@ -26,7 +26,7 @@
 //
 // Must move: as linear_mma.cuh. Limit: the tensor cores' rate of the type.
 #pragma once
-#include "cuda/linear.cuh"
+#include "cuda/linear_epilogue.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/ring.cuh"
 
