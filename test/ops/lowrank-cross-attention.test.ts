@@ -1,7 +1,7 @@
 // The degraded cross-attention in rank space, and its memory side, against the attention they stand for, in float64.
 import t from 'tap'
 import { bf16, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Matrix = { rows: number; columns: number; data: Float64Array }
 
@@ -120,9 +120,10 @@ async function run(
   { memory, queryUp, keyDown, keyUp, valueDown, h, queryDown, valueUp }: ReturnType<typeof block>,
   heads: number,
   gate?: number,
+  compute?: 'f32' | 'bf16',
 ) {
   const { keys, values } = await ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads })
-  const result = await ops.run('lowrank_cross_attention', { h, queryDown, keys, values, valueUp }, { gate })
+  const result = await ops.run('lowrank_cross_attention', { h, queryDown, keys, values, valueUp }, { gate, compute })
   return { keys, values, h: result.h }
 }
 
@@ -166,6 +167,43 @@ for (const { isa, ops } of everyIsa()) {
         const name = `${JSON.stringify(sizes)}, weights ${w.keyUp.dtype}`
         t.ok(error < limit && own < 5e-6, `${name}: ${error.toExponential(1)}, of the change ${own.toExponential(1)}`)
       }
+  })
+}
+
+// Shapes that reach every part of the tensor-core kernel, and some that it leaves to the exact one.
+const BF16_CASES: (Sizes & { exact?: boolean })[] = [
+  { heads: 1, d: 8, memory: 1, rank: 1, batch: 1, tokens: 1 },
+  { heads: 3, d: 8, memory: 65, rank: 4, batch: 2, tokens: 13 },
+  { heads: 2, d: 128, memory: 256, rank: 16, batch: 2, tokens: 131 },
+  { heads: 5, d: 120, memory: 127, rank: 16, batch: 1, tokens: 17 },
+  { heads: 1, d: 136, memory: 130, rank: 24, batch: 2, tokens: 37 },
+  { heads: 4, d: 32, memory: 300, rank: 24, batch: 1, tokens: 29 }, // several runs of keys
+  { heads: 9, d: 72, memory: 47, rank: 12, batch: 1, tokens: 16 }, // no multiple of what a warp reads at once
+  { heads: 2, d: 128, memory: 515, rank: 64, batch: 1, tokens: 7 },
+  { heads: 3, d: 40, memory: 70, rank: 40, batch: 1, tokens: 18 },
+  { heads: 3, d: 12, memory: 33, rank: 16, batch: 1, tokens: 19, exact: true },
+  { heads: 2, d: 16, memory: 33, rank: 65, batch: 1, tokens: 5, exact: true },
+]
+
+for (const { gpu, ops } of await everyGpu()) {
+  t.test(`products of bf16 against float64: ${gpu}`, async (t) => {
+    for (const [seed, { exact, ...sizes }] of BF16_CASES.entries())
+      for (const weight of [
+        (x: Tensor) => x,
+        (x: Tensor) => bf16(x.shape, toFloat32(x)),
+        (x: Tensor) => half(x.shape, toFloat32(x)),
+      ])
+        for (const mean of [0, 300]) {
+          const w = block(sizes, seed, weight)
+          if (mean !== 0) w.h = { ...w.h, data: toFloat32(w.h).map((x) => x + mean) } as Tensor
+          const result = await run(ops, w, sizes.heads, 0.75, 'bf16')
+          const before = toFloat32(w.h)
+          const change = Float64Array.from(toFloat32(result.h), (x, i) => x - before[i]!)
+          const error = relativeError(change, update(w, sizes.heads, 0.75))
+          const limit = exact && mean === 0 ? 5e-6 : 8e-3
+          const name = `${JSON.stringify(sizes)}, weights ${w.keyUp.dtype}, mean ${mean}`
+          t.ok(error < limit, `${name}: ${error.toExponential(1)} of the change`)
+        }
   })
 }
 
