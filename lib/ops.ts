@@ -141,10 +141,13 @@ export interface Operations {
     params: { heads: number }
     results: { keys: Result; values: Result }
   }
-  /** `h += gate * attention` of image tokens h `[batch, tokens, D]` to the degraded memory, in rank space. */
+  /**
+   * `h += gate * attention` of image tokens h `[batch, tokens, D]` to the degraded memory, in rank space. `compute`: exact in
+   * f32 (the default), or `bf16`, which lets a GPU's tensor cores multiply operands rounded to it.
+   */
   lowrank_cross_attention: {
     tensors: { h: Tensor; queryDown: Tensor; keys: Tensor; values: Tensor; valueUp: Tensor }
-    params: { gate?: number }
+    params: { gate?: number; compute?: Float }
     results: { h: Result }
   }
   /** `x` minus the mean over the valid cells of its 3x3 window on the token grid. */

@@ -144,7 +144,7 @@ t.test('a device: its own clock and limits, results checked', { skip: !loadAddon
   t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy! > 0)
   t.same(
     report.rows.map(({ name, precision }) => `${name} ${precision}`),
-    ['encode bf16', 'linear bf16', 'linear_gated bf16', 'attention bf16', 'lowrank_cross_attention f32', 'conv2d bf16']
+    ['encode bf16', 'linear bf16', 'linear_gated bf16', 'attention bf16', 'lowrank_cross_attention bf16', 'conv2d bf16']
       .concat('layer_norm_modulate bf16', 'qk_norm_rope bf16', 'flow_step f32'), // prettier-ignore
     'groups are spelt out; bf16, and f32 for what knows no other',
   )

@@ -1,5 +1,5 @@
 /**
- * Benchmarks of what is limited by arithmetic on tokens: `linear`, `attention`, `lowrank_cross_attention`.
+ * Benchmarks of products on tokens, which arithmetic limits nearly always: `linear`, `attention`, `lowrank_cross_attention`.
  */
 
 import type { OpContext, Tensor } from '../ops'
@@ -224,18 +224,22 @@ export const attention: Family = {
   },
 }
 
-/** One block's cross-attention of image tokens to the degraded memory. Exponentials are not counted. */
+/**
+ * One block's cross-attention of image tokens to the degraded memory. In f32 arithmetic limits it, exponentials not counted;
+ * products of bf16 on a GPU's tensor cores leave the memory: h is read and written.
+ */
 export const lowrankCrossAttention: Family = {
   name: 'lowrank_cross_attention',
   axes: ['tokens', 'heads', 'width', 'memory', 'rank'],
   shapes: [[1024, 24, 128, 256, 16]],
   gpuShapes: [
-    [2048, 24, 128, 256, 16],
+    [4096, 24, 128, 256, 16],
     [6144, 24, 128, 256, 16],
+    [10240, 24, 128, 256, 16],
   ],
   quick: [24, 2, 32, 16, 4],
-  precisions: ['f32'],
-  make([tokens = 0, heads = 0, d = 0, memory = 0, rank = 0]) {
+  precisions: ['f32', 'bf16'],
+  make([tokens = 0, heads = 0, d = 0, memory = 0, rank = 0], precision) {
     const width = heads * d
     const h = random('f32', [1, tokens, width])
     const queryDown = random('bf16', [rank, width], 1 / Math.sqrt(width))
@@ -243,14 +247,15 @@ export const lowrankCrossAttention: Family = {
     const values = random('f32', [memory, rank])
     const valueUp = random('bf16', [width, rank], 1 / Math.sqrt(rank))
     const flops = tokens * (4 * width * rank + 4 * heads * memory * rank)
+    const work = precision === 'bf16' ? { bytes: 8 * tokens * width } : { flops }
     const tensors = { h, queryDown, keys, values, valueUp }
     const [x, down, up] = [reader(h), reader(queryDown), reader(valueUp)]
     const [key, value] = [reader(keys), reader(values)]
     return operation(
       'lowrank_cross_attention',
-      { flops },
+      work,
       tensors,
-      { gate: 0.25 },
+      { gate: 0.25, compute: precision },
       {
         result: 'h',
         *at() {

@@ -2,7 +2,7 @@
 #pragma once
 #include "cuda/launch.cuh"
 #include "cuda/numbers.cuh"
-#include "tensor/tensor.h"
+#include "op/lowrank_cross_attention.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
@@ -40,5 +40,9 @@ __device__ __forceinline__ void sum_over_warp(float (&v)[64], int lane) {
   }
   if constexpr (kHalf > 2) sum_over_warp<kHalf / 2>(v, lane);
 }
+
+/// bf16 on tensor cores: ranks up to 64, head sizes that are multiples of 8, rows of h aligned to 16 bytes. False: not done,
+/// and nothing written.
+bool lowrank_cross_attention_mma(Context&, const op::LowrankCrossAttentionArgs&);
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -1,5 +1,6 @@
 // lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))      spec 5, paper Eq. 7
-// h [tokens, D] F32 in place; K [heads, M, r], V [M, r]; U_v [D, r], head j owning d = D / heads rows. All in f32, exact.
+// h [tokens, D] F32 in place; K [heads, M, r], V [M, r]; U_v [D, r], head j owning d = D / heads rows. All in f32, exact:
+// for compute F32, and for what lowrank_cross_attention_mma.cu, which does bf16 on tensor cores, has no shape for.
 //
 // Work split: a warp takes 4 tokens through everything, a block of 4 warps shares K_j, V and U_vj in shared memory (rank
 // outermost, so that a lane reads four keys or channels at once). A lane holds the logits of 8 of 256 keys for all four
@@ -306,6 +307,7 @@ void run(Context& ctx, const op::LowrankCrossAttentionArgs& a) {
 }  // namespace
 
 void lowrank_cross_attention(Context& ctx, const op::LowrankCrossAttentionArgs& a) {
+  if (a.compute == DType::BF16 && lowrank_cross_attention_mma(ctx, a)) return;
   if (ctx.planning()) return;
   if (a.query_down.dtype == DType::BF16 && a.value_up.dtype == DType::BF16)
     run<__nv_bfloat16>(ctx, a);

@@ -1,7 +1,7 @@
 // The degraded cross-attention in rank space, and its memory side, against the attention they stand for, in float64.
 import t from 'tap'
-import { bf16, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Matrix = { rows: number; columns: number; data: Float64Array }
 
@@ -90,7 +90,13 @@ interface Sizes {
   tokens: number
 }
 
-function block({ heads, d, memory, rank, batch, tokens }: Sizes, seed: number, weight: (t: Tensor) => Tensor) {
+/** Logits deviate by `sharpness` times 1.5 ranks. */
+function block(
+  { heads, d, memory, rank, batch, tokens }: Sizes,
+  seed: number,
+  weight: (t: Tensor) => Tensor,
+  sharpness = 0.5,
+) {
   const random = numbers(seed)
   const D = heads * d
   const scaled = (shape: number[], factor: number) => weight(random.tensor(shape, () => factor * random.normal()))
@@ -98,7 +104,7 @@ function block({ heads, d, memory, rank, batch, tokens }: Sizes, seed: number, w
     memory: random.tensor([memory, D]),
     h: random.tensor([batch, tokens, D], () => 1 + 2 * random.normal()),
     queryDown: scaled([rank, D], 3 / Math.sqrt(D)),
-    queryUp: scaled([D, rank], 0.5),
+    queryUp: scaled([D, rank], sharpness),
     keyDown: scaled([rank, D], 1 / Math.sqrt(D)),
     keyUp: scaled([D, rank], 0.5),
     valueDown: scaled([rank, D], 1 / Math.sqrt(D)),
@@ -120,9 +126,10 @@ async function run(
   { memory, queryUp, keyDown, keyUp, valueDown, h, queryDown, valueUp }: ReturnType<typeof block>,
   heads: number,
   gate?: number,
+  compute?: 'f32' | 'bf16',
 ) {
   const { keys, values } = await ops.run('lowrank_memory', { memory, queryUp, keyDown, keyUp, valueDown }, { heads })
-  const result = await ops.run('lowrank_cross_attention', { h, queryDown, keys, values, valueUp }, { gate })
+  const result = await ops.run('lowrank_cross_attention', { h, queryDown, keys, values, valueUp }, { gate, compute })
   return { keys, values, h: result.h }
 }
 
@@ -168,6 +175,46 @@ for (const { isa, ops } of everyIsa()) {
       }
   })
 }
+
+// Shapes that reach every part of the tensor-core kernel, and some that it leaves to the exact one.
+const BF16_CASES: (Sizes & { exact?: boolean })[] = [
+  { heads: 1, d: 8, memory: 1, rank: 1, batch: 1, tokens: 1 },
+  { heads: 3, d: 8, memory: 65, rank: 4, batch: 2, tokens: 13 },
+  { heads: 2, d: 128, memory: 256, rank: 16, batch: 2, tokens: 67 },
+  { heads: 5, d: 120, memory: 127, rank: 16, batch: 1, tokens: 17 },
+  { heads: 1, d: 136, memory: 130, rank: 24, batch: 2, tokens: 19 },
+  { heads: 4, d: 32, memory: 300, rank: 24, batch: 1, tokens: 17 }, // several runs of keys
+  { heads: 9, d: 72, memory: 47, rank: 12, batch: 1, tokens: 16 }, // no multiple of what a warp reads at once
+  { heads: 2, d: 128, memory: 515, rank: 64, batch: 1, tokens: 7 },
+  { heads: 3, d: 40, memory: 70, rank: 40, batch: 1, tokens: 18 },
+  { heads: 3, d: 12, memory: 33, rank: 16, batch: 1, tokens: 19, exact: true },
+  { heads: 2, d: 16, memory: 33, rank: 65, batch: 1, tokens: 5, exact: true },
+]
+
+/** Tokens far from zero, and one channel far from the others. */
+const far = (x: number) => x + 3000
+const spike = (width: number) => (x: number, i: number) => (i % width === 5 ? 900 : x)
+
+t.test('products of bf16 against float64', async (t) => {
+  for (const { gpu, ops } of await everyGpu())
+    for (const [seed, { exact, ...sizes }] of BF16_CASES.entries())
+      for (const [name, weight, h] of [
+        ['f32', (x: Tensor) => x],
+        ['f16', (x: Tensor) => half(x.shape, toFloat32(x))],
+        ['bf16', (x: Tensor) => bf16(x.shape, toFloat32(x))],
+        ['bf16, far', (x: Tensor) => bf16(x.shape, toFloat32(x)), far],
+        ['bf16, spike', (x: Tensor) => bf16(x.shape, toFloat32(x)), spike(sizes.heads * sizes.d)],
+      ] as const) {
+        const w = block(sizes, seed, weight, 1 / sizes.rank)
+        if (h) w.h = f32(w.h.shape, toFloat32(w.h).map(h)) // prettier-ignore
+        const result = await run(ops, w, sizes.heads, 0.75, 'bf16')
+        const before = toFloat32(w.h)
+        const change = Float64Array.from(toFloat32(result.h), (x, i) => x - before[i]!)
+        const error = relativeError(change, update(w, sizes.heads, 0.75))
+        const limit = exact && !h ? 5e-6 : 8e-3
+        t.ok(error < limit, `${gpu}, ${JSON.stringify(sizes)}, ${name}: ${error.toExponential(1)} of the change`)
+      }
+})
 
 t.test('gate: 1 unless it is given; 0 changes nothing', async (t) => {
   const sizes = CASES[1]!
@@ -232,5 +279,9 @@ t.test('refusals', async (t) => {
   await t.rejects(ops.run('lowrank_cross_attention', { ...good, keys: random.tensor([5, 7, 3]) }), {
     code,
     message: /5 heads/,
+  })
+  await t.rejects(ops.run('lowrank_cross_attention', good, { compute: 'f16' as 'f32' }), {
+    code,
+    message: /compute.*f16/,
   })
 })

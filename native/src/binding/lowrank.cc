@@ -26,6 +26,7 @@ void lowrank_cross_attention(Context& ctx, Call& call) {
   a.values = call.input("values");
   a.value_up = call.input("valueUp");
   a.gate = static_cast<float>(call.number("gate", 1));
+  a.compute = call.dtype("compute", DType::F32);
   op::lowrank_cross_attention(ctx, a);
 }
 

@@ -124,7 +124,8 @@ void StructurePathway::attend(Context& ctx, int64_t block, const StructureMemory
                                     .keys = m.blocks[block].keys,
                                     .values = m.blocks[block].values,
                                     .value_up = b.value_up,
-                                    .gate = b.gate});
+                                    .gate = b.gate,
+                                    .compute = compute_});
 }
 
 }  // namespace iconface

@@ -53,6 +53,8 @@ void lowrank_cross_attention(Context& ctx, const LowrankCrossAttentionArgs& a) {
   check_tensor(op, "valueUp", a.value_up, kWeight, {width, rank});
   check_contiguous(op, "keys", a.keys);
   check_contiguous(op, "values", a.values);
+  check(a.compute == DType::F32 || a.compute == DType::BF16, op, "expected compute F32 or BF16 but received %s",
+        dtype_name(a.compute));
   ctx.backend.lowrank_cross_attention(ctx, a);
 }
 
