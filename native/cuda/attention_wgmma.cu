@@ -140,6 +140,7 @@ __device__ __forceinline__ void consume(const AttentionProblem& p, const Shared&
       multiply_keys(q, s.k + k_at.stage * kTile, scores);
       your_turn();
       wgmma_wait<0>();
+      wgmma_finished(scores);
       release(barriers->k_empty + k_at.stage);
       k_at.next();
       soften(scores, 0);
@@ -152,13 +153,16 @@ __device__ __forceinline__ void consume(const AttentionProblem& p, const Shared&
       wgmma_fence();
       multiply_keys(q, s.k + k_at.stage * kTile, scores);
       wait_for(barriers->v_full + v_at.stage, v_at.parity);
+      wgmma_fence();
       multiply_values(packed, s.v + v_at.stage * kTile, out, block > 1);
       your_turn();
       wgmma_wait<1>();  // the scores; p v of the block before goes on beside the softmax
+      wgmma_finished(scores);
       release(barriers->k_empty + k_at.stage);
       k_at.next();
       soften(scores, block);
       wgmma_wait<0>();
+      wgmma_finished(out);
       release(barriers->v_empty + v_at.stage);
       v_at.next();
       scale_rows(shrink, out);
@@ -169,6 +173,7 @@ __device__ __forceinline__ void consume(const AttentionProblem& p, const Shared&
     wgmma_fence();
     multiply_values(packed, s.v + v_at.stage * kTile, out, key_blocks > 1);
     wgmma_wait<0>();
+    wgmma_finished(out);
     release(barriers->v_empty + v_at.stage);
     v_at.next();
     store_rows(p, rows, head, 0, consumer * 64 + warp * 16, lane, sum, out);

@@ -20,28 +20,35 @@ struct PartOf {
   }
 };
 
-/// Sums of products become products of the rows: scaled, where the operands were e4m3, and with the bias.
+/// Sums of products become products of the rows: scaled, where the operands were e4m3, with the bias, and through SiLU.
 template <Pairs kPairs, bool kScaled, int kParts>
 __device__ __forceinline__ void complete_sums(const LinearProblem& p, int first_row, int row_end, int first_column,
                                               int lane, float (&sums)[kParts][4]) {
-  if (!kScaled && p.bias == nullptr) return;
+  if (kScaled || p.bias != nullptr) {
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int row = first_row + half * 8 + lane / 4;
-    float row_scale = 1;
-    if constexpr (kScaled)
-      if (row < row_end) row_scale = *p.x_scale.row<const float>(row);
+    for (int half = 0; half < 2; half++) {
+      const int row = first_row + half * 8 + lane / 4;
+      float row_scale = 1;
+      if constexpr (kScaled)
+        if (row < row_end) row_scale = *p.x_scale.row<const float>(row);
+#pragma unroll
+      for (int f = 0; f < kParts; f++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          const PartOf<kPairs, kParts> part(f);
+          const int column = first_column + part.group * 8 + lane % 4 * 2 + e, index = part.second * p.n + column;
+          float& sum = sums[f][2 * half + e];
+          if (column >= p.n) continue;
+          if constexpr (kScaled) sum = sum * row_scale * p.weight_scale[index];
+          if (!kScaled || p.bias != nullptr) sum += p.bias[index];
+        }
+    }
+  }
+  if (kPairs == Pairs::None && p.activation == op::Activation::Silu) {
 #pragma unroll
     for (int f = 0; f < kParts; f++)
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const PartOf<kPairs, kParts> part(f);
-        const int column = first_column + part.group * 8 + lane % 4 * 2 + e, index = part.second * p.n + column;
-        float& sum = sums[f][2 * half + e];
-        if (column >= p.n) continue;
-        if constexpr (kScaled) sum = sum * row_scale * p.weight_scale[index];
-        if (p.bias != nullptr) sum += p.bias[index];
-      }
+      for (int e = 0; e < 4; e++) sums[f][e] = fast_silu(sums[f][e]);
   }
 }
 
@@ -114,7 +121,7 @@ __device__ __forceinline__ void prefetch_residual(const LinearProblem& p, int ro
 template <int kGroups, class Value>
 __device__ __forceinline__ void add_groups(const LinearProblem& p, const OutRow& row, bool exists, int column,
                                            Value value) {
-  constexpr int kTogether = kGroups % 8 == 0 ? 8 : kGroups % 4 == 0 ? 4 : 2;
+  constexpr int kTogether = kGroups % 16 == 0 ? 16 : kGroups % 8 == 0 ? 8 : kGroups % 4 == 0 ? 4 : 2;
   const bool adds = exists && (row.gate != nullptr || p.accumulate);
   float* const out = static_cast<float*>(row.out) + column;
 #pragma unroll
@@ -138,7 +145,7 @@ __device__ __forceinline__ void add_groups(const LinearProblem& p, const OutRow&
   }
 }
 
-/// Activation, gate and residual, and into out.
+/// The product of SwiGLU's factors, gate and residual, and into out.
 template <Pairs kPairs, int kParts>
 __device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row, int row_end, int first_column,
                                            int lane, const float (&sums)[kParts][4]) {
@@ -151,11 +158,13 @@ __device__ __forceinline__ void store_sums(const LinearProblem& p, int first_row
     const bool exists = row < row_end;
     const OutRow out(p, exists ? row : first_row);
     const auto value = [&](int group, int e) {
-      const int first = kPairs == Pairs::Neighbours ? 2 * group : group;
-      float v = sums[first][2 * half + e];
-      if (p.activation != op::Activation::None) v = silu(v);
-      if constexpr (kSwiglu) v *= sums[kPairs == Pairs::Neighbours ? first + 1 : first + kGroups][2 * half + e];
-      return v;
+      if constexpr (!kSwiglu) {
+        return sums[group][2 * half + e];
+      } else {
+        const int first = kPairs == Pairs::Neighbours ? 2 * group : group;
+        const int second = kPairs == Pairs::Neighbours ? first + 1 : first + kGroups;
+        return fast_silu(sums[first][2 * half + e]) * sums[second][2 * half + e];
+      }
     };
     if (p.out_type == DType::F32 && p.wide_out) {
       add_groups<kGroups>(p, out, exists, first_column + lane % 4 * 2, value);

@@ -211,6 +211,7 @@ __device__ __forceinline__ void consume(const LinearProblems& problems, const Ti
         queue_products<Tile>(x, weight, false, apart);
         your_turn();
         wgmma_wait<0>();
+        wgmma_finished(apart);
         release(at.stage);
 #pragma unroll
         for (int i = 0; i < Tile::Bn / 8; i++)
@@ -226,6 +227,7 @@ __device__ __forceinline__ void consume(const LinearProblems& problems, const Ti
     }
     if constexpr (!Tile::kE4m3) {
       wgmma_wait<0>();
+      wgmma_finished(sums);
       release(before);
     }
 
@@ -256,10 +258,10 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   cluster_sync();
   const int group = static_cast<int>(threadIdx.x) / 128;
   if (group == 0) {
-    setmaxnreg_dec<24>();
+    setmaxnreg_dec<40>();
     if (threadIdx.x == 0) produce<Tile>(problems, orders, maps, ring, full, empty);
   } else {
-    setmaxnreg_inc<240>();
+    setmaxnreg_inc<232>();
     consume<Tile>(problems, orders, group - 1, ring, full, empty);
   }
   cluster_sync();  // the other block may still arrive at this one's barriers

@@ -45,4 +45,17 @@ __device__ __forceinline__ void sum_over_warp(float (&v)[64], int lane) {
 /// and nothing written.
 bool lowrank_cross_attention_mma(Context&, const op::LowrankCrossAttentionArgs&);
 
+/// Tokens of a tile of the tensor-core kernels.
+constexpr int kLowrankTile = 16;
+
+/// The sum of v over four neighbouring lanes, in each of them.
+__device__ __forceinline__ float sum_of_four_lanes(float v) {
+  v += __shfl_xor_sync(0xffffffffu, v, 1);
+  return v + __shfl_xor_sync(0xffffffffu, v, 2);
+}
+
+/// a = down_q(LN(h)) of all tokens as bf16, [tokens up to a multiple of kLowrankTile, ranks]; `ranks`: 16, 32 or 64,
+/// those beyond r are zeros. h may be read 16 bytes at a time.
+void lowrank_project_down(Context&, const op::LowrankCrossAttentionArgs&, int ranks, bf16* to);
+
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

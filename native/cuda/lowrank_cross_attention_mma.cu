@@ -2,11 +2,7 @@
 //   h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))
 // Operands are rounded to bf16; LN, softmax, all sums and h stay f32. r is padded with zeros to 16, 32 or 64 ranks.
 //
-// Work split, two launches. Down: a block takes 16 tokens, its warps every eighth run of 64 columns; h goes from memory
-// straight into the registers of the left operand (K may be in any order, as long as W is in the same), the next run while
-// this one is multiplied. Statistics come from the same reading: each warp takes from its columns a mean of its own, that
-// of the first 64, so that a large mean cancels nothing, and a product with ones gives it sum_c W, by which it makes up for
-// the difference once the block knows the row's mean. Up: a block takes one head and 128 tokens, a warp 16 of them. K_j, V and
+// Work split, two launches. a: lowrank_project_down_mma.cu. Then a block takes one head and 128 tokens, a warp 16 of them. K_j, V and
 // U_vj lie in shared memory, 256 keys at a time, rows XOR-swizzled in pieces of 16 bytes so that ldmatrix meets no bank
 // conflicts. Keys go by in blocks of 64; scores, p and P V stay in registers: what a product leaves is the next one's left
 // operand. Rows of U_vj are permuted so that a thread ends up with 4 neighbouring channels of h. h is asked for when a block
@@ -30,183 +26,9 @@ namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 namespace {
 
 constexpr int kWarps = 8, kThreads = 32 * kWarps;
-constexpr int kTile = 16;              // tokens of a warp's products
+constexpr int kTile = kLowrankTile;    // tokens of a warp's products
 constexpr int kMostShared = 99 << 10;  // bytes that a block may have on every GPU
-constexpr float kLog2e = 1.44269504f, kLayerNormEpsilon = 1e-6f;
-
-// ---- down: a = down_q(LN(h)) ------------------------------------------------------------------------------------------
-
-constexpr int kRun = 64, kChunks = kRun / 16;  // columns that a warp reads at once, 16 of them for one product
-
-template <class W>
-struct DownProblem {
-  Rows h;
-  WeightMatrix<W> weight;  // bf16: four neighbours may be read at once
-  int width, rank;
-  bf16* a;  // [tokens, up to the next kTile][kRank]
-};
-
-/// What a lane of a warp reads at once: 4 columns of every chunk in its two rows.
-using Run = Floats<4>[kChunks][2];
-
-__device__ __forceinline__ void load_run(const float* const (&rows)[2], int column, int width, Run& x) {
-#pragma unroll
-  for (int c = 0; c < kChunks; c++)
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      x[c][half] = {};
-      if (column + 16 * c < width) x[c][half] = load<4>(rows[half] + column + 16 * c);
-    }
-}
-
-/// Four neighbours of a row of W as bf16; zeros in a row that pads the rank.
-template <class W>
-__device__ __forceinline__ uint2 four_of(const DownProblem<W>& p, int row, int column) {
-  if (row >= p.rank) return make_uint2(0, 0);
-  const WeightMatrix<W>& w = p.weight;
-  if constexpr (std::is_same_v<W, bf16>)
-    return __ldg(reinterpret_cast<const uint2*>(static_cast<const bf16*>(w.data) + row * w.stride + column));
-  else
-    return make_uint2(pack_bf16(w.at(row, column), w.at(row, column + 1)),
-                      pack_bf16(w.at(row, column + 2), w.at(row, column + 3)));
-}
-
-__device__ __forceinline__ float sum_of_four_lanes(float v) {
-  v += __shfl_xor_sync(0xffffffffu, v, 1);
-  return v + __shfl_xor_sync(0xffffffffu, v, 2);
-}
-
-/// One warp's columns of its two rows: sums of what differs from `shift`, and products with W.
-template <int kRank>
-struct Part {
-  int columns = 0;
-  float shift[2] = {}, sum[2] = {}, squares[2] = {};
-  float product[kRank / 8][4] = {}, ones[kRank / 8][4] = {};  // W (h - shift), and the sum of W's columns in every row
-
-  /// The mean of the first run that this warp reads.
-  __device__ __forceinline__ void take_shift(const Run& x, int count) {
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-      float total = 0;
-#pragma unroll
-      for (int c = 0; c < kChunks; c++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) total += x[c][half][e];
-      shift[half] = sum_of_four_lanes(total) / static_cast<float>(count);
-    }
-  }
-
-  template <class W>
-  __device__ __forceinline__ void add(const DownProblem<W>& p, Run& x, int column, int group) {
-#pragma unroll
-    for (int c = 0; c < kChunks; c++) {
-      const bool here = column + 16 * c < p.width;
-#pragma unroll
-      for (int half = 0; half < 2; half++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) {
-          float& v = x[c][half][e];
-          v = here ? v - shift[half] : 0.0f;
-          sum[half] += v;
-          squares[half] = fmaf(v, v, squares[half]);
-        }
-      const uint32_t a[4] = {pack_bf16(x[c][0][0], x[c][0][1]), pack_bf16(x[c][1][0], x[c][1][1]),
-                             pack_bf16(x[c][0][2], x[c][0][3]), pack_bf16(x[c][1][2], x[c][1][3])};
-      constexpr uint32_t kOnes = 0x3f803f80;
-#pragma unroll
-      for (int n = 0; n < kRank / 8; n++) {
-        const uint2 w = here ? four_of(p, n * 8 + group, column + 16 * c) : make_uint2(0, 0);
-        mma_m16n8k16_bf16(product[n], a, {w.x, w.y});
-        mma_m16n8k16_bf16(ones[n], {kOnes, kOnes, kOnes, kOnes}, {w.x, w.y});
-      }
-    }
-  }
-};
-
-/// A warp's columns of one row: how many, their mean, and the sum of squares about it.
-struct Moments {
-  float columns, mean, squares;
-};
-
-template <int kRank>
-struct DownShared {
-  static constexpr int kStride = kRank + 8;  // 8 rows' pairs in different banks
-  Moments moments[kWarps][kTile];
-  float product[kWarps][kTile][kStride];
-};
-
-/// Mean and 1 / deviation of a row, of all warps' columns.
-__device__ __forceinline__ void join(const Moments (&moments)[kWarps][kTile], int row, int width, float& mean,
-                                     float& inverse) {
-  float total = 0, squares = 0;
-#pragma unroll
-  for (int w = 0; w < kWarps; w++) total = fmaf(moments[w][row].columns, moments[w][row].mean, total);
-  mean = total / static_cast<float>(width);
-#pragma unroll
-  for (int w = 0; w < kWarps; w++) {
-    const float away = moments[w][row].mean - mean;
-    squares += moments[w][row].squares + moments[w][row].columns * away * away;
-  }
-  inverse = 1.0f / sqrtf(squares / static_cast<float>(width) + kLayerNormEpsilon);
-}
-
-template <class W, int kRank>
-__global__ void __launch_bounds__(kThreads, kRank == 16 ? 2 : 1) project_down_kernel(DownProblem<W> p) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, group = lane / 4;
-  DownShared<kRank>& s = *shared_memory<DownShared<kRank>>();
-
-  // Tokens beyond the end are computed as the last one; nobody asks for them.
-  const int token = static_cast<int>(blockIdx.x) * kTile + group;
-  const float* const rows[2] = {p.h.template row<const float>(min(token, p.h.count - 1)),
-                                p.h.template row<const float>(min(token + 8, p.h.count - 1))};
-  Part<kRank> part;
-  Run x;
-  const int four = lane % 4 * 4;
-  load_run(rows, warp * kRun + four, p.width, x);
-  for (int first = warp * kRun; first < p.width; first += kWarps * kRun) {
-    Run next;
-    load_run(rows, first + kWarps * kRun + four, p.width, next);
-    const int count = min(kRun, p.width - first);
-    if (part.columns == 0) part.take_shift(x, count);
-    part.columns += count;
-    part.add(p, x, first + four, group);
-#pragma unroll
-    for (int c = 0; c < kChunks; c++)
-#pragma unroll
-      for (int half = 0; half < 2; half++) x[c][half] = next[c][half];
-  }
-
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const float columns = static_cast<float>(part.columns), sum = sum_of_four_lanes(part.sum[half]);
-    const float squares = sum_of_four_lanes(part.squares[half]);
-    const float mean = part.columns == 0 ? 0.0f : sum / columns;
-    if (lane % 4 == 0)
-      s.moments[warp][group + 8 * half] = {columns, part.shift[half] + mean, fmaf(-sum, mean, squares)};
-  }
-  __syncthreads();
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    float mean, inverse;
-    join(s.moments, group + 8 * half, p.width, mean, inverse);
-    const float away = part.shift[half] - mean;
-#pragma unroll
-    for (int n = 0; n < kRank / 8; n++)
-#pragma unroll
-      for (int e = 0; e < 2; e++)
-        s.product[warp][group + 8 * half][n * 8 + lane % 4 * 2 + e] =
-            fmaf(away, part.ones[n][2 * half + e], part.product[n][2 * half + e]) * inverse;
-  }
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kRank; i += kThreads) {
-    float sum = 0;
-#pragma unroll
-    for (int w = 0; w < kWarps; w++) sum += s.product[w][i / kRank][i % kRank];
-    p.a[static_cast<int64_t>(blockIdx.x) * kTile * kRank + i] = to_bf16(sum);
-  }
-}
-
-// ---- up: h += gate * U_v softmax(a K^T) V of every head ------------------------------------------------------------------
+constexpr float kLog2e = 1.44269504f;
 
 constexpr int kKeys = 64, kHeldKeys = 256;            // of a block, and in shared memory
 constexpr int kGroups = 4, kChannels = 16 * kGroups;  // channels of h that a warp reads before it writes them
@@ -232,17 +54,6 @@ __device__ __forceinline__ int swizzled(int row, int chunk) {
   return row * kRank + (chunk ^ row / (8 / kPieces) % kPieces) * 8;
 }
 
-/// Pieces of `count` rows to shared memory as bf16: piece(row, first rank) as 8 floats. Row r goes to place(r).
-template <int kRank, class Piece, class Place>
-__device__ __forceinline__ void fill(int count, bf16* to, Piece piece, Place place) {
-  constexpr int kPieces = kRank / 8;
-#pragma unroll 2
-  for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kThreads) {
-    const int row = i / kPieces, chunk = i % kPieces;
-    store<8>(to + swizzled<kRank>(place(row), chunk), piece(row, chunk * 8));
-  }
-}
-
 /// Ranks first .. first + 7 of row `row` of keys or values; zeros where there is nothing.
 __device__ __forceinline__ Floats<8> memory_piece(const UpProblem& p, const float* from, int row, int first) {
   Floats<8> v = {};
@@ -254,17 +65,41 @@ __device__ __forceinline__ Floats<8> memory_piece(const UpProblem& p, const floa
     if (first + e < p.rank) v[e] = __ldg(from + e);
   return v;
 }
-/// The same of channel `channel` of a head in value_up.
-__device__ __forceinline__ Floats<8> up_piece(const UpProblem& p, int head, int channel, int first) {
-  Floats<8> v = {};
-  if (channel >= p.d) return v;
-  const int64_t row = static_cast<int64_t>(head) * p.d + channel;
-  if (p.wide_up)
-    return first < p.rank ? load<8>(static_cast<const bf16*>(p.value_up.data) + row * p.value_up.stride + first) : v;
+/// `count` keys and values from `first` on to shared memory as bf16.
+template <int kRank>
+__device__ __forceinline__ void fill_memory(const UpProblem& p, int head, int first, int count, bf16* keys,
+                                            bf16* values) {
+  constexpr int kPieces = kRank / 8;
+  const float* const from = p.keys + static_cast<int64_t>(head) * p.memory * p.rank;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kThreads) {
+    const int row = i / kPieces, chunk = i % kPieces, at = swizzled<kRank>(row, chunk);
+    const Floats<8> key = memory_piece(p, from, first + row, chunk * 8);
+    const Floats<8> value = memory_piece(p, p.values, first + row, chunk * 8);
+    store<8>(keys + at, key);
+    store<8>(values + at, value);
+  }
+}
+/// U_v of a head, zeros up to a multiple of 16 channels. Of every 16, a thread is to get four neighbours, two from either
+/// product of 8: channels 4 i, 4 i + 1 are rows 2 i, 2 i + 1, and the next two are 8 rows further on.
+template <int kRank>
+__device__ __forceinline__ void fill_up(const UpProblem& p, int head, bf16* to) {
+  constexpr int kPieces = kRank / 8;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < to_16(p.d) * kPieces; i += kThreads) {
+    const int channel = i / kPieces, first = i % kPieces * 8;
+    const int64_t row = static_cast<int64_t>(head) * p.d + channel;
+    Floats<8> v = {};
+    if (channel < p.d && p.wide_up) {
+      if (first < p.rank) v = load<8>(static_cast<const bf16*>(p.value_up.data) + row * p.value_up.stride + first);
+    } else if (channel < p.d) {
 #pragma unroll
-  for (int e = 0; e < 8; e++)
-    if (first + e < p.rank) v[e] = p.value_up.at(row, first + e);
-  return v;
+      for (int e = 0; e < 8; e++)
+        if (first + e < p.rank) v[e] = p.value_up.at(row, first + e);
+    }
+    const int place = channel / 16 * 16 + channel / 2 % 2 * 8 + channel % 16 / 4 * 2 + channel % 2;
+    store<8>(to + swizzled<kRank>(place, first / 8), v);
+  }
 }
 
 template <int kRank>
@@ -338,7 +173,9 @@ __device__ __forceinline__ void add_channels(const UpProblem& p, float* const (&
 }
 
 template <int kRank>
-__global__ void __launch_bounds__(kThreads, kRank == 16 ? 3 : kRank == 32 ? 2 : 1) attend_kernel(UpProblem p) {
+__global__ void __launch_bounds__(kThreads, kRank == 16   ? 3
+                                            : kRank == 32 ? 2
+                                                          : 1) attend_kernel(UpProblem p) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int head = static_cast<int>(blockIdx.x) % p.heads;
   const int block = p.blocks - 1 - static_cast<int>(blockIdx.x) / p.heads;  // what was read last is still in the cache
@@ -352,11 +189,7 @@ __global__ void __launch_bounds__(kThreads, kRank == 16 ? 3 : kRank == 32 ? 2 : 
   for (int i = lane; i < tokens * lines; i += 32)
     prefetch_l2(p.h.row<const float>(first + i / lines) + head * p.d + i % lines * kLine);
 
-  // Of every 16 channels a thread gets four neighbours, two from either product of 8.
-  fill<kRank>(
-      to_16(p.d), value_up, [&](int row, int rank) { return up_piece(p, head, row, rank); },
-      [](int c) { return c / 16 * 16 + c / 2 % 2 * 8 + c % 16 / 4 * 2 + c % 2; });
-
+  fill_up<kRank>(p, head, value_up);
   uint32_t a[kRank / 16][4] = {};
   if (tokens > 0) {
     const bf16* const row = p.a + static_cast<int64_t>(first + lane / 4) * kRank + lane % 4 * 2;
@@ -367,25 +200,21 @@ __global__ void __launch_bounds__(kThreads, kRank == 16 ? 3 : kRank == 32 ? 2 : 
         a[step][i] = *reinterpret_cast<const uint32_t*>(row + i % 2 * 8 * kRank + step * 16 + i / 2 * 8);
   }
   float mixed[kRank / 8][4] = {}, maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {};
-  for (int held = 0; held < p.memory; held += kHeldKeys) {
-    const int count = min(kHeldKeys, p.memory - held), padded = (count + kKeys - 1) / kKeys * kKeys;
-    if (held > 0) __syncthreads();  // everyone has left the keys and values before
-    const auto same = [](int row) { return row; };
-    const float* const head_keys = p.keys + static_cast<int64_t>(head) * p.memory * p.rank;
-    fill<kRank>(
-        padded, keys, [&](int row, int rank) { return memory_piece(p, head_keys, held + row, rank); }, same);
-    fill<kRank>(
-        padded, values, [&](int row, int rank) { return memory_piece(p, p.values, held + row, rank); }, same);
-    __syncthreads();
-    if (tokens <= 0) continue;
-    for (int key = 0; key < count; key += kKeys) {
-      float scores[kKeys / 8][4], shrink[2];
-      score_keys<kRank>(a, keys + key * kRank, lane, scores);
-      if (count - key < kKeys) mask_keys(count - key, lane, scores);
-      soften_rows(kLog2e, scores, maximum, sum, shrink);
-      scale_rows(shrink, mixed);
-      mix_values<kRank>(scores, values + key * kRank, lane, mixed);
+  for (int key = 0; key < p.memory; key += kKeys) {
+    const int held = key % kHeldKeys;
+    if (held == 0) {
+      const int count = (min(kHeldKeys, p.memory - key) + kKeys - 1) / kKeys * kKeys;
+      if (key > 0) __syncthreads();  // everyone has left the keys and values before
+      fill_memory<kRank>(p, head, key, count, keys, values);
+      __syncthreads();
     }
+    if (tokens <= 0) continue;
+    float scores[kKeys / 8][4], shrink[2];
+    score_keys<kRank>(a, keys + held * kRank, lane, scores);
+    if (p.memory - key < kKeys) mask_keys(p.memory - key, lane, scores);
+    soften_rows(kLog2e, scores, maximum, sum, shrink);
+    scale_rows(shrink, mixed);
+    mix_values<kRank>(scores, values + held * kRank, lane, mixed);
   }
   if (tokens <= 0) return;
 
@@ -403,28 +232,9 @@ __global__ void __launch_bounds__(kThreads, kRank == 16 ? 3 : kRank == 32 ? 2 : 
     add_channels<kRank>(p, rows, narrow, value_up, channel, lane);
 }
 
-// ---- launch ---------------------------------------------------------------------------------------------------------------
-
-bool aligned(const Tensor& t, int bytes) {
-  return reinterpret_cast<uintptr_t>(t.data) % bytes == 0 && t.stride[0] * dtype_bytes(t.dtype) % bytes == 0;
-}
-
-template <class W, int kRank>
-void project_down(Context& ctx, const op::LowrankCrossAttentionArgs& a, bf16* to) {
-  const Rows h = Rows::of(a.h);
-  const DownProblem<W> p = {h, WeightMatrix<W>::of(a.query_down), static_cast<int>(a.h.last()),
-                            static_cast<int>(a.keys.shape[2]), to};
-  launch(ctx, project_down_kernel<W, kRank>, dim3(blocks_for(h.count, kTile)), dim3(kThreads),
-         sizeof(DownShared<kRank>), p);
-}
-
 template <int kRank>
 void run(Context& ctx, const op::LowrankCrossAttentionArgs& a, bf16* down) {
-  if (a.query_down.dtype == DType::BF16 && aligned(a.query_down, 8))
-    project_down<bf16, kRank>(ctx, a, down);
-  else
-    project_down<void, kRank>(ctx, a, down);
-
+  lowrank_project_down(ctx, a, kRank, down);
   UpProblem p = {};
   p.h = Rows::of(a.h);
   p.a = down;

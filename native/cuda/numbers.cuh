@@ -96,5 +96,8 @@ __device__ __forceinline__ float2 unpack_bf16(uint32_t pair) {
 
 /// v * sigmoid(v), to the accuracy of f32 everywhere.
 __device__ __forceinline__ float silu(float v) { return v / (1.0f + expf(-v)); }
+/// The same to some 1e-6, for products of bf16 and e4m3: an exact division is 30 instructions and a branch, in an epilogue
+/// that nothing else runs beside.
+__device__ __forceinline__ float fast_silu(float v) { return __fdividef(v, 1.0f + __expf(-v)); }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

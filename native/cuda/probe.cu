@@ -100,6 +100,7 @@ __global__ void __launch_bounds__(kThreads, 1) wgmma_chains_kernel(float* result
     wgmma_wait<1>();
   }
   wgmma_wait<0>();
+  wgmma_finished(sums);
   float total = 0;
 #pragma unroll
   for (int i = 0; i < kWgmmaColumns / 8; i++)

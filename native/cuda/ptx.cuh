@@ -227,6 +227,16 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
+/// After wgmma_wait: the sums are what was waited for. The compiler takes an unfinished product's registers for its result, and
+/// without this might read them before the wait.
+template <int kParts>
+__device__ __forceinline__ void wgmma_finished(float (&d)[kParts][4]) {
+#pragma unroll
+  for (int i = 0; i < kParts; i++)
+#pragma unroll
+    for (int e = 0; e < 4; e++) asm volatile("" : "+f"(d[i][e]));
+}
+
 #define ICONFACE_REGISTERS_64                                                        \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \

@@ -48,6 +48,8 @@ inline void wgmma_fence() {}
 inline void wgmma_commit() {}
 template <int N>
 void wgmma_wait() {}
+template <int kParts>
+void wgmma_finished(float (&)[kParts][4]) {}
 /// This warp's 16 rows of d[64 x 8 parts], for 32 bytes of K; a from `a_shared`, or from registers when those are given (b is transposed then).
 void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate);
 template <int kParts>

@@ -17,6 +17,7 @@ const WINDOWS: Window[] = [
   { shape: [1, 4, 11, 37], kernel: [2, 5], stride: 3, pad: 2 },
   { shape: [2, 3, 3, 16], kernel: [3, 3], stride: 1, pad: 0 },
   { shape: [1, 2, 2, 5], kernel: [5, 5], stride: 4, pad: 2 },
+  { shape: [1, 3, 5, 2], kernel: [1, 4], stride: 1, pad: 2 }, // more padding than the kernel is high
 ]
 
 /** Places of a window on `length` padded pixels. */

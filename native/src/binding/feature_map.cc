@@ -48,9 +48,10 @@ Tensor map(const Call& call, const char* kind, const char* name) {
   return t;
 }
 
-/// Places of a window of `size` on `length` padded pixels; what does not fit is refused by the operation.
-int64_t windows(int64_t length, int64_t size, int stride, int pad) {
-  if (size < 1 || stride < 1 || pad < 0 || pad > size) return 1;
+/// Places of a window of `size` on `length` pixels, padded by `pad`, at most `most_pad`; what does not fit is refused by the
+/// operation.
+int64_t windows(int64_t length, int64_t size, int stride, int pad, int64_t most_pad) {
+  if (size < 1 || stride < 1 || pad < 0 || pad > most_pad) return 1;
   const int64_t room = length + 2 * static_cast<int64_t>(pad) - size;
   return room < 0 ? 1 : room / stride + 1;
 }
@@ -68,10 +69,10 @@ void depthwise_conv2d(Context& ctx, Call& call) {
   a.pad = call.whole("pad", 0);
   if (a.weight.rank != 3)
     fail(Code::InvalidArgument, "depthwise_conv2d: weight must be [kh, kw, C], not %s", a.weight.describe().c_str());
-  const int64_t* s = a.x.shape;
-  a.out = call.output("out", DType::F32,
-                      {s[0], windows(s[1], a.weight.shape[0], a.stride, a.pad),
-                       windows(s[2], a.weight.shape[1], a.stride, a.pad), s[3]});
+  const int64_t *s = a.x.shape, height = a.weight.shape[0], width = a.weight.shape[1], most = std::max(height, width);
+  a.out = call.output(
+      "out", DType::F32,
+      {s[0], windows(s[1], height, a.stride, a.pad, most), windows(s[2], width, a.stride, a.pad, most), s[3]});
   op::depthwise_conv2d(ctx, a);
 }
 
@@ -83,8 +84,9 @@ void max_pool2d(Context& ctx, Call& call) {
   a.stride = call.whole("stride", 2);
   a.pad = call.whole("pad", 0);
   const int64_t* s = a.x.shape;
-  a.out = call.output("out", DType::F32,
-                      {s[0], windows(s[1], a.size, a.stride, a.pad), windows(s[2], a.size, a.stride, a.pad), s[3]});
+  a.out = call.output(
+      "out", DType::F32,
+      {s[0], windows(s[1], a.size, a.stride, a.pad, a.size), windows(s[2], a.size, a.stride, a.pad, a.size), s[3]});
   op::max_pool2d(ctx, a);
 }
 

@@ -100,7 +100,7 @@ Question e4m3_question() {
     const Tensor x = ctx.workspace.tensor(DType::F8E4M3, {1, 200, 144}),
                  w = ctx.workspace.tensor(DType::F8E4M3, {144, 144});
     const Tensor x_scale = ctx.workspace.tensor(F32, {1, 200, 1}), w_scale = ctx.workspace.tensor(F32, {144, 1});
-    op::quantise_rows(ctx, {.x = in[0], .out = x, .scale = x_scale});
+    op::layer_norm_modulate(ctx, {.x = in[0], .out = x, .out_scale = x_scale});
     op::quantise_rows(ctx, {.x = in[1], .out = w, .scale = w_scale});
     op::linear(ctx, {.x = x, .weight = w, .out = out, .x_scale = x_scale, .weight_scale = w_scale});
   };
