@@ -231,7 +231,7 @@ def main():
     for name, shape in shapes("linear"):
         products(record, clock, device, name, shape)
     for r in measured:
-        if r["precision"] == "fp8" and r["name"].startswith("linear") and r["name"] != "linear_qkv":
+        if r["precision"] == "fp8" and r["name"].startswith("linear"):
             products_fp8(record, clock, device, r["name"], r["shape"])
     for _, shape in shapes("attention"):
         attentions(record, clock, device, shape)

@@ -109,6 +109,25 @@ export function* some(n: number, count: number): Generator<number> {
   if (n > 1) yield n - 1
 }
 
+/**
+ * What `qk_norm_rope` makes of one head, by channel: RMSNorm times the learned scale, then adjacent pairs rotated by the
+ * angles from `angle` on.
+ */
+export function* rotatedHead(
+  head: readonly number[],
+  [scale, cos, sin]: readonly [Reader, Reader, Reader],
+  angle: number,
+): Generator<readonly [channel: number, value: number]> {
+  const rms = Math.sqrt(head.reduce((sum, v) => sum + v * v, 0) / head.length + 1e-6)
+  for (let m = 0; m < head.length / 2; m++) {
+    const [even, odd] = [(head[2 * m]! / rms) * scale(2 * m), (head[2 * m + 1]! / rms) * scale(2 * m + 1)]
+    const [c, s] = [cos(angle + m), sin(angle + m)]
+    yield [2 * m, c * even - s * odd]
+    yield [2 * m + 1, s * even + c * odd]
+  }
+}
+type Reader = (i: number) => number
+
 /** Bytes of an element. */
 export const bytesOf = (precision: Stored): number => (precision === 'bf16' ? 2 : 4)
 

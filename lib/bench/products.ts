@@ -3,7 +3,18 @@
  */
 
 import type { OpContext, Tensor } from '../ops'
-import { type Case, type Family, operation, type Precision, random, reader, sigmoid, some, stored } from './case'
+import {
+  type Case,
+  type Family,
+  operation,
+  type Precision,
+  random,
+  reader,
+  rotatedHead,
+  sigmoid,
+  some,
+  stored,
+} from './case'
 
 /** `out = x W^T`, W in bf16 as checkpoints have it. */
 export const linear: Family<Precision> = {
@@ -88,7 +99,7 @@ export const linearQkv: Family = {
     })
     const [first, second] = [stream(text), stream(image)]
     const [a, w] = [reader(second.x), reader(second.weight)]
-    const [scale, cos, sin] = [reader(second.qScale), reader(second.cos), reader(second.sin)]
+    const angles = [reader(second.qScale), reader(second.cos), reader(second.sin)] as const
     return operation(
       'grouped_linear',
       { flops: 2 * (text + image) * outputs * inputs },
@@ -103,13 +114,7 @@ export const linearQkv: Family = {
               for (let i = 0; i < inputs; i++) sum += a(row * inputs + i) * w(column * inputs + i)
               return sum
             })
-            const rms = Math.sqrt(head.reduce((sum, v) => sum + v * v, 0) / HEAD + 1e-6)
-            for (let m = 0; m < HEAD / 2; m++) {
-              const [even, odd] = [(head[2 * m]! / rms) * scale(2 * m), (head[2 * m + 1]! / rms) * scale(2 * m + 1)]
-              const at = (row * HEAD) / 2 + m
-              yield [row * outputs + 2 * m, cos(at) * even - sin(at) * odd]
-              yield [row * outputs + 2 * m + 1, sin(at) * even + cos(at) * odd]
-            }
+            for (const [i, value] of rotatedHead(head, angles, (row * HEAD) / 2)) yield [row * outputs + i, value]
           }
         },
       },

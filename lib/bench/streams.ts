@@ -3,7 +3,7 @@
  * compared with a copy of as many bytes, so that what lies in a cache is compared with what lies in a cache.
  */
 
-import { bytesOf, type Family, operation, random, reader, sigmoid, some } from './case'
+import { bytesOf, type Family, operation, random, reader, rotatedHead, sigmoid, some } from './case'
 
 /** Two segments, text and image rows with vectors of their own; f32 in, `precision` out. */
 export const layerNormModulate: Family = {
@@ -68,7 +68,8 @@ export const qkNormRope: Family = {
     const [q, k] = [random(precision, [1, tokens, heads, d]), random(precision, [1, tokens, heads, d])]
     const [qScale, kScale] = [random('f32', [d], 0.1, 1), random('f32', [d], 0.1, 1)]
     const [cos, sin] = [random('f32', [tokens, d / 2]), random('f32', [tokens, d / 2])]
-    const [x, scale, c, s] = [reader(q), reader(qScale), reader(cos), reader(sin)]
+    const x = reader(q)
+    const angles = [reader(qScale), reader(cos), reader(sin)] as const
     const bytes = 4 * tokens * heads * d * bytesOf(precision)
     return operation(
       'qk_norm_rope',
@@ -81,13 +82,7 @@ export const qkNormRope: Family = {
           for (const row of some(tokens * heads, 12)) {
             const token = Math.floor(row / heads)
             const head = Array.from({ length: d }, (_, i) => x(row * d + i))
-            const rms = Math.sqrt(head.reduce((sum, v) => sum + v * v, 0) / d + 1e-6)
-            for (let m = 0; m < d / 2; m++) {
-              const [even, odd] = [(head[2 * m]! / rms) * scale(2 * m), (head[2 * m + 1]! / rms) * scale(2 * m + 1)]
-              const [cosine, sine] = [c((token * d) / 2 + m), s((token * d) / 2 + m)]
-              yield [row * d + 2 * m, cosine * even - sine * odd]
-              yield [row * d + 2 * m + 1, sine * even + cosine * odd]
-            }
+            for (const [i, value] of rotatedHead(head, angles, (token * d) / 2)) yield [row * d + i, value]
           }
         },
       },

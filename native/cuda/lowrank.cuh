@@ -1,4 +1,4 @@
-// What the low-rank kernels share: weights of any floating type, and the sum of many values across a warp.
+// What the low-rank kernels share: weights of any floating type, sums across lanes, and the launchers on tensor cores.
 #pragma once
 #include "cuda/launch.cuh"
 #include "cuda/numbers.cuh"

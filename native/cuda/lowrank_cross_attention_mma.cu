@@ -256,13 +256,10 @@ void run(Context& ctx, const op::LowrankCrossAttentionArgs& a, bf16* down) {
 }  // namespace
 
 bool lowrank_cross_attention_mma(Context& ctx, const op::LowrankCrossAttentionArgs& a) {
-  const int64_t d = a.h.last() / a.keys.shape[0], rank = a.keys.shape[2],
-                padded = rank <= 16   ? 16
-                         : rank <= 32 ? 32
-                                      : 64;
-  if (rank > 64 || d % 8 != 0 || d > kMostShared ||
-      up_shared_bytes(static_cast<int>(padded), static_cast<int>(d)) > kMostShared)
-    return false;
+  const int64_t d = a.h.last() / a.keys.shape[0], rank = a.keys.shape[2];
+  if (rank > 64 || d % 8 != 0 || d > kMostShared) return false;
+  const int padded = rank <= 16 ? 16 : rank <= 32 ? 32 : 64;
+  if (up_shared_bytes(padded, static_cast<int>(d)) > kMostShared) return false;
   Workspace::Frame frame(ctx.workspace);
   bf16* const down = static_cast<bf16*>(ctx.workspace.bytes((a.h.rows() + kTile - 1) / kTile * kTile * padded * 2));
   if (ctx.planning()) return true;

@@ -1,6 +1,5 @@
 #include "op/attention.h"
 
-#include <algorithm>
 #include <string>
 
 #include "binding/call.h"
@@ -13,20 +12,17 @@ void attention(Context& ctx, Call& call) {
   op::AttentionArgs a;
   a.scale = static_cast<float>(call.number("scale", 0));
   a.causal = call.flag("causal");
-  int64_t batch = 1;
   for (int i = 0; i < op::AttentionArgs::kMaxSegments; i++) {
     const auto operand = [&](const char* name) { return call.optional((name + std::to_string(i)).c_str()); };
     op::AttentionSegment& s = a.segment[i];
     s = {operand("q"), {}, operand("k"), operand("v")};
     if (s.q.defined() || s.k.defined() || s.v.defined()) a.segments = i + 1;
-    for (const Tensor* t : {&s.q, &s.k, &s.v})
-      if (t->defined() && t->rank == 4) batch = std::max(batch, t->shape[0]);
   }
   for (int i = 0; i < a.segments; i++) {
     op::AttentionSegment& s = a.segment[i];
     if (!s.q.defined()) continue;
     Tensor shape = s.q;
-    if (shape.rank == 4) shape.shape[0] = batch;
+    if (shape.rank == 4) shape.shape[0] = op::batch_of(a);
     s.out = call.output_like(("out" + std::to_string(i)).c_str(), call.dtype("outDtype", s.q.dtype), shape);
   }
   op::attention(ctx, a);

@@ -35,7 +35,7 @@ void layer_norm_modulate(Context& ctx, Call& call) {
   op::LayerNormModulateArgs a;
   a.x = call.input("x");
   if (a.x.rank != 3) fail(Code::InvalidArgument, "x must be [batch, tokens, D], not %s", a.x.describe().c_str());
-  if (call.text("outDtype", "") == std::string("f8_e4m3")) {
+  if (call.text("outDtype", "") == "f8_e4m3") {
     Tensor one = a.x;
     one.shape[2] = 1;
     a.out = call.output_like("out", DType::F8E4M3, a.x);

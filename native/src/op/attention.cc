@@ -52,6 +52,14 @@ Tensor batched(const Tensor& t, int64_t batch) {
 
 }  // namespace
 
+int64_t batch_of(const AttentionArgs& a) {
+  int64_t batch = 1;
+  for (int i = 0; i < a.segments; i++)
+    for (const Tensor* t : {&a.segment[i].q, &a.segment[i].k, &a.segment[i].v})
+      if (t->defined() && t->rank == 4) batch = std::max(batch, t->shape[0]);
+  return batch;
+}
+
 void attention(Context& ctx, const AttentionArgs& a) {
   const char* op = "attention";
   check(a.segments >= 1 && a.segments <= AttentionArgs::kMaxSegments, op, "1 to %d segments, not %d",
@@ -61,9 +69,7 @@ void attention(Context& ctx, const AttentionArgs& a) {
   check(!a.causal || a.segments == 1, op, "causal attention takes 1 segment, not %d", a.segments);
   Common common;
   int64_t queries = 0, keys = 0;
-  for (int i = 0; i < a.segments; i++)
-    for (const Tensor* t : {&a.segment[i].q, &a.segment[i].k, &a.segment[i].v})
-      if (t->defined() && t->rank == 4) common.batch = std::max(common.batch, t->shape[0]);
+  common.batch = batch_of(a);
   for (int i = 0; i < a.segments; i++) {
     const AttentionSegment& s = a.segment[i];
     const auto name = [i](const char* tensor) { return tensor + std::to_string(i); };

@@ -25,6 +25,9 @@ struct AttentionArgs {
   /// after a text does, whose own keys nobody sees.
   bool causal = false;
 };
+/// Items of the batch: the most that a tensor has which is read; 1 without a batch axis.
+int64_t batch_of(const AttentionArgs&);
+
 /// @throws InvalidArgument naming the tensor and its shape
 void attention(Context&, const AttentionArgs&);
 

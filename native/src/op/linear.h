@@ -36,8 +36,7 @@ struct LinearArgs {
   bool accumulate = false;   // out += value
   Tensor x_scale = {};       // F8_E4M3: [..., tokens, 1] F32, may be strided
   Tensor weight_scale = {};  // F8_E4M3: [N, 1] ([2N, 1] for Swiglu) F32, contiguous
-  LinearHeads heads =
-      {};  // optional: x and out are [tokens, .] or [batch, tokens, .]; no activation, gate or accumulate
+  LinearHeads heads = {};    // optional: x and out are [(batch,) tokens, .]; no activation, gate or accumulate
 };
 /// @throws InvalidArgument naming the tensor and both shapes when they do not fit; Unsupported for F8_E4M3 on GPUs older
 /// than sm_89
