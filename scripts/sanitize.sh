@@ -31,4 +31,4 @@ export ICONFACE_BINARY="$PWD/build-asan/Release/iconface.node" ICONFACE_SANITIZE
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 # The sanitizers' runtime must come first in every process, and so in node.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
-  npx --no-install tap --reporter=tap --timeout=600 "${files[@]}"
+  npx --no-install tap --reporter=tap --timeout=3600 "${files[@]}"

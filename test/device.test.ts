@@ -26,7 +26,6 @@ function difference(a: Uint8Array, b: Uint8Array) {
   return { largest: Math.max(...all), mean: all.reduce((sum, v) => sum + v, 0) / all.length }
 }
 
-t.setTimeout(300_000) // the emulated device is slow
 
 let folder = ''
 let faceless = ''

@@ -11,7 +11,6 @@ import { picture, tinyModel } from './fixtures/tiny'
 
 const MODEL = join(__dirname, '..', 'models', 'tiny')
 const code = 'ERR_ICONFACE_UNSUPPORTED'
-t.setTimeout(300_000) // the emulated device is slow
 
 t.test('what does not multiply e4m3 is refused by name, and nothing else is taken', async (t) => {
   const held = () => {

@@ -33,7 +33,6 @@ const targets: NetworksOptions[] = [
   ...comparedDevices().map((device) => ({ device })),
 ]
 
-t.setTimeout(300_000) // the emulated device is slow
 
 type Outputs = Record<string, Tensor>
 

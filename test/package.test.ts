@@ -48,7 +48,7 @@ async function packAndInstall(): Promise<void> {
 
 const skip = existsSync(ADDON) ? false : `${ADDON} is not built`
 
-t.test('the package', { skip, timeout: 300_000 }, async (t) => {
+t.test('the package', { skip }, async (t) => {
   await packAndInstall()
 
   await t.test('holds what it needs and nothing else', async (t) => {

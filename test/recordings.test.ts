@@ -12,7 +12,6 @@ if (found.length === 0) {
   t.plan(0, 'this build holds no emulator and this machine has no GPU')
   process.exit(0)
 }
-t.setTimeout(300_000) // the emulated device is slow
 
 /** What one working memory keeps at most: Recordings::kMost. */
 const MOST = 48

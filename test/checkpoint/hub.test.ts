@@ -109,7 +109,7 @@ t.test('what arrives damaged is removed and never gets a name', async (t) => {
   t.ok(readFileSync(blob(BIG)).equals(BIG))
 })
 
-t.test('servers that refuse, are silent or lie', { timeout: 60_000 }, async (t) => {
+t.test('servers that refuse, are silent or lie', async (t) => {
   const cases: [Misbehaviour, { code: string; message?: RegExp }][] = [
     [{ status: 403 }, { code: 'ERR_ICONFACE_IO', message: /answered 403.*accept the licence/ }],
     [{ status: 404 }, { code: 'ERR_ICONFACE_IO', message: /answered 404/ }],
