@@ -26,7 +26,6 @@ function difference(a: Uint8Array, b: Uint8Array) {
   return { largest: Math.max(...all), mean: all.reduce((sum, v) => sum + v, 0) / all.length }
 }
 
-
 let folder = ''
 let faceless = ''
 t.before(async () => {

@@ -33,7 +33,6 @@ const targets: NetworksOptions[] = [
   ...comparedDevices().map((device) => ({ device })),
 ]
 
-
 type Outputs = Record<string, Tensor>
 
 /** What a network gives, on the library and in float64. */
