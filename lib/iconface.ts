@@ -3,6 +3,7 @@
  */
 
 import { openCheckpoint } from './checkpoint/layout'
+import type { Decoded } from './decode'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
 import { loadAddon, native, type NativeSession, type RestoreJob } from './native'
@@ -21,8 +22,10 @@ import {
   type Variant,
 } from './options'
 import { abortable, abortError, JobQueue } from './queue'
+import { shapeWarnings } from './picture-shape'
 import { Restoration } from './restoration'
 import { Prompts } from './text/prompts'
+import { IConFaceWarning } from './warning'
 
 /** What a restore uses where its options say nothing. */
 export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
@@ -48,6 +51,8 @@ export interface ModelInfo {
   /** Bytes of weights. */
   bytes: number
   defaults: RestoreDefaults
+  /** What to know about the model; every result repeats it. Empty when all is well. */
+  warnings: readonly IConFaceWarning[]
 }
 
 /**
@@ -66,6 +71,8 @@ export interface FaceEmbedding {
   embedding: Float32Array
   /** Norm of the raw embedding: how recognisable the encoder finds the face. */
   norm: number
+  /** What to know about the picture; empty when all is well. */
+  warnings: readonly IConFaceWarning[]
 }
 
 /** A restore whose arguments are checked and whose pictures are captured. */
@@ -163,6 +170,7 @@ export class IConFace implements AsyncDisposable {
         threads: facts.threads,
         bytes: facts.bytes,
         defaults: checkpoint.defaults,
+        warnings: checkpoint.synthesized ? [randomWeights(folder)] : [],
       })
     } catch (error) {
       await session.dispose()
@@ -201,7 +209,7 @@ export class IConFace implements AsyncDisposable {
     return this.#queue.run(async (stop, fail) => {
       const report = reporter(options.onProgress, stop, fail)
       const began = performance.now()
-      const pixels = []
+      const pixels: Decoded[] = []
       for (const [i, picture] of pictures.entries()) {
         pixels.push(await picture.read())
         report('read', i + 1, pictures.length, performance.now() - began, -1)
@@ -211,6 +219,7 @@ export class IConFace implements AsyncDisposable {
         report('prompt', 0, 1, performance.now() - began, -1),
       )
       const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
+      const warnings = [...this.info.warnings, ...pictureWarnings(pictures, pixels, size)]
       const read = performance.now() - began
       const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
       const { variant } = options
@@ -230,6 +239,7 @@ export class IConFace implements AsyncDisposable {
         seed,
         identity,
         timings: { read, ...timings, total },
+        warnings,
       })
     }, options.signal)
   }
@@ -267,7 +277,8 @@ export class IConFace implements AsyncDisposable {
       stop.throwIfAborted()
       const embedding = await native(() => this.#session.embed(pixels))
       const norm = Math.hypot(...embedding)
-      return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm }
+      const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], this.info.defaults.size)]
+      return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm, warnings }
     }, signal)
   }
 
@@ -316,6 +327,16 @@ export class IConFace implements AsyncDisposable {
 
 function disposedError(): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
+}
+
+function randomWeights(folder: string): IConFaceWarning {
+  const message = `${folder} has random weights: it restores nothing, whatever the result looks like`
+  return new IConFaceWarning('WARN_ICONFACE_RANDOM_WEIGHTS', message)
+}
+
+/** What decoding found, and what fitting to `size` will do, picture by picture. */
+function pictureWarnings(pictures: readonly Picture[], decoded: readonly Decoded[], size: number): IConFaceWarning[] {
+  return decoded.flatMap((pixels, i) => [...pixels.warnings, ...shapeWarnings(pictures[i]!.name, pixels, size)])
 }
 
 /** The options that were given, without those that were not. */

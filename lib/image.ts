@@ -10,8 +10,8 @@
 import { stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import sharp from 'sharp'
+import { type Decoded, decode, greyToRgb, imageError, tooLarge } from './decode'
 import { expectation, fileError, IConFaceError, invalid } from './errors'
-import type { Pixels } from './native'
 import { integer } from './options'
 
 /**
@@ -47,11 +47,10 @@ export function toSharp({ data, width, height }: RgbImage): sharp.Sharp {
 
 /** A picture as it was at the time of the call; `read` decodes it when its job's turn comes. */
 export interface Picture {
-  read(): Promise<Pixels>
+  /** What messages call it: `input`, `reference 2`. */
+  name: string
+  read(): Promise<Decoded>
 }
-
-const FORMATS = ['jpeg', 'png', 'webp', 'tiff', 'gif', 'heif', 'jp2', 'jxl']
-const KINDS = 'JPEG, PNG, WebP, AVIF, TIFF or GIF'
 
 /**
  * Room for raw pixels that a restore reads in place, without any copy. Fill it again only when the restore has ended.
@@ -93,7 +92,7 @@ function prepare(name: string, image: ImageInput, maxPixels: number): () => Pict
     if (bytes.byteLength === 0) throw imageError(name, 'it holds no bytes (an empty or detached buffer)')
     return () => {
       const copy = Buffer.from(bytes)
-      return { read: () => decode(name, copy, maxPixels) }
+      return { name, read: () => decode(name, copy, maxPixels) }
     }
   }
   if (isRaw(image)) return rawIn(name, image, maxPixels)
@@ -118,7 +117,7 @@ function fileIn(name: string, path: string, maxPixels: number): Picture {
     await checkPictureFile(name, path)
     return decode(name, path, maxPixels)
   }
-  return { read }
+  return { name, read }
 }
 
 /** Refuses what is not there or no file. */
@@ -128,27 +127,6 @@ export async function checkPictureFile(name: string, path: string): Promise<void
     throw new IConFaceError(error.code, `${name}: ${error.message}`, { cause })
   })
   if (!found.isFile()) throw imageError(name, `${path} is not a file`)
-}
-
-/** Decodes on the thread pool of libuv, as every use of sharp does; `source` must not change meanwhile. */
-async function decode(name: string, source: string | Buffer, maxPixels: number): Promise<Pixels> {
-  const from = typeof source === 'string' ? `${source}: ` : ''
-  try {
-    const { format, width, height } = await sharp(source, { limitInputPixels: false }).metadata() // headers only
-    if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted; it has to be ${KINDS}`)
-    if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
-    return await toRgb(sharp(source, { failOn: 'warning', autoOrient: true, limitInputPixels: maxPixels }))
-  } catch (cause) {
-    if (cause instanceof IConFaceError) throw cause
-    const hint =
-      cause instanceof Error && /unsupported image format/.test(cause.message) ? `; it has to be ${KINDS}` : ''
-    throw imageError(name, from + (cause instanceof Error ? cause.message : String(cause)) + hint, cause)
-  }
-}
-
-async function toRgb(image: sharp.Sharp): Promise<Pixels> {
-  const { data, info } = await image.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true })
-  return { data, width: info.width, height: info.height, channels: 3 }
 }
 
 function rawIn(name: string, image: RawImage, maxPixels: number): () => Picture {
@@ -169,7 +147,7 @@ function rawIn(name: string, image: RawImage, maxPixels: number): () => Picture 
   }
   return () => {
     const own = shared ? inPlace(data) : transfer ? takeOver(name, data) : new Uint8Array(data)
-    return { read: () => rawPixels(own, width, height, channels) }
+    return { name, read: () => rawPixels(own, width, height, channels) }
   }
 }
 
@@ -198,15 +176,7 @@ async function rawPixels(
   width: number,
   height: number,
   channels: 1 | 2 | 3 | 4,
-): Promise<Pixels> {
-  if (channels >= 3) return { data: inPlace(data), width, height, channels: channels as 3 | 4 }
-  return toRgb(sharp(data, { raw: { width, height, channels } }))
-}
-
-function tooLarge(name: string, width: number, height: number, maxPixels: number): IConFaceError {
-  return imageError(name, `${width} x ${height} pixels are more than maxPixels (${maxPixels}); scale it down`)
-}
-
-function imageError(name: string, reason: string, cause?: unknown): IConFaceError {
-  return new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot use ${name}: ${reason}`, { cause })
+): Promise<Decoded> {
+  if (channels === 1 || channels === 2) return greyToRgb(data, width, height, channels)
+  return { data: inPlace(data), width, height, channels, warnings: [] }
 }

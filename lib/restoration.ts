@@ -8,6 +8,7 @@ import type sharp from 'sharp'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
+import type { IConFaceWarning } from './warning'
 import { writeWhole } from './whole-file'
 
 /** How the identity pathway saw the pictures. */
@@ -56,15 +57,21 @@ export class Restoration implements RgbImage {
   readonly identity: IdentityReport
   /** Milliseconds by stage, and their `total`. */
   readonly timings: Readonly<Record<string, number>>
+  /** What to know about the result: of the pictures first, in the order given. Empty when all is well. */
+  readonly warnings: readonly IConFaceWarning[]
 
   /** Restores make these. */
-  constructor(result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'>) {
+  constructor(
+    result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'> &
+      Partial<Pick<Restoration, 'warnings'>>,
+  ) {
     this.data = result.data
     this.width = result.width
     this.height = result.height
     this.seed = result.seed
     this.identity = result.identity
     this.timings = result.timings
+    this.warnings = result.warnings ?? []
   }
 
   /**

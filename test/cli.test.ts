@@ -65,6 +65,8 @@ t.test('restore writes the picture and says what it did', async (t) => {
   t.match(out, /similarity to the references 0\.250 before, 0\.750 after/)
   t.match(out, /time +\d+.*read.*encode 1 ms, sample 2 ms, decode 3 ms/)
   t.match(err, /warning: .* has random weights: it restores nothing/)
+  t.match(err, /^iconface: warning: reference 1 of 80 x 64 pixels is not square: .* is cut away/m)
+  t.equal(err.match(/random weights/g)!.length, 1)
   t.match(err, /^sample 1\/2, 0 ms left$/m, 'lines, not a bar, where nobody watches')
   t.match(await sharp(join(scratch, 'out.png')).metadata(), { width: 64, height: 64 })
   const strip = await sharp(join(scratch, 'strip.png')).metadata()
@@ -79,7 +81,9 @@ t.test('--json is JSON, --quiet is quiet', async (t) => {
   const { out } = await iconface([...args, '--json', '--seed', '18446744073709551615'])
   const report = JSON.parse(out) as object
   t.match(report, { output: 'out.jpg', width: 64, seed: '18446744073709551615', identity: { source: 'degraded' } })
-  t.match(report, { model: { synthesized: true }, device: 'cpu', warnings: [/random weights/] })
+  t.match(report, { model: { synthesized: true }, device: 'cpu' })
+  const cropped = { code: 'WARN_ICONFACE_CROPPED', message: /^input of 80 x 64 pixels .* 20 % of it/ }
+  t.match(report, { warnings: [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS', message: /random weights/ }, cropped] })
   t.same(await iconface([...args, '-q']), { code: 0, out: '', err: '' })
   const { code } = await iconface(['restore', photo, '-o', 'out.jpg', '-q'], { ICONFACE_MODEL: folder })
   t.equal(code, 0, 'ICONFACE_MODEL names the model')

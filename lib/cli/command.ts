@@ -8,6 +8,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { closest } from '../closest'
 import { IConFaceError, invalid } from '../errors'
 import { PACKAGE_ROOT } from '../native'
+import type { IConFaceWarning } from '../warning'
 
 /** One command, in a file of its own name that exports it as `command`. */
 export interface Command {
@@ -53,6 +54,11 @@ export function numeric(name: string, value: string | undefined): number | undef
 /** The error of a command that an option it needs was not given to. */
 export function missing(option: string, what: string): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', `${option} is missing: name ${what}`)
+}
+
+/** Writes warnings to standard error. */
+export function warn(warnings: readonly IConFaceWarning[]): void {
+  for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning.message}\n`)
 }
 
 /** The version in package.json. */

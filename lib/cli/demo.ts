@@ -14,8 +14,8 @@ import { syntheticCases } from '../evaluate/synthetic'
 import { integer } from '../options'
 import { type Column, strips } from '../strip'
 import { checkWritable, checkWritableFolder, writeWhole } from '../whole-file'
-import { type Command, numeric, parse } from './command'
-import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
+import { type Command, numeric, parse, warn } from './command'
+import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { duration, progressDisplay } from './terminal'
 
 const NAME = 'demo.png'
@@ -53,9 +53,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   const cases = syntheticCases({ count, seed, severities: SEVERITIES, references: Math.max(...REFERENCES) })
   await checkFolder(values.out)
 
-  const { model: loaded, warnings } = await openModel(values, stop)
-  await using model = loaded
-  if (!values.quiet) warn(warnings)
+  await using model = await openModel(values, stop)
+  if (!values.quiet) warn(model.info.warnings)
   const began = performance.now()
   const rows: Column[][] = []
   const display = values.quiet ? null : progressDisplay(process.stderr)

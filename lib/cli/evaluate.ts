@@ -12,8 +12,8 @@ import { reportText } from '../evaluate/report'
 import { syntheticCases } from '../evaluate/synthetic'
 import { checkRestoreOptions, integer, oneOf } from '../options'
 import { checkWritable, writeWhole } from '../whole-file'
-import { type Command, numeric, parse } from './command'
-import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
+import { type Command, numeric, parse, warn } from './command'
+import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { progressDisplay } from './terminal'
 
 const OPTIONS = {
@@ -69,9 +69,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await checkOutputs(json, html)
   const cases = await chosenCases(values, options)
 
-  const { model: loaded, warnings } = await openModel(values, stop)
-  await using model = loaded
-  if (!quiet) warn(warnings)
+  await using model = await openModel(values, stop)
+  if (!quiet) warn(model.info.warnings)
   const page = html === undefined ? null : new EvaluationPage()
   const display = quiet ? null : progressDisplay(process.stderr)
   const onCase: EvaluateOptions['onCase'] = page ? (result, pictures) => page.add(result, pictures) : undefined

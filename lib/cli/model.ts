@@ -24,19 +24,10 @@ export const MODEL_USAGE = `  -m, --model FOLDER   checkpoint folder (default: I
 
 type Values = { [Name in keyof typeof MODEL_OPTIONS]?: string }
 
-/** Loads the model that the options name, or the default; `warnings` are what a user should know about it. */
-export async function openModel(values: Values, signal: AbortSignal): Promise<{ model: IConFace; warnings: string[] }> {
+/** Loads the model that the options name, or the default. */
+export function openModel(values: Values, signal: AbortSignal): Promise<IConFace> {
   const { device, threads } = values
   const precision = values.precision as LoadOptions['precision']
   const options = { device, precision, threads: numeric('threads', threads), signal }
-  const model = await IConFace.load(values.model ?? findModel(), options)
-  const warnings = model.info.synthesized
-    ? [`${model.info.folder} has random weights: it restores nothing, whatever the result looks like`]
-    : []
-  return { model, warnings }
-}
-
-/** Writes warnings to standard error. */
-export function warn(warnings: readonly string[]): void {
-  for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning}\n`)
+  return IConFace.load(values.model ?? findModel(), options)
 }

@@ -10,8 +10,8 @@ import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
 import { outputFormat, type Restoration } from '../restoration'
 import { strip } from '../strip'
 import { checkWritable, writeWhole } from '../whole-file'
-import { type Command, missing, numeric, parse } from './command'
-import { MODEL_OPTIONS, MODEL_USAGE, openModel, warn } from './model'
+import { type Command, missing, numeric, parse, warn } from './command'
+import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { duration, progressDisplay, table } from './terminal'
 
 const OPTIONS = {
@@ -66,9 +66,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
-  const { model: loaded, warnings } = await openModel(values, stop)
-  await using model = loaded
-  if (!values.quiet) warn(warnings)
+  await using model = await openModel(values, stop)
+  if (!values.quiet) warn(model.info.warnings)
 
   const display = values.quiet ? null : progressDisplay(process.stderr)
   let result: Restoration
@@ -77,12 +76,13 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   } finally {
     display?.end()
   }
+  if (!values.quiet) warn(result.warnings.filter((warning) => !model.info.warnings.includes(warning)))
   // The strip is drawn first: the result may be written over one of its pictures.
   const comparison = values.strip === undefined ? null : await draw(input, values.ref, result, model.info)
   await result.toFile(values.output)
   if (comparison) await writeWhole(values.strip!, comparison)
 
-  if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output, warnings), null, 2)}\n`)
+  if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output), null, 2)}\n`)
   else if (!values.quiet) process.stdout.write(summary(result, values.output))
 }
 
@@ -127,7 +127,7 @@ function similarity(cosine: number | null): string {
   return cosine === null ? '' : `similarity ${cosine.toFixed(3)}`
 }
 
-function report(model: IConFace, result: Restoration, output: string, warnings: string[]) {
+function report(model: IConFace, result: Restoration, output: string) {
   const { source, norms, weights, before, after } = result.identity
   return {
     output,
@@ -139,7 +139,7 @@ function report(model: IConFace, result: Restoration, output: string, warnings: 
     model: model.info,
     device: model.device,
     precision: model.precision,
-    warnings,
+    warnings: result.warnings,
   }
 }
 

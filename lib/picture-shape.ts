@@ -1,0 +1,58 @@
+/**
+ * What becomes of a picture that does not have the model's shape: its short side is fitted, its centre is kept.
+ */
+
+import { IConFaceWarning } from './warning'
+
+/** The share of a picture that may be cut away without a word: an alignment is not more exact than that. */
+const UNNOTICED_LOSS = 0.01
+/** A picture this many times larger is hardly a crop of a face; this many times smaller, it holds hardly any of one. */
+const FAR = 4
+
+/**
+ * What a caller should know about a picture of `width` x `height` pixels that is fitted to `size` x `size`.
+ *
+ * @param name What messages call the picture: `input`, `reference 2`.
+ */
+export function shapeWarnings(
+  name: string,
+  { width, height }: { width: number; height: number },
+  size: number,
+): IConFaceWarning[] {
+  const [short, long] = [Math.min(width, height), Math.max(width, height)]
+  const pixels = `${name} of ${width} x ${height} pixels`
+  const warnings: IConFaceWarning[] = []
+  if (1 - short / long > UNNOTICED_LOSS) {
+    const [lost, where] = [1 - short / long, width > height ? 'the left and right' : 'the top and bottom']
+    warnings.push(
+      new IConFaceWarning(
+        'WARN_ICONFACE_CROPPED',
+        `${pixels} is not square: ${(100 * lost).toFixed(0)} % of it, at ${where}, is cut away; ` +
+          'give an aligned, square crop of the face',
+      ),
+    )
+  }
+  if (short > FAR * size) {
+    warnings.push(
+      new IConFaceWarning(
+        'WARN_ICONFACE_REDUCED',
+        `${pixels} is reduced ${factor(short / size)} times, to ${size}: if it shows more than a face, little of the ` +
+          'face is left; give an aligned crop of it',
+      ),
+    )
+  }
+  if (FAR * short < size) {
+    warnings.push(
+      new IConFaceWarning(
+        'WARN_ICONFACE_ENLARGED',
+        `${pixels} is enlarged ${factor(size / short)} times, to ${size}: so few pixels hold little of a face; ` +
+          'give a larger picture',
+      ),
+    )
+  }
+  return warnings
+}
+
+function factor(ratio: number): string {
+  return String(Math.round(10 * ratio) / 10)
+}

@@ -1,0 +1,31 @@
+/**
+ * What a caller should know about a result that came about all the same.
+ */
+
+/** Every code an {@link IConFaceWarning} can carry. */
+export const ICONFACE_WARNING_CODES = [
+  /** The model's weights are random: it restores nothing. */
+  'WARN_ICONFACE_RANDOM_WEIGHTS',
+  /** A picture is not square: what lies beyond its centre was cut away. */
+  'WARN_ICONFACE_CROPPED',
+  /** A picture is so much larger than the model's that it may show more than a face. */
+  'WARN_ICONFACE_REDUCED',
+  /** A picture is so much smaller than the model's that little of a face can be in it. */
+  'WARN_ICONFACE_ENLARGED',
+] as const
+
+/** One of {@link ICONFACE_WARNING_CODES}. */
+export type IConFaceWarningCode = (typeof ICONFACE_WARNING_CODES)[number]
+
+/** A warning: its code for programs, its message for people, which is also what it is as a string. */
+export class IConFaceWarning {
+  /** @param message Names the picture and the figures, and says what to do. */
+  constructor(
+    readonly code: IConFaceWarningCode,
+    readonly message: string,
+  ) {}
+
+  toString(): string {
+    return this.message
+  }
+}
