@@ -3,9 +3,10 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { fileError, IConFaceError, invalid } from '../errors'
+import { IConFaceError, invalid } from '../errors'
 import { formatProblems, type Problem } from './contract'
 import { describeWeights, type Finding, type PartDescription } from './findings'
+import { notThere } from './hub-id'
 import { isLoraFolder, loraWeights } from './lora'
 import { readNameMap } from './name-map'
 import { type Kind, TITLES } from './recognise'
@@ -50,7 +51,7 @@ export function collect(
   }
   if (adapter !== undefined) add(describeWeights(adapter, names === undefined ? undefined : readNameMap(names)), true)
   for (const target of paths) {
-    if (!fs.existsSync(target)) throw fileError('read', path.resolve(target), { code: 'ENOENT' })
+    if (!fs.existsSync(target)) throw notThere(target, path.resolve(target))
     if (isTokenizer(target)) tokenizers.push({ file: path.resolve(target), named: true })
     else if (!fs.statSync(target).isDirectory()) add(describeWeights(target), true)
     else if (isLoraFolder(target)) add(describeWeights(loraWeights(target)), true)

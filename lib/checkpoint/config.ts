@@ -52,6 +52,7 @@ import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, expectation, fileError, IConFaceError } from '../errors'
 import { GROUP_NORM_GROUPS } from './contract'
+import { notThere } from './hub-id'
 
 export const CONFIG_NAME = 'iconface.json'
 export const FORMAT = 1
@@ -133,7 +134,17 @@ export interface TextEncoderConfig {
 export function readModelConfig(folder: string): ModelConfig {
   const absolute = path.resolve(folder)
   const file = path.join(absolute, CONFIG_NAME)
+  if (!fs.existsSync(file)) throw noModel(folder, absolute)
   return parseModelConfig(readJson(file, MAX_CONFIG_BYTES), file)
+}
+
+/** The error of what is no model folder, which says how to make one of it. */
+function noModel(folder: string, absolute: string): IConFaceError {
+  const status = fs.statSync(absolute, { throwIfNoEntry: false })
+  if (!status) return notThere(folder, absolute)
+  const what = status.isDirectory() ? `has no ${CONFIG_NAME}` : `is no folder with ${CONFIG_NAME}`
+  const advice = `"iconface prepare ${folder} --out FOLDER" makes a model folder of files of weights`
+  return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${absolute} is no model, it ${what}; ${advice}`)
 }
 
 /** Checks the parsed contents of `file`, which names other files relative to its own folder. */

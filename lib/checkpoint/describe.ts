@@ -9,6 +9,7 @@ import { CONFIG_NAME, type TextEncoderConfig } from './config'
 import { adapterVariant, type Problem } from './contract'
 import type { AdapterSizes } from './expected'
 import { describeWeights, type Finding, type PartDescription, totals } from './findings'
+import { notThere } from './hub-id'
 import { examineCheckpoint, type PartReport } from './layout'
 import { isLoraFolder, loraWeights } from './lora'
 import { TITLES } from './recognise'
@@ -34,8 +35,9 @@ export interface Description {
  */
 export function describePath(target: string): Description {
   const absolute = path.resolve(target)
-  const isFolder = fs.statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ?? false
-  if (!isFolder) return describeFile(absolute)
+  const status = fs.statSync(absolute, { throwIfNoEntry: false })
+  if (!status) throw notThere(target, absolute)
+  if (!status.isDirectory()) return describeFile(absolute)
   if (fs.existsSync(path.join(absolute, CONFIG_NAME))) return describeModel(absolute)
   return isLoraFolder(absolute) ? describeFile(loraWeights(absolute)) : describeFolder(absolute)
 }

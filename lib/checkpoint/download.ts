@@ -8,6 +8,7 @@ import fsPromises from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, IConFaceError } from '../errors'
 import { abortError } from '../queue'
+import { request } from './http'
 
 export interface Download {
   readonly url: string
@@ -74,7 +75,7 @@ async function fetchRest(download: Download, incomplete: string, from: number): 
   try {
     const sent: Record<string, string> = { ...headers, 'Accept-Encoding': 'identity' }
     if (from > 0) sent.Range = `bytes=${from}-`
-    const response = await fetch(url, { headers: sent, signal: stop })
+    const response = await request(url, { headers: sent, signal: stop })
     const append = continues(response, from)
     if (append === undefined) throw await refusal(download, response)
     let written = append ? from : 0

@@ -1,33 +1,19 @@
 /**
- * Weights from the Hugging Face Hub, in the cache that all Hugging Face libraries share:
- *
- *     <cache>/models--<owner>--<name>/blobs/<checksum>                     the content
- *                                    /snapshots/<commit>/<path>           links to it
- *                                    /refs/<revision>                      the commit that a branch or tag meant
- *
- * The cache is `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`; the server `HF_ENDPOINT`, else
- * https://huggingface.co; the token `HF_TOKEN`, else what `hf auth login` stored. The list of files comes through
- * `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off nor check what came.
- *
- * Format: https://huggingface.co/docs/hub/local-cache
+ * Weights from the Hugging Face Hub, in the cache that all Hugging Face libraries share (hub-cache.ts). The server is
+ * `HF_ENDPOINT`, else https://huggingface.co; the token `HF_TOKEN`, else what `hf auth login` stored. The list of files comes
+ * through `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off nor check
+ * what came.
  */
-import {
-  getHFHubCachePath,
-  getRepoFolderName,
-  HubApiError,
-  type ListFileEntry,
-  listFiles,
-  modelInfo,
-} from '@huggingface/hub'
+import { HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileError, IConFaceError, invalid } from '../errors'
+import { describeValue, fileError, IConFaceError, invalid } from '../errors'
 import { abortError } from '../queue'
-import { writeWhole } from '../whole-file'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
+import { request } from './http'
+import { blobPath, findCached, hubHome, type HubFile, isComplete, isOffline, linkFile, makeFolder, snapshotPath, storageOf, type Wanted, writeList, writeReference } from './hub-cache' // prettier-ignore
 
 export interface HubOptions {
   /** Default: `HF_ENDPOINT`, else https://huggingface.co. */
@@ -40,21 +26,6 @@ export interface HubOptions {
   readonly idleMs?: number
 }
 
-/** What is wanted of a repository: `owner/name`, `owner/name@revision`, `owner/name:path`. */
-interface Wanted {
-  readonly repo: string
-  readonly revision: string
-  /** A file or a folder in it; absent: all weights. */
-  readonly path: string | undefined
-}
-
-/** A file of a repository. */
-interface HubFile {
-  readonly path: string
-  readonly bytes: number
-  readonly checksum: Checksum
-}
-
 /**
  * Downloads the weights of a repository, or one file or folder of it, into the cache; what is there is not asked for
  * again.
@@ -62,24 +33,23 @@ interface HubFile {
  * @param text  `owner/name`, with `@revision` (a branch, tag or commit; default `main`) and `:path` (a file or folder in it)
  * @returns     where it lies: a folder, or the file that `path` names
  * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` for no such repository, revision or path; `ERR_ICONFACE_IO`,
- *         `ERR_ICONFACE_INVALID_CHECKPOINT` (damaged on the way), `ERR_ICONFACE_ABORTED`
+ *         `ERR_ICONFACE_INVALID_CHECKPOINT` (damaged on the way), `ERR_ICONFACE_ABORTED`; with `HF_HUB_OFFLINE`
+ *         `ERR_ICONFACE_FILE_NOT_FOUND` for a file that the cache does not hold; for proxies as {@link request}
  * @example
  * const folder = await downloadFromHub('black-forest-labs/FLUX.2-klein-base-4B')
  */
 export async function downloadFromHub(text: string, options: HubOptions = {}): Promise<string> {
   const wanted = parseWanted(text)
+  const storage = storageOf(wanted.repo, options.cacheDir)
+  if (isOffline()) return findCached(wanted, storage, (files) => selectFiles(wanted, files))
   const access = accessOf(options)
   const { commit, files } = await listRepository(wanted, access)
   const chosen = selectFiles(wanted, files)
-  const storage = path.join(
-    options.cacheDir ?? getHFHubCachePath(),
-    getRepoFolderName({ name: wanted.repo, type: 'model' }),
-  )
-  const snapshot = path.join(storage, 'snapshots', commit)
+  await writeList(storage, commit, { revision: wanted.revision, files })
   await fetchFiles(wanted, commit, chosen, storage, access, options)
-  for (const file of chosen) linkFile(path.join(snapshot, file.path), blobPath(storage, file))
+  for (const file of chosen) linkFile(storage, commit, file)
   await writeReference(storage, wanted.revision, commit)
-  return wanted.path === undefined ? snapshot : path.join(snapshot, wanted.path)
+  return path.join(snapshotPath(storage, commit), wanted.path ?? '')
 }
 
 function parseWanted(text: string): Wanted {
@@ -111,18 +81,24 @@ interface Access {
 }
 
 function accessOf({ hubUrl, token, signal }: HubOptions): Access {
-  const url = (hubUrl ?? process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '')
-  const accessToken = token ?? process.env.HF_TOKEN ?? storedToken()
+  const accessToken =
+    token || process.env.HF_TOKEN?.trim() || process.env.HUGGING_FACE_HUB_TOKEN?.trim() || storedToken()
   const stop = () => AbortSignal.any([...(signal ? [signal] : []), AbortSignal.timeout(60_000)])
-  const request: typeof fetch = (input, init) => fetch(input, { ...init, signal: stop() })
-  return { hubUrl: url, ...(accessToken ? { accessToken } : {}), fetch: request }
+  const listed: typeof fetch = (input, init) => request(input, { ...init, signal: stop() })
+  return { hubUrl: endpoint(hubUrl), ...(accessToken ? { accessToken } : {}), fetch: listed }
+}
+
+/** The server's address, without a slash at its end. */
+function endpoint(given: string | undefined): string {
+  const url = given ?? (process.env.HF_ENDPOINT?.trim() || 'https://huggingface.co')
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url.replace(/\/+$/, '')
+  const message = `expected the address of a server, https://host, in HF_ENDPOINT but received ${describeValue(url)}`
+  throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message)
 }
 
 /** What `hf auth login` wrote. */
 function storedToken(): string | undefined {
-  const home =
-    process.env.HF_HOME ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'huggingface')
-  const file = process.env.HF_TOKEN_PATH ?? path.join(home, 'token')
+  const file = process.env.HF_TOKEN_PATH || path.join(hubHome(), 'token')
   try {
     return fs.readFileSync(file, 'utf8').trim() || undefined
   } catch {
@@ -235,16 +211,6 @@ async function fetchFiles(
   }
 }
 
-function blobPath(storage: string, { checksum }: HubFile): string {
-  return path.join(storage, 'blobs', checksum.hex)
-}
-
-/** Content gets its name only when it has been checked, so its size is enough here. */
-function isComplete(blob: string, bytes: number): boolean {
-  const status = fs.statSync(blob, { throwIfNoEntry: false })
-  return status !== undefined && status.size === bytes
-}
-
 function sizeOf(file: string): number {
   return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
@@ -288,31 +254,5 @@ function ownerLives(lock: string): boolean {
     return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
-}
-
-/** A relative link from a snapshot to content. */
-function linkFile(pointer: string, blob: string): void {
-  makeFolder(path.dirname(pointer))
-  try {
-    fs.rmSync(pointer, { force: true })
-    fs.symlinkSync(path.relative(path.dirname(pointer), blob), pointer)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError('write', pointer, cause)
-  }
-}
-
-async function writeReference(storage: string, revision: string, commit: string): Promise<void> {
-  if (revision === commit) return
-  const file = path.join(storage, 'refs', revision)
-  makeFolder(path.dirname(file))
-  await writeWhole(file, Buffer.from(commit))
-}
-
-function makeFolder(folder: string): void {
-  try {
-    fs.mkdirSync(folder, { recursive: true })
-  } catch (cause) {
-    throw fileError('create', folder, cause)
   }
 }

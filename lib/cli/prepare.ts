@@ -25,8 +25,9 @@ What is missing is listed with what that costs.
 
   --out <folder>       where to
   --hub <repository>   owner/name, owner/name@revision or owner/name:path, may be repeated; downloads into the cache that
-                       all Hugging Face libraries share, goes on where it broke off, checks what came (HF_TOKEN,
-                       HF_HOME and HF_ENDPOINT are heeded)
+                       all Hugging Face libraries share, goes on where it broke off, checks what came. Heeded are
+                       HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE=1 (the cache is enough),
+                       HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
   --adapter <file>     an adapter whose tensors have other names
   --names <file>       which names those are (JSON; see the README)
   --prompt <text>      what the picture shall be, in words (default: the one of the paper's authors)
