@@ -2,11 +2,14 @@
  * A loaded model and what it does: restore, embed, estimate.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { abortable, checkAborted } from './abort'
+import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/layout'
 import type { Decoded } from './decode'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
-import { loadAddon, native, type NativeSession, type RestoreJob } from './native'
+import { loadAddon, native, type NativeRestoration, type NativeSession, type RestoreJob } from './native'
 import {
   type CheckedLoad,
   type CheckedRestore,
@@ -18,11 +21,13 @@ import {
   known,
   type LoadOptions,
   type Precision,
+  type Progress,
   type RestoreOptions,
+  type Stage,
   type Variant,
 } from './options'
-import { abortable, abortError, JobQueue } from './queue'
 import { shapeWarnings } from './picture-shape'
+import { type Fail, JobQueue } from './queue'
 import { Restoration } from './restoration'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
@@ -37,8 +42,8 @@ export interface ModelInfo {
   folder: string
   /** The weights are random: synthesized for tests and benchmarks. They restore nothing. */
   synthesized: boolean
-  /** Which parts of the paper's model it has, by the row of its Table 3: `Full`, `1-Route`, `Struct`, `ID`, `Concat`. */
-  variant: string
+  /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
+  variant: AdapterVariant
   /** It has an identity encoder: `embed` works and similarities are known. */
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
@@ -89,7 +94,7 @@ export function prepareRestore(
   { maxPixels, maxReferences }: Pick<CheckedLoad, 'maxPixels' | 'maxReferences'>,
 ): RestoreRequest {
   const checked = checkRestoreOptions(options)
-  if (checked.signal?.aborted) throw abortError(checked.signal)
+  checkAborted(checked.signal)
   if (!Array.isArray(references)) throw invalid('references', 'an array of pictures', references)
   if (references.length > maxReferences) {
     throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
@@ -146,7 +151,7 @@ export class IConFace implements AsyncDisposable {
   static async load(folder: string, options: LoadOptions = {}): Promise<IConFace> {
     if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a model folder', folder)
     const checked = checkLoadOptions(options)
-    if (checked.signal?.aborted) throw abortError(checked.signal)
+    checkAborted(checked.signal)
     const addon = loadAddon()
     const checkpoint = openCheckpoint(folder)
     const { device, threads, isa, precision, signal } = checked
@@ -204,44 +209,69 @@ export class IConFace implements AsyncDisposable {
     return this.submit(prepareRestore(input, references, options, this.#limits))
   }
 
-  /** @internal */
-  submit({ pictures, options }: RestoreRequest): Promise<Restoration> {
-    return this.#queue.run(async (stop, fail) => {
-      const report = reporter(options.onProgress, stop, fail)
-      const began = performance.now()
-      const pixels: Decoded[] = []
-      for (const [i, picture] of pictures.entries()) {
-        pixels.push(await picture.read())
-        report('read', i + 1, pictures.length, performance.now() - began, -1)
-        stop.throwIfAborted()
-      }
-      const prompt = await this.#embeddings(options.prompt, stop, () =>
-        report('prompt', 0, 1, performance.now() - began, -1),
-      )
-      const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
-      const warnings = [...this.info.warnings, ...pictureWarnings(pictures, pixels, size)]
-      const read = performance.now() - began
-      const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
-      const { variant } = options
-      const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
-      const running = native(() =>
-        this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
-          report(stage, step, steps, read + elapsedMs, etaMs),
-        ),
-      )
-      stop.addEventListener('abort', () => running.cancel(), { once: true })
-      const { identity, timings } = await native(() => running.promise)
-      const total = performance.now() - began
-      return new Restoration({
-        data: out,
-        width: size,
-        height: size,
-        seed,
-        identity,
-        timings: { read, ...timings, total },
-        warnings,
-      })
-    }, options.signal)
+  /**
+   * @internal
+   * @param limit Most jobs that may wait already; the model's own by default.
+   */
+  submit(request: RestoreRequest, limit?: number): Promise<Restoration> {
+    const { signal, onProgress } = request.options
+    const report = reporter(onProgress)
+    return this.#queue.run((stop, fail) => this.#restore(request, stop, (progress) => report(progress, stop, fail)), {
+      signal,
+      limit,
+      onWait: waiting(report),
+    })
+  }
+
+  /** The work of a restore whose turn has come. */
+  async #restore(
+    { pictures, options }: RestoreRequest,
+    stop: AbortSignal,
+    report: (progress: Report) => void,
+  ): Promise<Restoration> {
+    const began = performance.now()
+    const elapsedMs = () => performance.now() - began
+    const pixels: Decoded[] = []
+    for (const [i, picture] of pictures.entries()) {
+      pixels.push(await picture.read())
+      stop.throwIfAborted()
+      report({ stage: 'read', step: i + 1, steps: pictures.length, elapsedMs: elapsedMs() })
+    }
+    const prompt = await this.#embeddings(options.prompt, stop, () =>
+      report({ stage: 'prompt', step: 0, steps: 1, elapsedMs: elapsedMs() }),
+    )
+    const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
+    const warnings = [...this.info.warnings, ...pictureWarnings(pictures, pixels, size)]
+    const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
+    const { variant } = options
+    const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
+    await nextTurn() // what onProgress rejects with by now stops the job before it computes
+    stop.throwIfAborted()
+    const read = elapsedMs()
+    const { identity, timings } = await this.#compute(job, stop, ({ elapsedMs, ...progress }) =>
+      report({ ...progress, elapsedMs: read + elapsedMs }),
+    )
+    await nextTurn() // what onProgress rejects with by now counts
+    return new Restoration({
+      data: out,
+      width: size,
+      height: size,
+      seed,
+      identity,
+      timings: { read, ...timings, total: elapsedMs() },
+      warnings,
+    })
+  }
+
+  /** What the addon does of a restore, until `stop` fires, which has not fired yet. */
+  #compute(job: RestoreJob, stop: AbortSignal, report: (progress: Report) => void): Promise<NativeRestoration> {
+    const running = native(() =>
+      this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
+        report({ stage: stage as Stage, step, steps, elapsedMs, etaMs: etaMs >= 0 ? etaMs : null }),
+      ),
+    )
+    stop.addEventListener('abort', () => running.cancel(), { once: true })
+    return native(() => running.promise)
   }
 
   /** Embeddings of the caller's prompt, if there is one. */
@@ -264,7 +294,7 @@ export class IConFace implements AsyncDisposable {
     this.#queue.check() // as in restore
     known('options', options, ['signal'])
     const { signal } = checkRestoreOptions(options)
-    if (signal?.aborted) throw abortError(signal)
+    checkAborted(signal)
     if (!this.info.identityEncoder) {
       throw new IConFaceError(
         'ERR_ICONFACE_UNSUPPORTED',
@@ -272,14 +302,17 @@ export class IConFace implements AsyncDisposable {
       )
     }
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
-    return this.#queue.run(async (stop) => {
-      const pixels = await picture!.read()
-      stop.throwIfAborted()
-      const embedding = await native(() => this.#session.embed(pixels))
-      const norm = Math.hypot(...embedding)
-      const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], this.info.defaults.size)]
-      return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm, warnings }
-    }, signal)
+    return this.#queue.run(
+      async (stop) => {
+        const pixels = await picture!.read()
+        stop.throwIfAborted()
+        const embedding = await native(() => this.#session.embed(pixels))
+        const norm = Math.hypot(...embedding)
+        const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], this.info.defaults.size)]
+        return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm, warnings }
+      },
+      { signal },
+    )
   }
 
   /**
@@ -311,7 +344,7 @@ export class IConFace implements AsyncDisposable {
    * May be called again, and at any time.
    */
   dispose(): Promise<void> {
-    return (this.#disposal ??= this.#queue.close(disposedError()).then(() => native(() => this.#session.dispose())))
+    return (this.#disposal ??= this.#queue.close(disposedError).then(() => native(() => this.#session.dispose())))
   }
 
   /** `await using model = …` disposes at the end of the block. */
@@ -345,15 +378,32 @@ function said({ steps, guidance, seed, size, rng }: CheckedRestore): Partial<Res
   return Object.fromEntries(options.filter(([, value]) => value !== undefined))
 }
 
+type Report = Omit<Progress, 'position' | 'etaMs'> & Partial<Progress>
+type Reporter = (report: Report, stop: AbortSignal, fail: Fail) => void
+
 /** Calls the caller's `onProgress`; whatever goes wrong in there stops the job. */
-function reporter(onProgress: CheckedRestore['onProgress'], stop: AbortSignal, fail: (error: unknown) => void) {
-  return (stage: string, step: number, steps: number, elapsedMs: number, etaMs: number): void => {
+function reporter(onProgress: CheckedRestore['onProgress']): Reporter {
+  return (report, stop, fail) => {
     if (!onProgress || stop.aborted) return
     try {
-      const returned = onProgress({ stage, step, steps, elapsedMs, etaMs: etaMs >= 0 ? etaMs : null })
-      if (returned instanceof Promise) returned.catch(fail)
+      const returned: unknown = onProgress({ position: 0, etaMs: null, ...report })
+      if (isThenable(returned)) Promise.resolve(returned).catch(fail)
     } catch (error) {
       fail(error)
     }
   }
+}
+
+/** Reports how a job comes forward in the queue. */
+function waiting(report: Reporter) {
+  let before: number | undefined
+  return (position: number, stop: AbortSignal, fail: Fail) => {
+    const steps = (before ??= position)
+    report({ stage: 'queued', step: steps - position, steps, position, elapsedMs: 0 }, stop, fail)
+  }
+}
+
+/** A promise of any realm or library. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }

@@ -11,13 +11,37 @@ import type { NativeVariant } from './native'
 export type Precision = 'f32' | 'bf16' | 'fp8'
 export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
 
+/** The stages of a restore, in their order. */
+export const STAGES = [
+  /** Other jobs come first; its steps are those that were before this one when it was asked for. */
+  'queued',
+  /** Pictures are read and decoded, a step each. */
+  'read',
+  /** The text encoder encodes a prompt that is new. */
+  'prompt',
+  'prepare',
+  'identity',
+  /** The autoencoder encodes the pictures, a step each. */
+  'encode',
+  'condition',
+  /** The sampler's steps. */
+  'sample',
+  'decode',
+  'compare',
+] as const
+
+/** One of {@link STAGES}. */
+export type Stage = (typeof STAGES)[number]
+
 /** How far a job is. */
 export interface Progress {
-  /** `read` (pictures), `prompt` (only when one is encoded), then the model's in the order of `Restoration.timings`. */
-  stage: string
+  /** `queued` while it waits, `read`, `prompt` (only when one is encoded), then those of `Restoration.timings`. */
+  stage: Stage
   /** Steps done within this stage, of `steps`. */
   step: number
   steps: number
+  /** How many jobs of the model are before this one; 0 once it runs. */
+  position: number
   /** Milliseconds since the job began (waiting in the queue not counted). */
   elapsedMs: number
   /** Estimated milliseconds to the end of the job; `null` while unknown. */
@@ -53,7 +77,10 @@ export interface RestoreOptions {
   variant?: Variant
   /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
   signal?: AbortSignal
-  /** Called on the way. What it throws stops the job and is what the promise rejects with. */
+  /**
+   * Called on the way. What it throws, or a promise of it rejects with before the job ends, stops the job and is what
+   * the restore rejects with.
+   */
   onProgress?: (progress: Progress) => void | Promise<void>
 }
 

@@ -2,119 +2,139 @@
  * One model computes one job at a time; the others wait here, first come, first served.
  */
 
+import { abortError, checkAborted, onAbort } from './abort'
 import { IConFaceError } from './errors'
 
-/**
- * A job's work. It must end soon after `stop` fires; the job then rejects with `stop.reason` whatever the work gave.
- * `fail` stops the job itself, with the error it shall reject with.
- */
-export type Work<T> = (stop: AbortSignal, fail: (error: unknown) => void) => Promise<T>
+/** Stops a job with the error that it shall reject with. Does nothing where it is stopped already, or has ended. */
+export type Fail = (error: unknown) => void
 
-interface Job {
-  stop: AbortController
-  start(): Promise<void>
+/** A job's work. It must end soon after `stop` fires; the job then rejects with what stopped it, whatever the work gave. */
+export type Work<T> = (stop: AbortSignal, fail: Fail) => Promise<T>
+
+export interface JobOptions {
+  /** Stops the job, waiting or running: it rejects with `ERR_ICONFACE_ABORTED`, `cause` the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+  /** Most jobs that may wait before this one is refused. Default: the queue's. */
+  readonly limit?: number | undefined
+  /** Called while the job waits, never within the call that asked for it: with the number of jobs before it, as it falls. */
+  readonly onWait?: ((ahead: number, stop: AbortSignal, fail: Fail) => void) | undefined
 }
 
 export class JobQueue {
   #waiting: Job[] = []
   #running: Job | null = null
-  #closed: IConFaceError | null = null
+  #closed: (() => IConFaceError) | null = null
   #idle: (() => void)[] = []
+  #announcing = false
 
   /** @param limit Most jobs that may wait; one more is refused with `ERR_ICONFACE_QUEUE_FULL`. */
   constructor(readonly limit: number) {}
 
-  /**
-   * Does `work` when its turn comes.
-   *
-   * @param signal Stops the job, waiting or running: it rejects with `ERR_ICONFACE_ABORTED`, `cause` the signal's reason.
-   */
-  async run<T>(work: Work<T>, signal?: AbortSignal): Promise<T> {
-    this.check()
-    if (signal?.aborted) throw abortError(signal)
-    const stop = new AbortController()
-    const onAbort = () => stop.abort(abortError(signal!))
-    signal?.addEventListener('abort', onAbort, { once: true })
+  /** Does `work` when its turn comes. */
+  async run<T>(work: Work<T>, { signal, limit, onWait }: JobOptions = {}): Promise<T> {
+    this.check(limit)
+    checkAborted(signal)
+    const job = new Job(onWait)
+    const release = onAbort(signal, () => job.fail(abortError(signal!)))
     try {
-      return await this.#enqueue(work, stop)
+      return await this.#enqueue(job, work)
     } finally {
-      signal?.removeEventListener('abort', onAbort)
+      release()
     }
   }
 
   /** Throws what a job asked for now would be refused with. */
-  check(): void {
-    if (this.#closed) throw this.#closed
-    if (!this.#running || this.#waiting.length < this.limit) return
+  check(limit = this.limit): void {
+    if (this.#closed) throw this.#closed()
+    if (!this.#running || this.#waiting.length < limit) return
     throw new IConFaceError(
       'ERR_ICONFACE_QUEUE_FULL',
-      `${this.#waiting.length} jobs are waiting already; await some of them first, or raise maxQueue (${this.limit})`,
+      `${this.#waiting.length} jobs are waiting already; await some of them first, or raise maxQueue (${limit})`,
     )
   }
 
-  /** Stops all jobs with `reason`, refuses later ones with it, and resolves when nothing runs any more. */
-  async close(reason: IConFaceError): Promise<void> {
+  /** Stops all jobs, refuses later ones, and resolves when nothing runs any more. `reason` makes an error for each. */
+  async close(reason: () => IConFaceError): Promise<void> {
     this.#closed ??= reason
     const jobs = this.#running ? [this.#running, ...this.#waiting] : this.#waiting
-    for (const job of [...jobs]) job.stop.abort(reason)
+    for (const job of [...jobs]) job.fail(reason())
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve))
   }
 
-  #enqueue<T>(work: Work<T>, stop: AbortController): Promise<T> {
+  #enqueue<T>(job: Job, work: Work<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const start = async () => {
+      job.start = async () => {
         try {
-          const result = await work(stop.signal, (error) => stop.abort(error))
-          stop.signal.throwIfAborted()
+          const result = await work(job.stop, job.fail)
+          if (job.failure) throw job.failure.error
           resolve(result)
         } catch (error) {
-          reject(stop.signal.aborted ? stop.signal.reason : error)
+          reject(job.failure ? job.failure.error : error)
+        } finally {
+          job.ended = true
         }
       }
-      const job: Job = { stop, start }
       const leave = () => {
         if (this.#running === job) return // the work itself ends it
         this.#waiting = this.#waiting.filter((other) => other !== job)
-        reject(stop.signal.reason)
+        reject(job.failure!.error)
+        this.#announce()
       }
-      stop.signal.addEventListener('abort', leave, { once: true })
+      job.stop.addEventListener('abort', leave, { once: true })
       this.#waiting.push(job)
       this.#next()
     })
   }
 
   #next(): void {
-    if (this.#running) return
+    if (this.#running) return this.#announce()
     const job = this.#waiting.shift()
     if (!job) {
       for (const resolve of this.#idle.splice(0)) resolve()
       return
     }
     this.#running = job
+    this.#announce()
     void job.start().then(() => {
       this.#running = null
       this.#next()
     })
   }
+
+  /** Tells waiting jobs how many are before them, once for all that happens in this turn. */
+  #announce(): void {
+    if (this.#announcing) return
+    this.#announcing = true
+    queueMicrotask(() => {
+      this.#announcing = false
+      for (const [i, job] of [...this.#waiting].entries()) job.announce(i + 1)
+    })
+  }
 }
 
-/** The error of a job that `signal` stopped. */
-export function abortError(signal: AbortSignal): IConFaceError {
-  return new IConFaceError('ERR_ICONFACE_ABORTED', 'aborted by the signal', { cause: signal.reason })
-}
+class Job {
+  /** What the job rejects with, once it is stopped. */
+  failure: { readonly error: unknown } | null = null
+  ended = false
+  start!: () => Promise<void>
+  readonly #controller = new AbortController()
+  #announced = 0
 
-/** `promise`, or an early rejection when `signal` fires; the work behind `promise` goes on for whoever else waits. */
-export async function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
-  if (!signal) return promise
-  let onAbort: (() => void) | undefined
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(abortError(signal))
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, { once: true })
-  })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort!)
+  constructor(private readonly onWait: JobOptions['onWait']) {}
+
+  get stop(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  readonly fail: Fail = (error) => {
+    if (this.failure || this.ended) return
+    this.failure = { error }
+    this.#controller.abort(error)
+  }
+
+  announce(ahead: number): void {
+    if (this.failure || ahead === this.#announced) return
+    this.#announced = ahead
+    this.onWait?.(ahead, this.stop, this.fail)
   }
 }

@@ -9,7 +9,7 @@ import { IConFace, prepareRestore } from './iconface'
 import type { ImageInput } from './image'
 import { PACKAGE_ROOT } from './native'
 import { ALL_OPTIONS, checkLoadOptions, known, type LoadOptions, type RestoreOptions } from './options'
-import { abortable } from './queue'
+import { abortable } from './abort'
 import type { Restoration } from './restoration'
 
 /** Models that {@link restore} has loaded, or is loading, by folder and options. */

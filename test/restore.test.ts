@@ -11,6 +11,7 @@ import { openSafetensors } from '../dist/checkpoint/safetensors.js'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
 import { allocateImage, IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
+import { STAGES } from '../dist/options.js'
 import { scratchFolder } from './fixtures/fake'
 
 const scratch = scratchFolder()
@@ -143,11 +144,17 @@ t.test('progress goes forward through the stages', async (t) => {
   const seen: Progress[] = []
   const onProgress = (progress: Progress) => void seen.push(progress)
   const { timings } = await model.restore(input, references, { ...settings, steps: 3, onProgress })
-  const stages = [...new Set(seen.map(({ stage }) => stage))]
+  const stages: string[] = [...new Set(seen.map(({ stage }) => stage))]
   t.same(
     stages,
     Object.keys(timings).filter((stage) => stages.includes(stage)),
     'in the order of the timings',
+  )
+  const unneeded = ['queued', 'prompt']
+  t.same(
+    stages,
+    STAGES.filter((stage) => !unneeded.includes(stage)),
+    'each has a name',
   )
   t.equal(seen.filter(({ stage }) => stage === 'sample').length, 4)
   t.ok(seen.every(({ elapsedMs }, i) => i === 0 || elapsedMs >= seen[i - 1]!.elapsedMs))

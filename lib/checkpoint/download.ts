@@ -7,7 +7,7 @@ import fs from 'node:fs'
 import fsPromises from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, IConFaceError } from '../errors'
-import { abortError } from '../queue'
+import { abortError } from '../abort'
 import { request } from './http'
 
 export interface Download {

@@ -6,10 +6,9 @@ import path from 'node:path'
 import { downloadFromHub } from '../checkpoint/hub'
 import { type Preparation, prepareModel } from '../checkpoint/prepare'
 import { invalid } from '../errors'
-import type { Progress } from '../options'
 import { type Command, missing, parse } from './command'
 import { missingTable, partRow } from './parts'
-import { progressDisplay, table } from './terminal'
+import { progressDisplay, type Shown, table } from './terminal'
 
 export const command: Command = {
   summary: 'make a model folder of downloaded files, or of repositories of the Hugging Face Hub',
@@ -82,7 +81,7 @@ interface Bytes {
 }
 
 /** Progress in MiB; the time left is judged by what came since `elapsedMs` began, which a resumed download exceeds. */
-function megabytes(stage: string, { bytes, totalBytes }: Bytes, elapsedMs: number): Progress {
+function megabytes(stage: string, { bytes, totalBytes }: Bytes, elapsedMs: number): Shown {
   const etaMs = bytes === 0 ? null : (elapsedMs * (totalBytes - bytes)) / bytes
   return { stage, step: Math.floor(bytes / 2 ** 20), steps: Math.ceil(totalBytes / 2 ** 20), elapsedMs, etaMs }
 }

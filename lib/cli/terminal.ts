@@ -6,6 +6,9 @@ import type { Progress } from '../options'
 
 const BAR_WIDTH = 24
 
+/** What is shown of a job: the progress of a restore, or of anything else that has stages. */
+export type Shown = Pick<Progress, 'step' | 'steps' | 'elapsedMs' | 'etaMs'> & { stage: string }
+
 /** A stream for progress: standard error, or what a test puts in its place. */
 export interface Screen {
   write(text: string): unknown
@@ -18,14 +21,14 @@ export interface Screen {
  *
  * @returns `show` for every report, `end` to leave the screen tidy.
  */
-export function progressDisplay(screen: Screen): { show(progress: Progress): void; end(): void } {
+export function progressDisplay(screen: Screen): { show(progress: Shown): void; end(): void } {
   return screen.isTTY ? bar(screen) : lines(screen)
 }
 
 function bar(screen: Screen) {
   let drawn = false
   return {
-    show({ stage, step, steps, etaMs }: Progress) {
+    show({ stage, step, steps, etaMs }: Shown) {
       const full = Math.round((BAR_WIDTH * step) / Math.max(1, steps))
       const picture = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full)
       const line = `${stage.padEnd(10)} ${picture} ${step}/${steps}${eta(etaMs)}`
@@ -42,7 +45,7 @@ function bar(screen: Screen) {
 function lines(screen: Screen) {
   let last = ''
   return {
-    show({ stage, step, steps, etaMs }: Progress) {
+    show({ stage, step, steps, etaMs }: Shown) {
       const tenth = `${stage} ${Math.floor((10 * step) / Math.max(1, steps))}`
       if (tenth === last) return
       last = tenth

@@ -7,7 +7,7 @@
 
 import { setImmediate } from 'node:timers/promises'
 import type { RgbImage } from '../image'
-import { abortError } from '../queue'
+import { abortError } from '../abort'
 import type { Random } from '../random'
 import { blur, type Blur } from './blur'
 import { type Codec, compress, MAX_SIDE } from './compress'

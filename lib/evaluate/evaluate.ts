@@ -5,7 +5,7 @@
 import { IConFaceError, invalid } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
 import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
-import { abortError } from '../queue'
+import { abortError } from '../abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'
@@ -18,9 +18,14 @@ export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidanc
   /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
   seed?: number
   /** Called before every restore and at the end. What it throws ends the evaluation. */
-  onProgress?: (progress: Progress) => void
+  onProgress?: (progress: EvaluateProgress) => void
   /** Called when a case is done, with its pictures. What it throws ends the evaluation. */
   onCase?: (result: CaseResult, pictures: ResultPictures) => void | Promise<void>
+}
+
+/** How far an evaluation is: restores done, of all. */
+export interface EvaluateProgress extends Omit<Progress, 'stage' | 'position'> {
+  stage: 'evaluate'
 }
 
 /** What was measured on one case. */

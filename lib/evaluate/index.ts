@@ -13,7 +13,14 @@
  */
 
 export type { CasePictures, EvaluationCase } from './case'
-export { type CaseResult, evaluate, type EvaluateOptions, type Evaluation, type ResultPictures } from './evaluate'
+export {
+  type CaseResult,
+  evaluate,
+  type EvaluateOptions,
+  type EvaluateProgress,
+  type Evaluation,
+  type ResultPictures,
+} from './evaluate'
 export type { IdentitySimilarity } from './identity'
 export { landmarkError, type LandmarkError, type Point } from './landmarks'
 export { type Measures, METRICS, type MetricName } from './measure'

@@ -14,7 +14,7 @@ import { openSource } from '../checkpoint/source'
 import { describeValue, expectation, IConFaceError } from '../errors'
 import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
 import { i32, type Result } from '../ops'
-import { abortError } from '../queue'
+import { abortError } from '../abort'
 import { PromptTokenizer } from './tokenizer'
 
 export interface TextEncoderOptions {
