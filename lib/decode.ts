@@ -3,8 +3,9 @@
  */
 
 import sharp from 'sharp'
-import { IConFaceError } from './errors'
+import { IConFaceError, isIConFaceError } from './errors'
 import type { Pixels } from './native'
+import { messageOf } from './realm'
 import type { IConFaceWarning } from './warning'
 
 /** Pixels, and what a caller should know about them. */
@@ -29,10 +30,9 @@ export async function decode(name: string, source: string | Buffer, maxPixels: n
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
     return await toRgb(sharp(source, { failOn: 'warning', autoOrient: true, limitInputPixels: maxPixels }))
   } catch (cause) {
-    if (cause instanceof IConFaceError) throw cause
-    const hint =
-      cause instanceof Error && /unsupported image format/.test(cause.message) ? `; it has to be ${KINDS}` : ''
-    throw imageError(name, from + (cause instanceof Error ? cause.message : String(cause)) + hint, cause)
+    if (isIConFaceError(cause)) throw cause
+    const hint = /unsupported image format/.test(messageOf(cause)) ? `; it has to be ${KINDS}` : ''
+    throw imageError(name, from + messageOf(cause) + hint, cause)
   }
 }
 

@@ -5,6 +5,8 @@
  * which value, and what to do. The codes are the same strings the native side uses.
  */
 
+import { messageOf } from './realm'
+
 /** Every code an {@link IConFaceError} can carry. */
 export const ICONFACE_ERROR_CODES = [
   /** An option or argument has the wrong type or value. */
@@ -105,15 +107,21 @@ export function describeValue(value: unknown): string {
 
 function describeObject(value: object | null): string {
   if (value === null) return 'null'
-  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`
+  if (ArrayBuffer.isView(value)) return `a ${className(value) ?? 'view'} of ${value.byteLength} bytes`
   if (Array.isArray(value)) {
     const items = value
       .slice(0, 8)
       .map((item) => (typeof item === 'object' && item !== null ? '…' : describeValue(item)))
     return `[${items.join(', ')}${value.length > 8 ? `, … ${value.length} in all` : ''}]`
   }
+  const name = className(value)
+  return name === undefined || name === 'Object' ? 'an object' : `an instance of ${name}`
+}
+
+/** The name of the class; `undefined` for what hides it. */
+function className(value: object): string | undefined {
   const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name
-  return typeof name === 'string' && name !== '' && name !== 'Object' ? `an instance of ${name}` : 'an object'
+  return typeof name === 'string' && name !== '' ? name : undefined
 }
 
 /** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for what is not there, else `ERR_ICONFACE_IO`. */
@@ -124,6 +132,5 @@ export function fileError(action: string, path: string, cause: unknown): IConFac
     const message = `cannot ${action} ${path}: it, or what it should lie in, is not a folder`
     return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message, { cause })
   }
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${path}: ${reason}`, { cause })
+  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${path}: ${messageOf(cause)}`, { cause })
 }

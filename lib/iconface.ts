@@ -28,6 +28,7 @@ import {
 } from './options'
 import { shapeWarnings } from './picture-shape'
 import { type Fail, JobQueue } from './queue'
+import { isThenable } from './realm'
 import { Restoration } from './restoration'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
@@ -401,9 +402,4 @@ function waiting(report: Reporter) {
     const steps = (before ??= position)
     report({ stage: 'queued', step: steps - position, steps, position, elapsedMs: 0 }, stop, fail)
   }
-}
-
-/** A promise of any realm or library. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }

@@ -8,11 +8,12 @@
  */
 
 import { stat } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import sharp from 'sharp'
 import { type Decoded, decode, greyToRgb, imageError, tooLarge } from './decode'
 import { expectation, fileError, IConFaceError, invalid } from './errors'
 import { integer } from './options'
+import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
 
 /**
  * A picture: a path, a `file:` URL, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw pixels.
@@ -76,24 +77,46 @@ export function allocateImage(width: number, height: number, channels: 3 | 4 = 3
  */
 export function capturePictures(pictures: { name: string; image: ImageInput }[], maxPixels: number): Picture[] {
   const captures = pictures.map(({ name, image }) => prepare(name, image, maxPixels))
-  return captures.map((capture) => capture())
+  checkTakenOnce(captures)
+  // Copies come first: several pictures may lie in a buffer that one of them takes over.
+  const copies = captures.map(({ takes, capture }) => (takes ? null : capture()))
+  return captures.map(({ capture }, i) => copies[i] ?? capture())
+}
+
+/** A picture that is checked and not yet held on to. */
+interface Capture {
+  name: string
+  /** The buffer that `capture` takes over. */
+  takes?: ArrayBuffer | undefined
+  capture(): Picture
+}
+
+function checkTakenOnce(captures: readonly Capture[]): void {
+  const taken = new Map<ArrayBuffer, string>()
+  for (const { name, takes } of captures) {
+    if (!takes) continue
+    const other = taken.get(takes)
+    if (other) throw invalid(`${name}.transfer`, `false, as ${other} takes the same buffer over,`, true)
+    taken.set(takes, name)
+  }
 }
 
 /** Checks one picture now and returns what captures it. */
-function prepare(name: string, image: ImageInput, maxPixels: number): () => Picture {
-  if (typeof image === 'string' && image !== '') return () => fileIn(name, image, maxPixels)
-  if (image instanceof URL) {
-    if (image.protocol !== 'file:') throw invalid(name, 'a file: URL', image.href)
-    const path = fileURLToPath(image)
-    return () => fileIn(name, path, maxPixels)
+function prepare(name: string, image: ImageInput, maxPixels: number): Capture {
+  if (typeof image === 'string' && image !== '') return { name, capture: () => fileIn(name, image, maxPixels) }
+  if (isUrl(image)) {
+    const path = pathOfUrl(image)
+    if (path === undefined) throw invalid(name, 'a file: URL', image.href)
+    return { name, capture: () => fileIn(name, path, maxPixels) }
   }
-  if (image instanceof Uint8Array || image instanceof ArrayBuffer) {
-    const bytes = image instanceof Uint8Array ? image : new Uint8Array(detachable(name, image))
+  if (isUint8Array(image) || isArrayBuffer(image)) {
+    const bytes = isUint8Array(image) ? image : new Uint8Array(detachable(name, image))
     if (bytes.byteLength === 0) throw imageError(name, 'it holds no bytes (an empty or detached buffer)')
-    return () => {
+    const capture = () => {
       const copy = Buffer.from(bytes)
       return { name, read: () => decode(name, copy, maxPixels) }
     }
+    return { name, capture }
   }
   if (isRaw(image)) return rawIn(name, image, maxPixels)
   throw invalid(name, 'a path, a file: URL, encoded bytes or { data, width, height, channels }', image)
@@ -129,26 +152,26 @@ export async function checkPictureFile(name: string, path: string): Promise<void
   if (!found.isFile()) throw imageError(name, `${path} is not a file`)
 }
 
-function rawIn(name: string, image: RawImage, maxPixels: number): () => Picture {
+function rawIn(name: string, image: RawImage, maxPixels: number): Capture {
   const { data, width, height, channels, transfer = false } = image
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-    throw invalid(`${name}.data`, 'a Uint8Array', data)
-  }
+  if (!isBytes(data)) throw invalid(`${name}.data`, 'a Uint8Array', data)
   integer(`${name}.width`, width, 1, 65535)
   integer(`${name}.height`, height, 1, 65535)
   integer(`${name}.channels`, channels, 1, 4)
   if (typeof transfer !== 'boolean') throw invalid(`${name}.transfer`, 'true or false', transfer)
   if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
-  checkLength(name, image)
-  const shared = !(data.buffer instanceof ArrayBuffer)
-  if (transfer && !shared && data.byteLength !== data.buffer.byteLength) {
-    const expected = `a view of its whole buffer (${data.buffer.byteLength} bytes) where transfer is true`
-    throw invalid(`${name}.data`, expected, data)
+  checkLength(name, { data, width, height, channels })
+  const { buffer } = data
+  const takes = transfer && isArrayBuffer(buffer) ? buffer : undefined
+  if (takes && data.byteLength !== takes.byteLength) {
+    throw invalid(`${name}.data`, `a view of its whole buffer (${takes.byteLength} bytes) where transfer is true`, data)
   }
-  return () => {
-    const own = shared ? inPlace(data) : transfer ? takeOver(name, data) : new Uint8Array(data)
+  const capture = () => {
+    // Only shared memory is sure to stay where it is: whoever holds any other buffer may detach or shrink it.
+    const own = takes ? takeOver(name, data, takes) : isSharedArrayBuffer(buffer) ? inPlace(data) : new Uint8Array(data)
     return { name, read: () => rawPixels(own, width, height, channels) }
   }
+  return { name, takes, capture }
 }
 
 function checkLength(name: string, { data, width, height, channels }: RawImage): void {
@@ -159,24 +182,27 @@ function checkLength(name: string, { data, width, height, channels }: RawImage):
   throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', expectation(`${name}.data`, expected, data) + detached)
 }
 
-function inPlace(data: Uint8Array | Uint8ClampedArray): Uint8Array {
+function inPlace(data: Bytes): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }
 
-function takeOver(name: string, data: Uint8Array | Uint8ClampedArray): Uint8Array {
-  const { buffer } = data
-  const own = new Uint8Array(structuredClone(buffer, { transfer: [buffer as ArrayBuffer] }))
-  if (data.byteLength !== 0) throw invalid(`${name}.data`, 'a buffer that can be detached where transfer is true', data)
-  return own
+/** Detaches `buffer` by sending it to ourselves: `structuredClone` is not there in jsdom. */
+function takeOver(name: string, data: Bytes, buffer: ArrayBuffer): Uint8Array {
+  const { port1, port2 } = new MessageChannel()
+  try {
+    port1.postMessage(buffer, [buffer])
+    if (data.byteLength === 0) return new Uint8Array(receiveMessageOnPort(port2)!.message as ArrayBuffer)
+    throw new TypeError('it was copied, not moved')
+  } catch (cause) {
+    const expected = 'a buffer that can be detached where transfer is true'
+    throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', expectation(`${name}.data`, expected, data), { cause })
+  } finally {
+    port1.close()
+  }
 }
 
 /** RGB and RGBA go to the model as they are; grey is expanded, off the JavaScript thread. */
-async function rawPixels(
-  data: Uint8Array | Uint8ClampedArray,
-  width: number,
-  height: number,
-  channels: 1 | 2 | 3 | 4,
-): Promise<Decoded> {
+async function rawPixels(data: Uint8Array, width: number, height: number, channels: 1 | 2 | 3 | 4): Promise<Decoded> {
   if (channels === 1 || channels === 2) return greyToRgb(data, width, height, channels)
-  return { data: inPlace(data), width, height, channels, warnings: [] }
+  return { data, width, height, channels, warnings: [] }
 }

@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path'
 import type { Checkpoint } from './networks'
 import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
+import { isThenable, messageOf } from './realm'
 
 /** The lowest glibc that the shipped binaries run with. */
 const GLIBC_FLOOR = '2.34'
@@ -202,8 +203,8 @@ function open(path: string): Addon {
   try {
     return require(path) as Addon
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `cannot load ${path}: ${reason}${glibcHint()}`, { cause })
+    const message = `cannot load ${path}: ${messageOf(cause)}${glibcHint()}`
+    throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', message, { cause })
   }
 }
 
@@ -227,7 +228,7 @@ export function native<T>(call: () => T): T
 export function native(call: () => unknown): unknown {
   try {
     const result = call()
-    return result instanceof Promise ? result.catch(rethrow) : result
+    return isThenable(result) ? Promise.resolve(result).catch(rethrow) : result
   } catch (error) {
     return rethrow(error)
   }

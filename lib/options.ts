@@ -6,6 +6,7 @@ import { RNGS, type Rng } from './checkpoint/config'
 import { closest } from './closest'
 import { describeValue, IConFaceError, invalid } from './errors'
 import type { NativeVariant } from './native'
+import { isRecord } from './realm'
 
 /** What matrix products read; {@link LoadOptions.precision}. */
 export type Precision = 'f32' | 'bf16' | 'fp8'
@@ -260,9 +261,7 @@ export function oneOf(name: string, value: unknown, allowed: readonly string[], 
  * @param kind What errors call a key: `unknown state parameter`.
  */
 export function known(what: string, options: unknown, names: readonly string[], kind = 'option'): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalid(what, 'an object', options)
-  }
+  if (!isRecord(options)) throw invalid(what, 'an object', options)
   for (const [name, value] of Object.entries(options)) {
     if (names.includes(name)) continue
     throw new IConFaceError(

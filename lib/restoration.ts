@@ -3,11 +3,11 @@
  */
 
 import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type sharp from 'sharp'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
+import { isUrl, pathOfUrl } from './realm'
 import type { IConFaceWarning } from './warning'
 import { writeWhole } from './whole-file'
 
@@ -126,6 +126,7 @@ export function outputFormat(file: string): OutputFormat {
 
 function filePath(path: string | URL): string {
   if (typeof path === 'string' && path !== '') return path
-  if (path instanceof URL && path.protocol === 'file:') return fileURLToPath(path)
+  const named = isUrl(path) ? pathOfUrl(path) : undefined
+  if (named !== undefined) return named
   throw invalid('path', 'a path or a file: URL', path)
 }

@@ -5,6 +5,7 @@
 import sharp from 'sharp'
 import { IConFaceError } from './errors'
 import { LETTER_HEIGHT, lettering } from './lettering'
+import { messageOf } from './realm'
 
 /** One column of a strip. */
 export interface Column {
@@ -55,8 +56,7 @@ async function square({ label, image }: Column, side: number): Promise<Buffer> {
       .png()
       .toBuffer()
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot show ${label}: ${reason}`, { cause })
+    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot show ${label}: ${messageOf(cause)}`, { cause })
   }
 }
 

@@ -166,7 +166,7 @@ export async function checkWritable(path: string): Promise<void> {
   }
   const folder = dirname(path)
   await checkWritableFolder(folder).catch((cause: unknown) => {
-    if (!(cause instanceof IConFaceError)) throw cause
+    if (!isIConFaceError(cause)) throw cause
     throw new IConFaceError(cause.code, `${cause.message}; create that folder, or name another for ${path}`, { cause })
   })
   const existing = await stat(path).catch(() => undefined)

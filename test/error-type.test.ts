@@ -28,8 +28,9 @@ t.test('an error carries its code, name and cause', async (t) => {
 })
 
 t.test('errors of another copy of the package are recognised, others are not', async (t) => {
-  const copy = join(t.testdir({}), 'errors.js')
-  cpSync(resolve(__dirname, '../dist/errors.js'), copy)
+  const folder = t.testdir({})
+  const copy = join(folder, 'errors.js')
+  for (const file of ['errors.js', 'realm.js']) cpSync(resolve(__dirname, '../dist', file), join(folder, file))
   const other = require(copy) as typeof import('../dist/errors.js')
   const error = new other.IConFaceError('ERR_ICONFACE_IO', 'x')
   t.notOk(error instanceof IConFaceError)

@@ -50,7 +50,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
-import { describeValue, expectation, fileError, IConFaceError } from '../errors'
+import { describeValue, expectation, fileError, IConFaceError, isIConFaceError } from '../errors'
 import { GROUP_NORM_GROUPS } from './contract'
 import { notThere } from './hub-id'
 
@@ -230,7 +230,7 @@ export function readJson(file: string, maxBytes = MAX_CONFIG_BYTES): unknown {
       throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${file} has ${size} bytes, more than ${maxBytes}`)
     text = fs.readFileSync(file, 'utf8')
   } catch (cause) {
-    throw cause instanceof IConFaceError ? cause : fileError('read', file, cause)
+    throw isIConFaceError(cause) ? cause : fileError('read', file, cause)
   }
   try {
     return JSON.parse(text) as unknown

@@ -6,8 +6,9 @@ import { createHash, type Hash } from 'node:crypto'
 import fs from 'node:fs'
 import fsPromises from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileError, IConFaceError } from '../errors'
 import { abortError } from '../abort'
+import { fileError, IConFaceError, isIConFaceError } from '../errors'
+import { messageOf } from '../realm'
 import { request } from './http'
 
 export interface Download {
@@ -51,7 +52,7 @@ export async function downloadFile(download: Download): Promise<void> {
       break
     } catch (error) {
       if (signal?.aborted) throw abortError(signal)
-      if (error instanceof IConFaceError) throw error
+      if (isIConFaceError(error)) throw error
       // A connection that brought something was worth the attempt.
       if (sizeOf(incomplete) > before) attempt = 0
       if (attempt >= ATTEMPTS) throw unreachable(download, error)
@@ -169,7 +170,7 @@ function sizeOf(file: string): number {
 
 function unreachable({ url }: Download, error: unknown): IConFaceError {
   const { message, cause } = error as Error
-  const reason = cause instanceof Error && cause.message !== '' ? `${message}: ${cause.message}` : message
+  const reason = cause ? `${message}: ${messageOf(cause)}` : message
   const text = `${url} could not be downloaded: ${reason}; what is there is kept, and the same command goes on with it`
   return new IConFaceError('ERR_ICONFACE_IO', text, { cause: error })
 }

@@ -95,7 +95,7 @@ function statusOf(error: unknown): number | undefined {
 /** What an error, its cause, the cause of that … say. */
 function messages(error: unknown): string[] {
   const found: string[] = []
-  for (let one = error; one instanceof Error && found.length < 8; one = one.cause)
-    if (one.message !== '') found.push(one.message)
+  for (let one = error as Partial<Error> | null | undefined; one && found.length < 8; one = one.cause as typeof one)
+    if (one.message) found.push(one.message)
   return found
 }

@@ -4,12 +4,13 @@
  * through `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off nor check
  * what came.
  */
-import { HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub'
+import { type HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describeValue, fileError, IConFaceError, invalid } from '../errors'
 import { abortError } from '../abort'
+import { describeValue, fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
+import { messageOf } from '../realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
 import { request } from './http'
@@ -131,8 +132,8 @@ function hubFile({ path: name, size, oid, lfs }: ListFileEntry): HubFile {
 }
 
 function listingError(repo: string, revision: string, { hubUrl }: Access, cause: unknown): IConFaceError {
-  if (cause instanceof IConFaceError) return cause
-  const status = cause instanceof HubApiError ? cause.statusCode : undefined
+  if (isIConFaceError(cause)) return cause
+  const status = (cause as Partial<HubApiError>).statusCode
   if (status === 404) {
     return new IConFaceError(
       'ERR_ICONFACE_FILE_NOT_FOUND',
@@ -144,7 +145,7 @@ function listingError(repo: string, revision: string, { hubUrl }: Access, cause:
     return new IConFaceError('ERR_ICONFACE_IO', message, { cause })
   }
   const { message, cause: inner } = cause as Error
-  const reason = inner instanceof Error && inner.message !== '' ? `${message}: ${inner.message}` : message
+  const reason = inner ? `${message}: ${messageOf(inner)}` : message
   return new IConFaceError('ERR_ICONFACE_IO', `${hubUrl} did not list ${repo}: ${reason}`, { cause })
 }
 

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { fileError, IConFaceError, invalid } from '../errors'
+import { fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { checkSeed } from '../options'
 import { abortError } from '../abort'
 import { DEFAULT_PROMPT } from '../text/chat'
@@ -244,7 +244,7 @@ function prepareFolder(folder: string, force: boolean): void {
       )
     }
   } catch (cause) {
-    throw cause instanceof IConFaceError ? cause : fileError('create', folder, cause)
+    throw isIConFaceError(cause) ? cause : fileError('create', folder, cause)
   }
 }
 

@@ -7,6 +7,7 @@
 
 import { closest } from '../closest'
 import { IConFaceError, isIConFaceError } from '../errors'
+import { messageOf } from '../realm'
 import { type Command, packageVersion } from './command'
 import { table } from './terminal'
 
@@ -53,7 +54,9 @@ async function help(): Promise<void> {
 /** One line with the error's code; the exit code that goes with it. */
 function complain(error: unknown): number {
   if (!isIConFaceError(error)) {
-    process.stderr.write(`iconface: ERR_ICONFACE_INTERNAL: ${error instanceof Error ? error.stack : String(error)}\n`)
+    process.stderr.write(
+      `iconface: ERR_ICONFACE_INTERNAL: ${(error as Partial<Error> | null)?.stack ?? messageOf(error)}\n`,
+    )
     return 1
   }
   process.stderr.write(`iconface: ${error.code}: ${error.message}\n`)

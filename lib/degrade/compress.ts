@@ -5,6 +5,7 @@
 import sharp from 'sharp'
 import { IConFaceError } from '../errors'
 import { type RgbImage, toSharp } from '../image'
+import { messageOf } from '../realm'
 
 export type Codec = 'jpeg' | 'webp'
 
@@ -23,8 +24,7 @@ export async function compress(image: RgbImage, codec: Codec, quality: number): 
       .toBuffer()
     return { data, width, height }
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    const message = `cannot compress ${width} x ${height} pixels as ${codec}: ${reason}`
+    const message = `cannot compress ${width} x ${height} pixels as ${codec}: ${messageOf(cause)}`
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message, { cause })
   }
 }

@@ -2,7 +2,7 @@
  * Runs a model over cases whose truth is known and measures what comes out.
  */
 
-import { IConFaceError, invalid } from '../errors'
+import { IConFaceError, invalid, isIConFaceError } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
 import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
 import { abortError } from '../abort'
@@ -198,6 +198,6 @@ function labels({ name, severity }: EvaluationCase): { name: string; severity: s
 
 /** The error with the name of the case it happened in. */
 function named(error: unknown, { name, severity }: EvaluationCase): unknown {
-  if (!(error instanceof IConFaceError) || error.code === 'ERR_ICONFACE_ABORTED') return error
+  if (!isIConFaceError(error) || error.code === 'ERR_ICONFACE_ABORTED') return error
   return new IConFaceError(error.code, `${name} (${severity}): ${error.message}`, { cause: error })
 }

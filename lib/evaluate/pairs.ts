@@ -11,6 +11,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import sharp from 'sharp'
 import { fileError, IConFaceError, invalid } from '../errors'
+import { messageOf } from '../realm'
 import type { EvaluationCase } from './case'
 
 /** The severity of cases whose degradation nobody described. */
@@ -139,8 +140,7 @@ async function checkHeader(path: string): Promise<void> {
   await sharp(path, { limitInputPixels: false })
     .metadata()
     .catch((cause: unknown) => {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot use ${path}: ${reason}`, { cause })
+      throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot use ${path}: ${messageOf(cause)}`, { cause })
     })
 }
 

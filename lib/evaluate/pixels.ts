@@ -6,6 +6,7 @@ import { expectation, IConFaceError, invalid } from '../errors'
 import { capturePictures, type ImageInput } from '../image'
 import { OpContext, type Tensor } from '../ops'
 import { integer } from '../options'
+import { isBytes } from '../realm'
 
 /** 8-bit sRGB pixels, row by row: `height * width * 3` bytes. A `Restoration` is one. */
 export interface RgbImage {
@@ -35,18 +36,20 @@ export async function readRgb(image: ImageInput, name: string, size: number): Pr
   const [picture] = capturePictures([{ name, image }], MAX_PIXELS)
   const { data, width, height, channels } = await picture!.read()
   if (width === size && height === size && channels === 3) return { data, width, height, channels }
-  await using ops = new OpContext({ threads: 1 })
   const pixels: Tensor = { dtype: 'u8', shape: [height, width, channels], data }
-  const { out } = await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })
-  return { data: out.data as Uint8Array, width: size, height: size, channels: 3 }
+  const ops = new OpContext({ threads: 1 })
+  try {
+    const { out } = await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })
+    return { data: out.data as Uint8Array, width: size, height: size, channels: 3 }
+  } finally {
+    await ops.dispose() // not `await using`: Node 20 has Symbol.asyncDispose in its main realm only
+  }
 }
 
 /** Refuses what is not {@link RgbImage}. */
 function checkRgb(name: string, image: RgbImage): void {
   const { data, width, height } = (image ?? {}) as Partial<RgbImage>
-  if (!(data instanceof Uint8Array || data instanceof Uint8ClampedArray)) {
-    throw invalid(name, 'RGB pixels { data, width, height }', image)
-  }
+  if (!isBytes(data)) throw invalid(name, 'RGB pixels { data, width, height }', image)
   integer(`${name}.width`, width, 1, 65535)
   integer(`${name}.height`, height, 1, 65535)
   const bytes = width * height * 3

@@ -7,7 +7,7 @@ export function elements(shape: readonly number[]): number {
 
 /** The values of an f32 tensor. */
 export function values(tensor: Tensor): Float32Array {
-  if (tensor.data instanceof Float32Array) return tensor.data
+  if (tensor.dtype === 'f32') return tensor.data as Float32Array
   throw new TypeError(`expected f32 values but received ${tensor.dtype}`)
 }
 

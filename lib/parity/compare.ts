@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { invalid } from '../errors'
 import { PACKAGE_ROOT } from '../native'
+import { messageOf } from '../realm'
 import { type Decision, decide } from './kinds'
 import { Run, type RunOptions } from './run'
 import type { Precision, Row } from './sheet'
@@ -72,6 +73,6 @@ export async function compareFile(file: string, options: CompareOptions): Promis
 }
 
 function failure(output: string, precision: Row['precision'], error: unknown): Row {
-  const note = error instanceof Error ? error.message : String(error)
+  const note = messageOf(error)
   return { output, precision, relative: null, absolute: null, limit: null, verdict: 'FAIL', note }
 }

@@ -10,6 +10,7 @@ import { IConFaceError, invalid } from '../errors'
 import type { RgbImage } from '../image'
 import { Networks, type NetworksOptions } from '../networks'
 import { integer, known, number, oneOf } from '../options'
+import { isUint8Array } from '../realm'
 import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
   detectionAttempts,
@@ -155,7 +156,7 @@ function checkImage(image: unknown): RgbImage {
   integer('width', width, 1, 65535)
   integer('height', height, 1, 65535)
   const bytes = width * height * 3
-  if (!(data instanceof Uint8Array) || data.length !== bytes) throw invalid('data', `${bytes} bytes (RGB)`, data)
+  if (!isUint8Array(data) || data.length !== bytes) throw invalid('data', `${bytes} bytes (RGB)`, data)
   return { data, width, height }
 }
 

@@ -1,6 +1,7 @@
 // What callers may do to their buffers while the addon reads them: anything (test/buffers.test.ts shows what a job is
 // given; here it runs). The result is that of the pixels at the time of the call.
 import t from 'tap'
+import { createContext, runInContext } from 'node:vm'
 import { IConFace, type ImageInput, type RawImage } from '../../dist/index.js'
 import { collectGarbage, picture, QUICK, tinyModel } from '../fixtures/tiny'
 
@@ -32,6 +33,20 @@ const resizable = () => {
   return data
 }
 const copy = () => Uint8Array.from(original)
+const realm = createContext()
+/** Bytes of another realm, over what `buffer` says. */
+const foreign =
+  (buffer: string, type = 'Uint8Array') =>
+  () => {
+    const data = runInContext(`new ${type}(${buffer})`, realm) as Uint8Array
+    data.set(original)
+    return data
+  }
+const growable = `new SharedArrayBuffer(${BYTES}, { maxByteLength: ${2 * BYTES} })`
+const grow = (data: Uint8Array) => {
+  const buffer = data.buffer as unknown as { byteLength: number; grow(n: number): void }
+  if (buffer.byteLength === BYTES) buffer.grow(2 * BYTES)
+}
 const detach = (data: Uint8Array) =>
   void (data.byteLength && structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] }))
 
@@ -43,6 +58,44 @@ const cases: Case[] = [
   { what: 'shared memory', make: () => { const data = new Uint8Array(new SharedArrayBuffer(BYTES)); data.set(original); return data } }, // prettier-ignore
   { what: 'in the pool of small buffers', make: () => Buffer.concat([Buffer.from(original)]), harm: (data) => void data.fill(0) }, // prettier-ignore
   { what: 'in the middle of a larger buffer', make: () => { const all = new Uint8Array(BYTES + 99); all.set(original, 41); return all.subarray(41, 41 + BYTES) }, harm: (data) => void data.fill(3) }, // prettier-ignore
+  { what: 'of another realm, overwritten', make: foreign(`${BYTES}`), harm: (data) => void data.fill(255) },
+  {
+    what: 'of another realm, clamped',
+    make: foreign(`${BYTES}`, 'Uint8ClampedArray'),
+    harm: (data) => void data.fill(9),
+  },
+  {
+    what: 'of another realm, transferred elsewhere and collected',
+    make: foreign(`${BYTES}`),
+    harm: (data) => (detach(data), collectGarbage()),
+  },
+  {
+    what: 'a Buffer over a buffer of another realm, transferred elsewhere and collected',
+    make: () => {
+      const data = Buffer.from(foreign(`${BYTES}`)().buffer)
+      data.set(original)
+      return data
+    },
+    harm: (data) => (detach(data), collectGarbage()),
+  },
+  { what: 'of another realm, referred to by nobody', make: foreign(`${BYTES}`), harm: () => collectGarbage() },
+  {
+    what: 'of another realm, resizable, and shrunk to nothing',
+    make: foreign(`new ArrayBuffer(${BYTES}, { maxByteLength: ${BYTES} })`),
+    harm: (data) => (data.buffer as unknown as { resize(n: number): void }).resize(0),
+  },
+  {
+    what: 'of another realm, taken over',
+    make: foreign(`${BYTES}`),
+    transfer: true,
+    harm: (data) => t.equal(data.byteLength, 0),
+  },
+  {
+    what: 'shared memory of another realm',
+    make: foreign(`new SharedArrayBuffer(${BYTES})`),
+    harm: () => collectGarbage(),
+  },
+  { what: 'shared memory of another realm, growing', make: foreign(growable), harm: grow },
   { what: 'taken over', make: copy, transfer: true, harm: () => collectGarbage() },
   { what: 'resizable and taken over', make: resizable, transfer: true, harm: (data) => t.equal(data.byteLength, 0) },
 ]
@@ -52,7 +105,7 @@ for (const { what, make, transfer, harm } of cases) {
     const views: Uint8Array[] = []
     const image = () => {
       const data = make()
-      if (what !== 'referred to by nobody') views.push(data)
+      if (!what.endsWith('referred to by nobody')) views.push(data)
       return raw(data, transfer)
     }
     const spoil = () => views.forEach((data) => harm?.(data))
@@ -63,6 +116,25 @@ for (const { what, make, transfer, harm } of cases) {
   })
 }
 
+const wasm: RawImage = {
+  data: runInContext('new Uint8Array(new WebAssembly.Memory({ initial: 1 }).buffer)', realm) as Uint8Array, // 64 KiB that cannot be detached
+  width: 128,
+  height: 128,
+  channels: 4,
+  transfer: true,
+}
+
+t.test('two pictures in one buffer', async (t) => {
+  const data = copy()
+  await t.rejects(model.restore(raw(data, true), [raw(data, true)], QUICK), {
+    code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+    message: /reference 1\.transfer/,
+  })
+  t.equal(data.byteLength, BYTES, 'nothing is taken over')
+  const { data: result } = await model.restore(raw(data, true), [raw(data)], QUICK)
+  t.ok(Buffer.compare(result, expected) === 0, 'one is copied before the other takes it over')
+})
+
 t.test('what cannot be read is refused with a reason', async (t) => {
   const gone = copy()
   detach(gone)
@@ -72,6 +144,7 @@ t.test('what cannot be read is refused with a reason', async (t) => {
     ['detached buffer', gone.buffer, /detached|no bytes/],
     ['too short', raw(original.subarray(1)), /6911 bytes/],
     ['of another type', raw(new Uint16Array(BYTES) as unknown as Uint8Array), /Uint16Array/],
+    ['memory of WebAssembly, to take over', wasm, /can be detached/],
     ['part of a buffer, to take over', raw(new Uint8Array(BYTES + 1).subarray(1), true), /whole buffer/],
   ]
   for (const [what, image, message] of wrong) {
