@@ -188,9 +188,8 @@ t.test('progress', async (t) => {
     running.progress('sample', 2, 4, 20)
     running.finish()
     await restoring
-    running.progress('sample', 3, 4)
     const shape = seen.map(({ stage, step, steps, etaMs }) => [stage, step, steps, etaMs])
-    t.same(shape.slice(0, 3), [
+    t.same(shape, [
       ['read', 1, 1, null],
       ['sample', 1, 4, null],
       ['sample', 2, 4, 20],

@@ -4,13 +4,13 @@ import t from 'tap'
 import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { f32, OpContext } from '../dist/ops.js'
-import { devices } from './fixtures/tensors'
+import { devices, needsEmulator } from './fixtures/tensors'
 import { facelessModel, picture, tinyModel } from './fixtures/tiny'
 
 const addon = loadAddon()
 const found = devices()
 if (found.length === 0) {
-  t.plan(0, 'this build holds no emulator and this machine has no GPU')
+  t.plan(0, 'ICONFACE_TEST_DEVICES names no device')
   process.exit(0)
 }
 
@@ -98,54 +98,54 @@ for (const device of found) {
   })
 }
 
-if (addon.info().emulator)
-  t.test('a device answers a few questions before it is used', async (t) => {
-    process.env.ICONFACE_EMULATOR_CHECK = '1'
-    const open = async (failing: number) => {
-      const ops = new OpContext({ device: 'cuda-emulated', threads: 2 })
-      addon.failCudaCall!(failing)
-      try {
-        return await ops.run('silu', { x: f32([1], [1]) })
-      } finally {
-        addon.failCudaCall!(0)
-        await ops.dispose()
-      }
+t.test('a device answers a few questions before it is used', needsEmulator, async (t) => {
+  process.env.ICONFACE_EMULATOR_CHECK = '1'
+  const open = async (failing: number) => {
+    const ops = new OpContext({ device: 'cuda-emulated', threads: 2 })
+    addon.failCudaCall!(failing)
+    try {
+      return await ops.run('silu', { x: f32([1], [1]) })
+    } finally {
+      addon.failCudaCall!(0)
+      await ops.dispose()
     }
-    for (const architecture of ['80', '90']) {
-      process.env.ICONFACE_EMULATOR_ARCH = architecture
-      await t.resolves(open(0), `as sm_${architecture}`)
-    }
-    // Calls 1 to 12 open the device; the questions follow.
-    await t.rejects(open(40), {
-      code: 'ERR_ICONFACE_DEVICE_UNAVAILABLE',
-      message: /^cuda-emulated \(.*sm_90\) failed its first test, [a-z_ ()0-9]+: .*unspecified launch failure/,
-    })
-    delete process.env.ICONFACE_EMULATOR_ARCH
-    delete process.env.ICONFACE_EMULATOR_CHECK
+  }
+  for (const architecture of ['80', '90']) {
+    process.env.ICONFACE_EMULATOR_ARCH = architecture
+    await t.resolves(open(0), `as sm_${architecture}`)
+  }
+  // Calls 1 to 12 open the device; the questions follow.
+  await t.rejects(open(40), {
+    code: 'ERR_ICONFACE_DEVICE_UNAVAILABLE',
+    message: /^cuda-emulated \(.*sm_90\) failed its first test, [a-z_ ()0-9]+: .*unspecified launch failure/,
   })
+  delete process.env.ICONFACE_EMULATOR_ARCH
+  delete process.env.ICONFACE_EMULATOR_CHECK
+})
 
-if (addon.info().emulator)
-  t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is kept', async (t) => {
-    const before = held()
-    let failed = 0
-    // Every call costs what was done before it, so of a restore's hundreds some are tried: each 1.5 times as late.
-    for (let n = 1; n < 10_000; n = Math.ceil(n * 1.5)) {
-      addon.failCudaCall!(n)
-      const error = await (async () => {
+t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is kept', needsEmulator, async (t) => {
+  const before = held()
+  let failed = 0
+  // Every call costs what was done before it, so of a restore's hundreds some are tried: each 1.5 times as late.
+  for (let n = 1; n < 10_000; n = Math.ceil(n * 1.5)) {
+    addon.failCudaCall!(n)
+    const error = await (async () => {
         await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
         await model.restore(input, [], played)
       })().then(() => null, (error: unknown) => error as { code: string }) // prettier-ignore
-      addon.failCudaCall!(0)
-      t.strictSame(held(), before, `call ${n}: nothing is kept`)
-      if (error === null) break
-      t.match(error.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY|DEVICE_UNAVAILABLE)$/, `call ${n}`)
-      failed = n
-    }
-    t.ok(failed > 300, `${failed} is the last call that failed`)
-  })
+    addon.failCudaCall!(0)
+    t.strictSame(held(), before, `call ${n}: nothing is kept`)
+    if (error === null) break
+    t.match(error.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY|DEVICE_UNAVAILABLE)$/, `call ${n}`)
+    failed = n
+  }
+  t.ok(failed > 300, `${failed} is the last call that failed`)
+})
 
-if (addon.info().emulator)
-  t.test('CUDA calls fail while work is recorded, and while it is played: nothing stale is kept', async (t) => {
+t.test(
+  'CUDA calls fail while work is recorded, and while it is played: nothing stale is kept',
+  needsEmulator,
+  async (t) => {
     const quick: RestoreOptions = { steps: 1, size: 16, guidance: 1 }
     const recordings = () => addon.info().memory.recordings
     await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
@@ -172,4 +172,5 @@ if (addon.info().emulator)
       }
       t.ok(failed > most, `${what}: ${failed} is the last call that failed`)
     }
-  })
+  },
+)

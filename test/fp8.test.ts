@@ -6,31 +6,24 @@ import { IConFace } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { type Checkpoint, Networks } from '../dist/networks.js'
 import { i32, toFloat32 } from '../dist/ops.js'
-import { devices, numbers, relativeError } from './fixtures/tensors'
+import { eachOf } from './fixtures/each'
+import { devices, needsDevice, needsEmulator, numbers, relativeError } from './fixtures/tensors'
 import { picture, tinyModel } from './fixtures/tiny'
 
 const MODEL = join(__dirname, '..', 'models', 'tiny')
 const code = 'ERR_ICONFACE_UNSUPPORTED'
 
+function held() {
+  const { heldBytes, deviceHeldBytes } = loadAddon().info().memory
+  return { heldBytes, deviceHeldBytes }
+}
+
 t.test('what does not multiply e4m3 is refused by name, and nothing else is taken', async (t) => {
-  const held = () => {
-    const { heldBytes, deviceHeldBytes } = loadAddon().info().memory
-    return { heldBytes, deviceHeldBytes }
-  }
   const before = held()
   const processor =
     /precision 'fp8' needs a GPU of compute capability 8\.9 or later .* not the processor: use precision 'bf16'/
   await t.rejects(IConFace.load(MODEL, { device: 'cpu', precision: 'fp8' }), { code, message: processor })
   await t.rejects(Networks.load(MODEL, { precision: 'fp8' }), { code, message: processor })
-  if (loadAddon().info().emulator) {
-    process.env.ICONFACE_EMULATOR_ARCH = '80'
-    const old = IConFace.load(MODEL, { device: 'cuda-emulated', precision: 'fp8' })
-    await t.rejects(old, {
-      code,
-      message: /not cuda-emulated \(emulated on the processor, sm_80\): use precision 'bf16'/,
-    })
-    delete process.env.ICONFACE_EMULATOR_ARCH
-  }
   await t.rejects(IConFace.load(MODEL, { precision: 'fp4' as never }), {
     code: 'ERR_ICONFACE_INVALID_ARGUMENT',
     message: /'auto' or 'f32' or 'bf16' or 'fp8' for precision/,
@@ -38,7 +31,17 @@ t.test('what does not multiply e4m3 is refused by name, and nothing else is take
   t.strictSame(held(), before, 'nothing is kept')
 })
 
-t.test('such a device is asked one question more', { skip: !loadAddon().info().emulator }, async (t) => {
+t.test('nor is a GPU that is too old', needsEmulator, async (t) => {
+  const before = held()
+  process.env.ICONFACE_EMULATOR_ARCH = '80'
+  const old = IConFace.load(MODEL, { device: 'cuda-emulated', precision: 'fp8' })
+  const message = /not cuda-emulated \(emulated on the processor, sm_80\): use precision 'bf16'/
+  await t.rejects(old, { code, message })
+  delete process.env.ICONFACE_EMULATOR_ARCH
+  t.strictSame(held(), before, 'nothing is kept')
+})
+
+t.test('such a device is asked one question more', needsEmulator, async (t) => {
   process.env.ICONFACE_EMULATOR_CHECK = '1'
   const load = async (precision: 'bf16' | 'fp8', failing: number) => {
     const { failCudaCall } = loadAddon()
@@ -78,8 +81,8 @@ t.test('auto never chooses it', async (t) => {
   }
 })
 
-/** The devices that do: real GPUs may be too old. */
-async function able(): Promise<string[]> {
+/** The devices that do, at least one: real GPUs may be too old. */
+async function able(): Promise<readonly string[]> {
   const found = []
   for (const device of devices()) {
     const refusal = await IConFace.load(MODEL, { device, precision: 'fp8' }).then(
@@ -88,10 +91,10 @@ async function able(): Promise<string[]> {
     )
     if (device === 'cuda-emulated' || refusal === undefined) found.push(device)
   }
-  return found
+  return eachOf(found, 'device that multiplies e4m3')
 }
 
-t.test('a whole restore is close to f32, repeatable, and the weights take less memory', async (t) => {
+t.test('a whole restore is close to f32, repeatable, and the weights take less memory', needsDevice, async (t) => {
   // Without faces, which cost the emulator most: the encoder computes in f32 in every precision.
   const job = { size: 32, steps: 1, guidance: 3, seed: 1, variant: { identity: false } }
   await using processor = await IConFace.load(MODEL, { device: 'cpu', precision: 'f32' })
@@ -115,7 +118,7 @@ t.test('a whole restore is close to f32, repeatable, and the weights take less m
   }
 })
 
-t.test('a matrix that a LoRA changes is merged, then quantised, and held once', async (t) => {
+t.test('a matrix that a LoRA changes is merged, then quantised, and held once', needsDevice, async (t) => {
   const checkpoint = openCheckpoint(await tinyModel())
   // Any two matrices of the right shapes: [rank, D] and [D, rank].
   const [a, b] = ['down', 'up'].map((part) => `adapter.structure.blocks.0.query.${part}.weight`) as [string, string]
@@ -125,14 +128,13 @@ t.test('a matrix that a LoRA changes is merged, then quantised, and held once', 
     mod: numbers(6).tensor([384]),
     ids: i32([9, 4], new Int32Array(36).map((_, i) => i % 5)), // prettier-ignore
   }
-  const held = () => loadAddon().info().memory.deviceHeldBytes
   for (const device of await able()) {
     const run = async (source: Checkpoint, precision: 'bf16' | 'fp8') => {
-      const before = held()
+      const before = held().deviceHeldBytes
       await using networks = await Networks.load(source, { device, precision })
-      const loaded = held()
+      const loaded = held().deviceHeldBytes
       const { out } = await networks.run('single_block', operands, { text: 3, ropeAxes: [16, 16, 16, 16] })
-      t.equal(held(), loaded, `${precision}: a run quantises nothing again`)
+      t.equal(held().deviceHeldBytes, loaded, `${precision}: a run quantises nothing again`)
       return { bytes: loaded - before, values: toFloat32(out) }
     }
     const [plain, merged] = [await run(checkpoint, 'fp8'), await run(changed, 'fp8')]

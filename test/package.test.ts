@@ -76,9 +76,9 @@ t.test('the package', { skip }, async (t) => {
     t.ok(bytes < 48e6, `${bytes} bytes unpacked`)
   })
 
-  await t.test('passes publint and attw', async () => {
-    await exec(join(BIN, 'publint'), ['run', '--strict', stage])
-    await exec(join(BIN, 'attw'), [tarball, '--format', 'ascii'])
+  await t.test('passes publint and attw', async (t) => {
+    await t.resolves(exec(join(BIN, 'publint'), ['run', '--strict', stage]))
+    await t.resolves(exec(join(BIN, 'attw'), [tarball, '--format', 'ascii']))
   })
 
   await t.test('runs no scripts at installation', async (t) => {
@@ -117,7 +117,7 @@ t.test('the package', { skip }, async (t) => {
     t.ok(addon.path.endsWith(`node_modules/@iconface/native/${PREBUILD}`), addon.path)
   })
 
-  await t.test('has types for strict consumers, CommonJS and ESM', async () => {
+  await t.test('has types for strict consumers, CommonJS and ESM', async (t) => {
     const program = `
       import { IConFace, isIConFaceError, restore, type Restoration } from '@iconface/native'
       import * as ops from '@iconface/native/ops'
@@ -143,7 +143,7 @@ t.test('the package', { skip }, async (t) => {
       join(consumer, 'tsconfig.json'),
       JSON.stringify({ compilerOptions, files: ['commonjs.cts', 'module.mts'] }),
     )
-    await exec(join(BIN, 'tsc'), ['-p', consumer])
+    await t.resolves(exec(join(BIN, 'tsc'), ['-p', consumer]))
   })
 
   await t.test('has a binary that needs little and shows little', { skip: process.platform !== 'linux' }, async (t) => {

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { dtypeBits } from '../../dist/checkpoint/dtype.js'
 import { openPytorch, readPytorch } from '../../dist/checkpoint/pytorch.js'
-import { memorySource } from '../../dist/checkpoint/source.js'
+import { type ByteSource, memorySource } from '../../dist/checkpoint/source.js'
 import { crc32, readZipEntries, readZipEntry } from '../../dist/checkpoint/zip.js'
 import { isIConFaceError } from '../../dist/errors.js'
 import { numbers } from '../fixtures/mutate'
@@ -178,8 +178,7 @@ t.test('tensors and storages that contradict the file', async (t) => {
   for (const [value, message] of cases) t.throws(() => read(file(value)), { code: DAMAGED, message }, String(message))
 })
 
-t.test('loops, deep nesting and values shared without end stop at once', async (t) => {
-  const begun = performance.now()
+t.test('loops, deep nesting and values shared without end stop at a number of steps', async (t) => {
   const self = bytes(']q\0', weight, 'ah\0a') // a list that holds a tensor and itself
   t.throws(() => read(file(self)), { code: DAMAGED, message: /nested more than 64 deep/ })
   t.throws(() => read(file(dict(text('state_dict'), bytes('}q\0', text('a'), 'h\0s')))), { message: /64 deep/ })
@@ -196,7 +195,6 @@ t.test('loops, deep nesting and values shared without end stop at once', async (
   let names = bytes(']', weight, 'aq\0')
   for (let i = 0; i < 4; i++) names = bytes(names, `0}(${Array.from({ length: 10 }, (_, k) => text(`${k}`.repeat(900)).toString('latin1') + `h${String.fromCharCode(i)}`).join('')}uq`, i + 1) // prettier-ignore
   t.throws(() => read(file(names)), { code: DAMAGED, message: /names take more than/ })
-  t.ok(performance.now() - begun < 20_000, 'no case takes long')
 })
 
 t.test('archives that lie', async (t) => {
@@ -248,7 +246,7 @@ t.test('cut at every byte, and continued', async (t) => {
     const whole = fixture(name)
     let accepted = 0
     for (let length = 0; length < whole.length; length++) {
-      const complaint = failure(whole.subarray(0, length))
+      const complaint = failure(memorySource(whole.subarray(0, length), 'file.pt'))
       if (complaint === 'accepted') accepted++
       else if (complaint) t.fail(`${name} cut at ${length}: ${complaint}`)
     }
@@ -257,10 +255,24 @@ t.test('cut at every byte, and continued', async (t) => {
   }
 })
 
+/** Bytes as a source that counts what is read of it: work that grows without bound reads, or is counted by the reader. */
+function countedSource(file: Buffer): ByteSource & { bytesRead: number } {
+  const source = memorySource(file, 'file.pt')
+  const counted = {
+    ...source,
+    bytesRead: 0,
+    read(offset: number, bytes: number, what: string) {
+      counted.bytesRead += bytes
+      return source.read.call(counted, offset, bytes, what)
+    },
+  }
+  return counted
+}
+
 /** `undefined` for a clear error, `accepted` when every promise is kept, else what went wrong. */
-function failure(file: Buffer): string | undefined {
+function failure(source: ByteSource): string | undefined {
   try {
-    for (const [name, tensor] of read(file).tensors) {
+    for (const [name, tensor] of readPytorch(source).tensors) {
       const size = (tensor.shape.reduce((a, b) => a * b, 1) * dtypeBits(tensor.dtype)) / 8
       if (tensor.read().length !== size || tensor.bytes !== size) return `${name} has not ${size} bytes`
     }
@@ -308,22 +320,19 @@ t.test(`${CASES} mutated files`, async (t) => {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
   let accepted = 0
-  let slowest = 0
-  const begun = performance.now()
+  let most = 0
   try {
     for (let i = FIRST; i < FIRST + CASES; i++) {
       const file = mutated(i)
-      const start = performance.now()
-      const complaint = failure(file)
-      slowest = Math.max(slowest, performance.now() - start)
+      const source = countedSource(file)
+      const complaint = failure(source)
+      most = Math.max(most, source.bytesRead / file.length)
       if (complaint === 'accepted') accepted++
       else if (complaint) t.fail(`mutation ${i}: ${complaint}`)
     }
   } finally {
     Error.stackTraceLimit = limit
   }
-  const seconds = (performance.now() - begun) / 1000
-  t.comment(`${Math.round(CASES / seconds)} files a second, slowest ${slowest.toFixed(1)} ms, ${accepted} accepted`)
-  t.ok(slowest < 5000, 'no file takes seconds')
-  t.ok(accepted > CASES / 100, 'some mutations leave a readable file, so acceptance is tested too')
+  t.ok(most < 20, `no file is read more than 20 times over: ${most.toFixed(1)}`)
+  t.ok(accepted > CASES / 100 && accepted < CASES / 2, `${accepted} accepted: acceptance is tested too`)
 })

@@ -54,19 +54,13 @@ t.test(`${CASES} mutated files`, async (t) => {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0 // most of the time would go into traces
   let accepted = 0
-  let slowest = 0
-  const begun = performance.now()
-  let previous = begun
   try {
     for (let i = FIRST; i < FIRST + CASES; i++) {
       const file = mutatedFile(i)
       const complaint = failure(file)
       if (complaint !== undefined) t.fail(`mutation ${i}: ${complaint}`, { file: file.toString('latin1') })
-      const now = performance.now()
-      slowest = Math.max(slowest, now - previous)
-      previous = now
     }
-    for (let i = FIRST; i < FIRST + Math.min(CASES, 2000); i++) {
+    for (let i = FIRST; i < FIRST + 2000; i++) {
       try {
         parse(mutatedFile(i))
         accepted++
@@ -77,12 +71,7 @@ t.test(`${CASES} mutated files`, async (t) => {
   } finally {
     Error.stackTraceLimit = limit
   }
-  const seconds = (performance.now() - begun) / 1000
-  t.comment(
-    `${Math.round(CASES / seconds)} files a second, slowest ${slowest.toFixed(1)} ms, ${accepted} of 2000 valid`,
-  )
-  t.ok(slowest < 1000, 'no file takes a second')
-  t.ok(accepted > 20, 'some mutations leave a valid file, so acceptance is tested too')
+  t.ok(accepted > 20 && accepted < 1900, `${accepted} of 2000 valid: acceptance is tested too`)
 })
 
 t.test('cut at every byte of the header and at places of the data', async (t) => {

@@ -2,7 +2,16 @@
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { loadGolden, needsGolden } from '../fixtures/golden'
-import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import {
+  elements,
+  everyGpu,
+  everyIsa,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 
@@ -127,7 +136,7 @@ const TILE_CASES: Case[] = [
   { queries: [20], keys: [40], heads: 1, d: 528 },
 ]
 
-t.test('around the blocks of GPUs', async (t) => {
+t.test('around the blocks of GPUs', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu())
     for (const [seed, one] of [...TILE_CASES, ...CASES].entries()) {
       const tensors = tensorsOf(one, bf16, seed)

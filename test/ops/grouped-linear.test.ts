@@ -3,7 +3,16 @@ import t, { type Test } from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { angles, rotated } from '../fixtures/heads'
 import { epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
-import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import {
+  elements,
+  everyGpu,
+  everyIsa,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 
@@ -104,7 +113,7 @@ t.test('heads are normalised and rotated', async (t) => {
     for (const one of HEADS) for (const x of ['f32', 'bf16'] as const) await check(t, isa, ops, one, x)
 })
 
-t.test('heads around the tiles of GPUs', async (t) => {
+t.test('heads around the tiles of GPUs', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu(['80', '89', '90']))
     for (const one of [...HEADS, ...HEAD_TILES])
       for (const x of gpu.endsWith('80') ? (['bf16'] as const) : (['bf16', 'f8_e4m3'] as const))

@@ -3,7 +3,17 @@
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
-import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import {
+  elements,
+  everyGpu,
+  everyIsa,
+  needsEmulator,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 
@@ -285,9 +295,9 @@ t.test('refusals', async (t) => {
   await t.rejects(ops.run('convert', { x: tensors.x! }), { code, message: /F8_E4M3/ })
 })
 
-t.test('a GPU that does not know e4m3 is named', async (t) => {
-  for (const { gpu, ops } of await everyGpu(['80'])) {
-    if (gpu.startsWith('cuda:')) continue
+const needsBoth = { skip: needsKernels.skip || needsEmulator.skip }
+t.test('a GPU that does not know e4m3 is named', needsBoth, async (t) => {
+  for (const { ops } of (await everyGpu(['80'])).filter(({ gpu }) => gpu.startsWith('cuda-emulated'))) {
     const { tensors } = make({ tokens: 5, n: 4, k: 6 })
     const expected = { code: 'ERR_ICONFACE_UNSUPPORTED', message: /compute capability 8\.9 .*sm_80.*use bf16/ }
     await t.rejects(ops.run('linear', tensors as never), expected)

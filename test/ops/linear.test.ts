@@ -2,7 +2,16 @@
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
 import { type Epilogue, epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
-import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import {
+  elements,
+  everyGpu,
+  everyIsa,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>
 
@@ -119,7 +128,7 @@ const TILE_CASES: LinearCase[] = [
   { tokens: 2100, n: 140, k: 24 },
 ]
 
-t.test('around the tiles of GPUs', async (t) => {
+t.test('around the tiles of GPUs', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu())
     for (const one of [...TILE_CASES, ...CASES]) {
       const made = make(one, 'bf16', 'bf16')
@@ -137,7 +146,7 @@ t.test('around the tiles of GPUs', async (t) => {
     }
 })
 
-t.test('exact f32 in the large tiles of GPUs', async (t) => {
+t.test('exact f32 in the large tiles of GPUs', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu())
     for (const one of [
       { tokens: 300, n: 259, k: 70, bias: true },

@@ -1,7 +1,16 @@
 // The degraded cross-attention in rank space, and its memory side, against the attention they stand for, in float64.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { elements, everyGpu, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import {
+  elements,
+  everyGpu,
+  everyIsa,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 type Matrix = { rows: number; columns: number; data: Float64Array }
 
@@ -195,7 +204,7 @@ const BF16_CASES: (Sizes & { exact?: boolean })[] = [
 const far = (x: number) => x + 3000
 const spike = (width: number) => (x: number, i: number) => (i % width === 5 ? 900 : x)
 
-t.test('products of bf16 against float64', async (t) => {
+t.test('products of bf16 against float64', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu())
     for (const [seed, { exact, ...sizes }] of BF16_CASES.entries())
       for (const [name, weight, h] of [
