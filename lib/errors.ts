@@ -89,11 +89,26 @@ export function expectation(name: string, expected: string, received: unknown): 
   return `expected ${expected} for ${name} but received ${describeValue(received)}`
 }
 
+/** The most characters that a message quotes of one value. */
+const MOST_QUOTED = 100
+
+/**
+ * A value as messages quote it: at most 100 characters, its beginning and its end, which tells more of a path.
+ *
+ * @example
+ * `${shortened(path)} does not exist`
+ */
+export function shortened(text: string): string {
+  if (text.length <= MOST_QUOTED) return text
+  const end = MOST_QUOTED / 2
+  return `${text.slice(0, MOST_QUOTED - end - 1)}…${text.slice(-end)}`
+}
+
 /** A short, safe description of any value for a message: its literal where that is short, otherwise its kind. */
 export function describeValue(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
+      return JSON.stringify(shortened(value))
     case 'bigint':
       return `${value}n`
     case 'function':
@@ -127,10 +142,18 @@ function className(value: object): string | undefined {
 /** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for what is not there, else `ERR_ICONFACE_IO`. */
 export function fileError(action: string, path: string, cause: unknown): IConFaceError {
   const code = (cause as NodeJS.ErrnoException | null)?.code
-  if (code === 'ENOENT') return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${path} does not exist`, { cause })
+  const name = shortened(path)
+  if (code === 'ENOENT') return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', `${name} does not exist`, { cause })
   if (code === 'ENOTDIR') {
-    const message = `cannot ${action} ${path}: it, or what it should lie in, is not a folder`
+    const message = `cannot ${action} ${name}: it, or what it should lie in, is not a folder`
     return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message, { cause })
   }
-  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${path}: ${messageOf(cause)}`, { cause })
+  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${name}: ${systemReason(code, cause)}`, { cause })
+}
+
+/** What the system said, without the paths that Node repeats. */
+function systemReason(code: string | undefined, cause: unknown): string {
+  const reason = messageOf(cause)
+  if (code === 'EACCES' || code === 'EPERM') return `this user has no permission to (${code}); change its mode or owner`
+  return shortened(code === undefined ? reason : (reason.split(/, \w+ '/)[0] ?? reason))
 }

@@ -6,7 +6,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { abortable, checkAborted } from './abort'
 import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/layout'
-import type { Decoded } from './decode'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
 import { loadAddon, native, type NativeRestoration, type NativeSession, type RestoreJob } from './native'
@@ -26,7 +25,8 @@ import {
   type Stage,
   type Variant,
 } from './options'
-import { shapeWarnings } from './picture-shape'
+import type { Decoded } from './picture/decode'
+import { shapeWarnings } from './picture/shape'
 import { type Fail, JobQueue } from './queue'
 import { isThenable } from './realm'
 import { Restoration } from './restoration'

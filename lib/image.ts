@@ -10,13 +10,15 @@
 import { stat } from 'node:fs/promises'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import sharp from 'sharp'
-import { type Decoded, decode, greyToRgb, imageError, tooLarge } from './decode'
-import { expectation, fileError, IConFaceError, invalid } from './errors'
+import { expectation, IConFaceError, invalid, shortened } from './errors'
 import { integer } from './options'
+import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
+import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
 
 /**
- * A picture: a path, a `file:` URL, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw pixels.
+ * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw
+ * pixels.
  *
  * Decoding honours EXIF orientation, converts colours to sRGB (ICC profiles, CMYK, 16 bits, grey), drops alpha and
  * takes the first frame of an animation.
@@ -74,9 +76,14 @@ export function allocateImage(width: number, height: number, channels: 3 | 4 = 3
  *
  * @param pictures  Each with the name that errors call it by: `input`, `reference 2`.
  * @param maxPixels Largest `width * height` accepted.
+ * @param strict    Refuses what the decoder only warns of.
  */
-export function capturePictures(pictures: { name: string; image: ImageInput }[], maxPixels: number): Picture[] {
-  const captures = pictures.map(({ name, image }) => prepare(name, image, maxPixels))
+export function capturePictures(
+  pictures: { name: string; image: ImageInput }[],
+  maxPixels: number,
+  strict = false,
+): Picture[] {
+  const captures = pictures.map(({ name, image }) => prepare(name, image, { maxPixels, strict }))
   checkTakenOnce(captures)
   // Copies come first: several pictures may lie in a buffer that one of them takes over.
   const copies = captures.map(({ takes, capture }) => (takes ? null : capture()))
@@ -102,24 +109,27 @@ function checkTakenOnce(captures: readonly Capture[]): void {
 }
 
 /** Checks one picture now and returns what captures it. */
-function prepare(name: string, image: ImageInput, maxPixels: number): Capture {
-  if (typeof image === 'string' && image !== '') return { name, capture: () => fileIn(name, image, maxPixels) }
+function prepare(name: string, image: ImageInput, options: DecodeOptions): Capture {
+  if (typeof image === 'string' && image !== '') {
+    return { name, capture: () => (isDataUrl(image) ? dataUrlIn : fileIn)(name, image, options) }
+  }
   if (isUrl(image)) {
+    if (isDataUrl(image.href)) return { name, capture: () => dataUrlIn(name, image.href, options) }
     const path = pathOfUrl(image)
-    if (path === undefined) throw invalid(name, 'a file: URL', image.href)
-    return { name, capture: () => fileIn(name, path, maxPixels) }
+    if (path === undefined) throw invalid(name, 'a file: URL or a data: URL', image.href)
+    return { name, capture: () => fileIn(name, path, options) }
   }
   if (isUint8Array(image) || isArrayBuffer(image)) {
     const bytes = isUint8Array(image) ? image : new Uint8Array(detachable(name, image))
     if (bytes.byteLength === 0) throw imageError(name, 'it holds no bytes (an empty or detached buffer)')
     const capture = () => {
       const copy = Buffer.from(bytes)
-      return { name, read: () => decode(name, copy, maxPixels) }
+      return { name, read: () => decode(name, copy, options) }
     }
     return { name, capture }
   }
-  if (isRaw(image)) return rawIn(name, image, maxPixels)
-  throw invalid(name, 'a path, a file: URL, encoded bytes or { data, width, height, channels }', image)
+  if (isRaw(image)) return rawIn(name, image, options.maxPixels)
+  throw invalid(name, 'a path, a file: or data: URL, encoded bytes or { data, width, height, channels }', image)
 }
 
 function detachable(name: string, buffer: ArrayBuffer): ArrayBuffer {
@@ -135,21 +145,35 @@ function isRaw(image: unknown): image is RawImage {
   return typeof image === 'object' && image !== null && 'data' in image
 }
 
-function fileIn(name: string, path: string, maxPixels: number): Picture {
+function fileIn(name: string, path: string, options: DecodeOptions): Picture {
   const read = async () => {
     await checkPictureFile(name, path)
-    return decode(name, path, maxPixels)
+    return decode(name, path, options)
   }
   return { name, read }
 }
 
-/** Refuses what is not there or no file. */
+function dataUrlIn(name: string, url: string, options: DecodeOptions): Picture {
+  const read = () => {
+    const bytes = dataUrlBytes(url)
+    if (typeof bytes === 'string') throw imageError(name, `of the data: URL ${shortened(url)}: ${bytes}`)
+    return decode(name, bytes, options)
+  }
+  return { name, read: async () => read() }
+}
+
+/** Refuses what is not there or no file. A `data:` URL is none, and may pass. */
 export async function checkPictureFile(name: string, path: string): Promise<void> {
+  if (isDataUrl(path)) return
   const found = await stat(path).catch((cause: unknown) => {
-    const error = fileError('read', path, cause)
-    throw new IConFaceError(error.code, `${name}: ${error.message}`, { cause })
+    if (isBareBase64(path)) {
+      const expected =
+        "a path or a data: URL (for base64: Buffer.from(text, 'base64'), or 'data:image/jpeg;base64,' + text)"
+      throw invalid(name, expected, path)
+    }
+    throw unreadable(name, path, cause)
   })
-  if (!found.isFile()) throw imageError(name, `${path} is not a file`)
+  if (!found.isFile()) throw imageError(name, `${shortened(path)} is not a file`)
 }
 
 function rawIn(name: string, image: RawImage, maxPixels: number): Capture {

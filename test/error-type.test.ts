@@ -52,7 +52,8 @@ t.test('values are described shortly and never fail', async (t) => {
   class Thing {}
   const cases: [unknown, string][] = [
     ['a"b', '"a\\"b"'],
-    ['x'.repeat(100), `"${'x'.repeat(77)}..."`],
+    ['x'.repeat(100), `"${'x'.repeat(100)}"`],
+    [`a${'x'.repeat(999)}z`, `"a${'x'.repeat(48)}…${'x'.repeat(49)}z"`],
     [-0, '-0'],
     [NaN, 'NaN'],
     [10n, '10n'],

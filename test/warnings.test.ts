@@ -6,7 +6,7 @@ import { plain, scratchFolder, started, useFakeAddon } from './fixtures/fake'
 const addon = useFakeAddon()
 const { synthesizeCheckpoint } = require('../dist/checkpoint/synthesize.js') as typeof import('../dist/checkpoint/synthesize.js') // prettier-ignore
 const { ICONFACE_WARNING_CODES, IConFace } = require('../dist/index.js') as typeof import('../dist/index.js')
-const { shapeWarnings } = require('../dist/picture-shape.js') as typeof import('../dist/picture-shape.js')
+const { shapeWarnings } = require('../dist/picture/shape.js') as typeof import('../dist/picture/shape.js')
 
 t.test('the shape of a picture: both sides of every limit', (t) => {
   const cases: [width: number, height: number, codes: string[]][] = [

@@ -2,7 +2,7 @@
  * What becomes of a picture that does not have the model's shape: its short side is fitted, its centre is kept.
  */
 
-import { IConFaceWarning } from './warning'
+import { IConFaceWarning } from '../warning'
 
 /** The share of a picture that may be cut away without a word: an alignment is not more exact than that. */
 const UNNOTICED_LOSS = 0.01
