@@ -37,6 +37,8 @@ export const ICONFACE_ERROR_CODES = [
   'ERR_ICONFACE_QUEUE_FULL',
   /** No native addon for this platform was found. */
   'ERR_ICONFACE_ADDON_NOT_FOUND',
+  /** Another package that this one needs is missing or cannot be loaded. */
+  'ERR_ICONFACE_DEPENDENCY_UNAVAILABLE',
   /** A defect of this package; please report it. */
   'ERR_ICONFACE_INTERNAL',
 ] as const

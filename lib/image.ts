@@ -9,12 +9,13 @@
 
 import { stat } from 'node:fs/promises'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
-import sharp from 'sharp'
+import type { Sharp } from 'sharp'
 import { expectation, IConFaceError, invalid, shortened } from './errors'
 import { integer } from './options'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
+import { sharp } from './sharp'
 
 /**
  * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw
@@ -44,7 +45,7 @@ export interface RgbImage {
 }
 
 /** A sharp pipeline that reads `image` in place. */
-export function toSharp({ data, width, height }: RgbImage): sharp.Sharp {
+export function toSharp({ data, width, height }: RgbImage): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 } })
 }
 

@@ -7,6 +7,7 @@
 
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { addonsAreDisabled, loadDependency } from './dependency'
 import type { Checkpoint } from './networks'
 import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
@@ -177,7 +178,7 @@ export function findAddon(): string {
     if (existsSync(override)) return resolve(override)
     throw new IConFaceError('ERR_ICONFACE_ADDON_NOT_FOUND', `ICONFACE_BINARY names ${override}, which does not exist`)
   }
-  const { path: find } = require('node-gyp-build') as { path(root: string): string }
+  const { path: find } = loadDependency('node-gyp-build') as { path(root: string): string }
   try {
     return find(PACKAGE_ROOT)
   } catch (cause) {
@@ -203,7 +204,8 @@ function open(path: string): Addon {
   try {
     return require(path) as Addon
   } catch (cause) {
-    const message = `cannot load ${path}: ${messageOf(cause)}${glibcHint()}`
+    const hint = addonsAreDisabled(cause) ? '. Start Node without --no-addons' : glibcHint()
+    const message = `cannot load ${path}: ${messageOf(cause).replace(/\.$/, '')}${hint}`
     throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', message, { cause })
   }
 }

@@ -3,7 +3,7 @@
  */
 
 import { extname } from 'node:path'
-import type sharp from 'sharp'
+import type { Sharp } from 'sharp'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
@@ -99,13 +99,13 @@ export class Restoration implements RgbImage {
   }
 
   /** A sharp pipeline over a copy of the pixels, for everything else. */
-  toSharp(): sharp.Sharp {
+  toSharp(): Sharp {
     return toSharp({ data: Buffer.from(this.data), width: this.width, height: this.height })
   }
 }
 
 /** `image` in a file format. */
-export async function encode(image: sharp.Sharp, format: OutputFormat, options: EncodeOptions = {}): Promise<Buffer> {
+export async function encode(image: Sharp, format: OutputFormat, options: EncodeOptions = {}): Promise<Buffer> {
   oneOf('format', format, Object.keys(ENCODERS))
   known('options', options, ['quality'])
   const { quality = 95 } = options

@@ -2,10 +2,10 @@
  * Pictures side by side, each under its label: what was degraded, what helped, what came out. Rows of them, too.
  */
 
-import sharp from 'sharp'
-import { IConFaceError } from './errors'
+import { IConFaceError, isIConFaceError } from './errors'
 import { LETTER_HEIGHT, lettering } from './lettering'
 import { messageOf } from './realm'
+import { sharp } from './sharp'
 
 /** One column of a strip. */
 export interface Column {
@@ -56,6 +56,7 @@ async function square({ label, image }: Column, side: number): Promise<Buffer> {
       .png()
       .toBuffer()
   } catch (cause) {
+    if (isIConFaceError(cause)) throw cause
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot show ${label}: ${messageOf(cause)}`, { cause })
   }
 }

@@ -170,6 +170,7 @@ t.test('doctor', async (t) => {
       node: { version: process.version, platform: `${process.platform}-${process.arch}` },
       addon: { error: null, path: FAKE_ADDON, isa: 'baseline', places: [FAKE_ADDON] },
       model: { error: null, folder, synthesized: true },
+      dependencies: { sharp: { error: null }, '@huggingface/hub': { error: null } },
     })
     t.match((await iconface(['doctor'])).out, /^addon +.*fake-addon\.cjs, version 0\.0\.0-fake$/m)
   })
@@ -177,7 +178,7 @@ t.test('doctor', async (t) => {
   await t.test('works without an addon, and says where it looked', async (t) => {
     const missing = join(scratch, 'nothing.node')
     const { code, out } = await iconface(['doctor', '--json'], { ICONFACE_BINARY: missing })
-    t.equal(code, 0)
+    t.equal(code, 1)
     t.match(JSON.parse(out), { ok: false, addon: { error: /ADDON_NOT_FOUND.*nothing\.node/, places: [missing] } })
   })
 
@@ -185,7 +186,7 @@ t.test('doctor', async (t) => {
     const broken = join(scratch, 'broken.node')
     writeFileSync(broken, 'not a library')
     const { code, out } = await iconface(['doctor'], { ICONFACE_BINARY: broken })
-    t.equal(code, 0)
+    t.equal(code, 1)
     t.match(out, /^addon +does not load: ERR_ICONFACE_UNSUPPORTED: cannot load .*broken\.node: /m)
     t.match(out, /^searched +.*broken\.node$/m)
   })

@@ -3,6 +3,7 @@
  * Node 24, and there only with a switch; `undici`, which it is made of, has them as parts.
  */
 import type { Dispatcher } from 'undici'
+import { loadDependency } from '../dependency'
 import { IConFaceError } from '../errors'
 import { type Proxy, proxyFor } from './proxy'
 
@@ -33,7 +34,7 @@ export const request: typeof fetch = async (input, init) => {
 }
 
 async function send(url: URL, init: RequestInit | undefined, way: Way): Promise<Response> {
-  const { fetch } = await import('undici')
+  const { fetch } = loadDependency('undici') as typeof import('undici')
   const options = { ...init, dispatcher: await dispatcher(way) }
   // Both are what the fetch standard says; only their declarations differ.
   return (await fetch(url, options as Parameters<typeof fetch>[1])) as unknown as Response
@@ -50,7 +51,7 @@ function dispatcher(way: Way): Promise<Dispatcher> {
 
 /** Takes the way that each address needs, since an answer may send the next request elsewhere. */
 async function openDispatcher(way: Way): Promise<Dispatcher> {
-  const { Agent, Dispatcher, ProxyAgent } = await import('undici')
+  const { Agent, Dispatcher, ProxyAgent } = loadDependency('undici') as typeof import('undici')
   const direct = new Agent()
   const agents = new Map<string, Dispatcher>()
   const through = ({ url, authorization }: Proxy) => {

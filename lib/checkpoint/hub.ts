@@ -4,11 +4,12 @@
  * through `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off nor check
  * what came.
  */
-import { type HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub'
+import type { HubApiError, ListFileEntry } from '@huggingface/hub'
 import fs from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { abortError } from '../abort'
+import { loadDependency } from '../dependency'
 import { describeValue, fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { messageOf } from '../realm'
 import { checkSpace } from './disk'
@@ -108,6 +109,7 @@ function storedToken(): string | undefined {
 }
 
 async function listRepository({ repo, revision }: Wanted, access: Access) {
+  const { listFiles, modelInfo } = loadDependency('@huggingface/hub') as typeof import('@huggingface/hub')
   try {
     const { sha } = await modelInfo({ name: repo, revision, additionalFields: ['sha'], ...access })
     if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`it names the commit ${JSON.stringify(sha)}`)

@@ -4,7 +4,7 @@
 
 import { mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import sharp from 'sharp'
+import { sharp } from '../sharp'
 import { fileError, invalid } from '../errors'
 import { type CaseResult, evaluate, type Evaluation, type ResultPictures } from '../evaluate/evaluate'
 import type { Measures } from '../evaluate/measure'

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
+import { DEPENDENCY_NAMES, type DependencyName, loadDependency } from '../dependency'
 import { invalid, isIConFaceError } from '../errors'
 import { addonPlaces, findAddon, glibcVersion, loadAddon, native, type NativeInfo } from '../native'
 import { findModel } from '../restore'
@@ -15,14 +16,15 @@ export const command: Command = {
   summary: 'say what this machine and installation can do',
   usage: `Usage: iconface doctor [--json]
 
-Reports Node, glibc, the processor, memory, GPU, the native addon and the model that would be used.
-The exit code is 0 whatever it finds; with --json, "ok" says whether the addon loads.
+Reports Node, glibc, the processor, memory, GPU, the native addon, the packages that this one needs and the model that
+would be used, and for each part that is missing or broken what to do. The exit code is 0 when all are there, else 1.
 `,
   async run(args) {
     const { values, positionals } = parse(args, { json: { type: 'boolean', default: false } } as const)
     if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
     const report = await examine()
     process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text(report))
+    if (!report.ok) process.exitCode = 1
   },
 }
 
@@ -32,6 +34,7 @@ type Finding<T> = ({ error: null } & T) | { error: string }
 type AddonFacts = Pick<NativeInfo, 'version' | 'isa' | 'isas' | 'threads'> & { path: string }
 
 interface Report {
+  /** Whether the addon, every package and the model are there and load. */
   ok: boolean
   package: string
   node: { version: string; napi: string; platform: string; kernel: string; glibc: string | null }
@@ -39,13 +42,16 @@ interface Report {
   memory: { totalBytes: number; freeBytes: number; limitBytes: number | null }
   gpu: { driver: string | null; cuda: NativeInfo['cuda'] }
   addon: Finding<AddonFacts> & { places: string[] }
+  dependencies: Record<DependencyName, { error: string | null }>
   model: Finding<{ folder: string; name: string; synthesized: boolean }>
 }
 
 async function examine(): Promise<Report> {
   const { addon, cuda } = examineAddon()
+  const dependencies = examineDependencies()
+  const model = examineModel()
   return {
-    ok: addon.error === null,
+    ok: [addon, model, ...Object.values(dependencies)].every(({ error }) => error === null),
     package: packageVersion(),
     node: {
       version: process.version,
@@ -58,7 +64,8 @@ async function examine(): Promise<Report> {
     memory: { totalBytes: totalmem(), freeBytes: freemem(), limitBytes: memoryLimit() },
     gpu: { driver: await nvidiaDriver(), cuda },
     addon: { ...addon, places: addonPlaces() },
-    model: examineModel(),
+    dependencies,
+    model,
   }
 }
 
@@ -70,6 +77,18 @@ function examineAddon(): { addon: Finding<AddonFacts>; cuda: NativeInfo['cuda'] 
   } catch (error) {
     return { addon: { error: reason(error) }, cuda: null }
   }
+}
+
+function examineDependencies(): Report['dependencies'] {
+  const examined = DEPENDENCY_NAMES.map((name) => {
+    try {
+      loadDependency(name)
+      return [name, { error: null }]
+    } catch (error) {
+      return [name, { error: reason(error) }]
+    }
+  })
+  return Object.fromEntries(examined) as Report['dependencies']
 }
 
 function examineModel(): Report['model'] {
@@ -105,7 +124,7 @@ async function nvidiaDriver(): Promise<string | null> {
   return /\b(\d{3}\.\d+(?:\.\d+)?)\b/.exec(text)?.[1] ?? null
 }
 
-function text({ package: version, node, cpu, memory, gpu, addon, model }: Report): string {
+function text({ package: version, node, cpu, memory, gpu, addon, dependencies, model }: Report): string {
   const limit = memory.limitBytes === null ? '' : `, ${byteSize(memory.limitBytes)} allowed`
   const cuda = gpu.cuda === null ? 'this build has no CUDA' : (gpu.cuda.error ?? deviceNames(gpu.cuda.devices))
   return table([
@@ -121,6 +140,7 @@ function text({ package: version, node, cpu, memory, gpu, addon, model }: Report
     ],
     ['device', addon.error === null ? autoDevice(gpu.cuda) : 'none'],
     ...addonRows(addon),
+    ...Object.entries(dependencies).map(([name, { error }]) => [name, error ?? 'loads'] as const),
     ['model', model.error ?? `${model.folder}: ${model.name}${model.synthesized ? ' (random weights)' : ''}`],
   ])
 }

@@ -2,10 +2,10 @@
  * Lossy compression: a picture encoded and decoded again.
  */
 
-import sharp from 'sharp'
-import { IConFaceError } from '../errors'
+import { IConFaceError, isIConFaceError } from '../errors'
 import { type RgbImage, toSharp } from '../image'
 import { messageOf } from '../realm'
+import { sharp } from '../sharp'
 
 export type Codec = 'jpeg' | 'webp'
 
@@ -24,6 +24,7 @@ export async function compress(image: RgbImage, codec: Codec, quality: number): 
       .toBuffer()
     return { data, width, height }
   } catch (cause) {
+    if (isIConFaceError(cause)) throw cause
     const message = `cannot compress ${width} x ${height} pixels as ${codec}: ${messageOf(cause)}`
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message, { cause })
   }

@@ -2,7 +2,7 @@
  * An evaluation as one HTML file that needs nothing else: tables and picture strips.
  */
 
-import sharp from 'sharp'
+import { sharp } from '../sharp'
 import type { CaseResult, Evaluation, ResultPictures } from './evaluate'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'
 import type { RgbImage } from './pixels'

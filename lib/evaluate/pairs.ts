@@ -9,9 +9,9 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
-import sharp from 'sharp'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { messageOf } from '../realm'
+import { sharp } from '../sharp'
 import type { EvaluationCase } from './case'
 
 /** The severity of cases whose degradation nobody described. */

@@ -2,8 +2,9 @@
  * Which way a picture's colours take to 8-bit sRGB.
  */
 
-import sharp from 'sharp'
+import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import type { Pixels } from '../native'
+import { sharp } from '../sharp'
 import type { ColourProfile, Shaper } from './profile'
 import { convert, narrow, type Samples } from './srgb'
 
@@ -11,7 +12,7 @@ import { convert, narrow, type Samples } from './srgb'
 export interface Encoded {
   /** A path, or bytes. */
   source: string | Buffer
-  header: sharp.Metadata
+  header: Metadata
   /** The profile in it, if it has one that can be read. */
   profile: ColourProfile | null
 }
@@ -30,10 +31,7 @@ const KIND: Record<string, ColourProfile['space']> = {
  * read without their profile, which is applied here where it is made of curves, and else by lcms as sharp's output
  * profile. sharp also ignores an RGB profile of a grey picture.
  */
-export async function decodeColours(
-  { source, header, profile }: Encoded,
-  options: sharp.SharpOptions,
-): Promise<Pixels> {
+export async function decodeColours({ source, header, profile }: Encoded, options: SharpOptions): Promise<Pixels> {
   const { space, depth } = header
   const shaper = profile?.shaper
   const greyInRgb = space === 'b-w' && profile?.space === 'rgb'
@@ -64,13 +62,13 @@ function fits(space: string, profile: ColourProfile): boolean {
   return profile.space === KIND[space] || (KIND[space] === 'grey' && profile.space === 'rgb')
 }
 
-async function plain(image: sharp.Sharp): Promise<Pixels> {
+async function plain(image: Sharp): Promise<Pixels> {
   const { data, info } = await image.toColourspace('srgb').removeAlpha().raw().toBuffer({ resolveWithObject: true })
   if (info.channels !== 3) throw new Error(`it has ${info.channels} channels, which are no colours`)
   return { data, width: info.width, height: info.height, channels: 3 }
 }
 
-async function shaped(image: sharp.Sharp, { depth, bitsPerSample }: sharp.Metadata, shaper: Shaper): Promise<Pixels> {
+async function shaped(image: Sharp, { depth, bitsPerSample }: Metadata, shaper: Shaper): Promise<Pixels> {
   const kind = depth === 'uchar' || depth === 'ushort' ? depth : 'float'
   const { data, info } = await image.raw({ depth: kind }).toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
@@ -81,7 +79,7 @@ async function shaped(image: sharp.Sharp, { depth, bitsPerSample }: sharp.Metada
   return { data: await convert(samples, shaper), width, height, channels: 3 }
 }
 
-async function byLcms(image: sharp.Sharp): Promise<Pixels> {
+async function byLcms(image: Sharp): Promise<Pixels> {
   const converted = image.withIccProfile('srgb').raw({ depth: 'ushort' })
   const { data, info } = await converted.toBuffer({ resolveWithObject: true })
   return {

@@ -3,10 +3,10 @@
  */
 
 import { readFile } from 'node:fs/promises'
-import sharp from 'sharp'
 import { fileError, IConFaceError, isIConFaceError, shortened } from '../errors'
 import type { Pixels } from '../native'
 import { messageOf } from '../realm'
+import { sharp } from '../sharp'
 import { IConFaceWarning } from '../warning'
 import { decodeColours, type Encoded, unusedProfile } from './colours'
 import { ignoredColours, isHeic, readHead } from './head'

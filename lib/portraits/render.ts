@@ -1,6 +1,6 @@
 /** Puts a portrait together: background, body and head, the drawn features, hair and beard in front. */
 
-import sharp from 'sharp'
+import { sharp } from '../sharp'
 import type { RgbImage } from '../image'
 import { paintBackground } from './background'
 import { Beard } from './beard'

@@ -7,6 +7,7 @@
  */
 import type { Tokenizer } from '@huggingface/tokenizers' with { 'resolution-mode': 'import' }
 import { readJson } from '../checkpoint/config'
+import { loadDependency } from '../dependency'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { CHAT_TOKENS, chatText, PADDING_TOKEN } from './chat'
 
@@ -46,7 +47,7 @@ export class PromptTokenizer {
   static parse(json: unknown, file: string): PromptTokenizer {
     const checked = checkTokenizer(json, file)
     const padding = checked.added_tokens.find(({ content }) => content === PADDING_TOKEN)!.id
-    const library = require('@huggingface/tokenizers') as { Tokenizer: typeof Tokenizer } // its types are a module's
+    const library = loadDependency('@huggingface/tokenizers') as { Tokenizer: typeof Tokenizer }
     return new PromptTokenizer(new library.Tokenizer(checked, {}), padding)
   }
 

@@ -1,0 +1,19 @@
+/**
+ * sharp, which decodes and encodes pictures. It is loaded with the first one: without it, or without its part for this
+ * platform, everything that needs no picture works.
+ */
+
+import type { Sharp, SharpInput, SharpOptions } from 'sharp'
+import { loadDependency } from './dependency'
+
+/**
+ * A pipeline of sharp.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_DEPENDENCY_UNAVAILABLE`
+ */
+export function sharp(options: SharpOptions): Sharp
+export function sharp(input: SharpInput, options?: SharpOptions): Sharp
+export function sharp(...args: [(SharpInput | SharpOptions)?, SharpOptions?]): Sharp {
+  const library = loadDependency('sharp') as (...args: unknown[]) => Sharp
+  return library(...args)
+}
