@@ -1,4 +1,5 @@
 import t from 'tap'
+import { createHash } from 'node:crypto'
 import { isIConFaceError } from '@iconface/native'
 import {
   IDENTITY_RANGES,
@@ -41,6 +42,35 @@ void t.test('the same seeds and size give the same bytes', async (t) => {
   t.same(await draw(), await draw())
   t.same(portraitIdentity(3), portraitIdentity(3))
   t.not(portraitIdentity(3).skinTone, portraitIdentity(2 ** 32 + 3).skinTone)
+})
+
+/** The beginning of the SHA-256 of numbers, rounded to a millionth. */
+function digest(value: unknown): string {
+  const text = JSON.stringify(value, (_, v: unknown) => (typeof v === 'number' ? Math.round(v * 1e6) / 1e6 : v))
+  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+}
+
+void t.test('who a seed is and how they look is frozen', async (t) => {
+  const [identity, state] = [portraitIdentity(7), portraitState(7)]
+  t.match(identity, { sex: 0.1599393606930971, hairStyle: 10, glassesStyle: 4 })
+  t.match(state, { yaw: -6.866841173730791, mouthOpen: 0 })
+  t.equal(digest(identity), '3fef55d590440df6')
+  t.equal(digest(state), 'cadb8c056339f2bc')
+  t.equal(digest(portraitState(7, 0.5)), '3ea98ed0cfef3b32')
+  const portrait = await renderPortrait(identity, state, 128)
+  const places = portrait.landmarks.map((point) => point.map((v) => Math.round(v * 1e3) / 1e3))
+  t.same(places.slice(0, 3), [[48.524, 62.361], [82.379, 62.574], [62.632, 81.088]]) // prettier-ignore
+  t.equal(digest(places), 'b7c79e08af88d1d6')
+  // librsvg draws a part of it, so pixels are only bounded: the mean colours of the four quarters.
+  const expected = [[140.09, 103.18, 111.84], [169.43, 129.4, 122.8], [122.26, 85.69, 86.5], [148.03, 109.44, 95.4]] // prettier-ignore
+  for (const [i, colour] of expected.entries()) {
+    const [left, top] = [64 * (i % 2), 64 * Math.floor(i / 2)]
+    const found = [0, 0, 0]
+    for (let y = top; y < top + 64; y++)
+      for (let x = left; x < left + 64; x++)
+        for (const [c, value] of pixel(portrait, [x, y]).entries()) found[c]! += value / 64 ** 2
+    t.ok(found.every((value, c) => Math.abs(value - colour[c]!) < 0.5), `quarter ${i}: ${found} is near ${colour}`) // prettier-ignore
+  }
 })
 
 void t.test('seeds are named alike everywhere', async (t) => {

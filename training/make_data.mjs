@@ -3,7 +3,7 @@
  * Makes a data set for training: pictures of people in several states, and degraded versions of each.
  *
  *     node training/make_data.mjs --out DIR --identities 1000 --states 6 --versions 2
- *     node training/make_data.mjs --out DIR --first 1000000 --identities 200    # people nobody trained on
+ *     node training/make_data.mjs --out DIR --first 500000 --identities 200     # people nobody trains on
  *     node training/make_data.mjs --out DIR --photos FOLDER                     # photos: one folder for each person
  *
  * Files, row-major, of M pictures sorted by person, each with V degraded versions of side S:

@@ -12,7 +12,7 @@ config=$here/configs/tiny.json
 python=${PYTHON:-python3}
 cd "$here"
 
-node make_data.mjs --out "$run/check" --first 1000000 --identities 220 --states 5
+node make_data.mjs --out "$run/check" --first 500000 --identities 220 --states 5
 node make_data.mjs --out "$run/train" --identities 900 --states 6
 
 # They do not depend on each other and leave a processor each.

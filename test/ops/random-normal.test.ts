@@ -117,6 +117,23 @@ t.test('against float64', async (t) => {
       }
 })
 
+t.test('the first values of a seed, as PyTorch prints them', async (t) => {
+  const ops = new OpContext()
+  const first = async (seed: bigint, generator: 'torch-cuda' | 'torch-cpu', shape = [1024]) => {
+    const { out } = await ops.run('random_normal', {}, { seed: `${seed}`, generator, shape })
+    return [...toFloat32(out).subarray(0, 4)].map((v) => Math.round(v * 1e4) / 1e4)
+  }
+  t.strictSame(await first(0n, 'torch-cuda'), [-0.9247, -0.4253, -2.6438, 0.1452])
+  t.strictSame(await first(42n, 'torch-cuda'), [0.194, 2.1614, -0.1721, 0.8491])
+  t.strictSame(await first(0n, 'torch-cpu'), [-1.1258, -1.1524, -0.2506, -0.4339])
+  t.strictSame(await first(42n, 'torch-cpu'), [1.9269, 1.4873, 0.9007, -2.1055])
+  t.strictSame(await first(42n, 'torch-cpu', [6]), [0.3367, 0.1288, 0.2345, 0.2303])
+  // Seeds of more than 32 bits: all 64 for one, the lower half for the other.
+  t.strictSame(await first((1n << 64n) - 1n, 'torch-cuda'), [0.6323, 0.0335, 0.8391, -2.0635])
+  t.strictSame(await first((1n << 64n) - 1n, 'torch-cpu'), [-2.6643, -1.091, 0.4514, 0.2284])
+  t.strictSame(await first((1n << 32n) - 1n, 'torch-cpu'), [-2.6643, -1.091, 0.4514, 0.2284])
+})
+
 t.test('the shape only names the elements', async (t) => {
   const ops = new OpContext()
   for (const generator of ['torch-cuda', 'torch-cpu'] as const) {
