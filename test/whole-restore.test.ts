@@ -1,0 +1,186 @@
+// restore() against a restore that is written out in the test (fixtures/reference/restore.ts): ids, order, prompts, noise,
+// schedule, anchor, guidance and steps.
+import { cp, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { IConFace, type RestoreOptions } from '../dist/index.js'
+import { Networks } from '../dist/networks.js'
+import { f32, OpContext, toFloat32 } from '../dist/ops.js'
+import { matrix } from './fixtures/reference/matrix'
+import { type Predict, restored, type RestoreInputs } from './fixtures/reference/restore'
+import { transformer } from './fixtures/reference/transformer'
+import { readCheckpoint } from './fixtures/random-weights'
+import { numbers, relativeError } from './fixtures/tensors'
+import { full } from './fixtures/tier'
+import { picture, scratch, tinyModel } from './fixtures/tiny'
+import { readTensors, writeTensors } from './fixtures/weights'
+
+const MODELS = join(__dirname, '..', 'models')
+
+/** The small model with settings that are nobody's default, two prompts, and gates that can be told apart. */
+async function distinctModel(): Promise<string> {
+  const folder = join(scratch, 'distinct')
+  await cp(await tinyModel(), folder, { recursive: true })
+  const config = join(folder, 'iconface.json')
+  const settings = JSON.parse(await readFile(config, 'utf8')) as { adapter: object }
+  settings.adapter = { ...settings.adapter, temperature: 0.4, residualStrength: 0.6 }
+  await writeFile(config, JSON.stringify(settings))
+  const file = join(folder, 'adapter.safetensors')
+  const gate = (index: number) => new Uint8Array(Float32Array.of([1.1, -0.6, 0.35, 0.8][index]!).buffer)
+  const tensors = readTensors(file).map((each) => {
+    const block = /blocks\.(\d+)\.gate$/.exec(each.name)?.[1]
+    return block === undefined ? each : { ...each, dtype: 'F32' as const, data: gate(Number(block)) }
+  })
+  await writeTensors(file, tensors)
+  const { tensor } = numbers(7)
+  const prompts = ['prompt', 'empty', 'prompt_without_references'].map((name) => {
+    const { shape, data } = tensor([16, 96])
+    return { name, dtype: 'F32' as const, shape, data: new Uint8Array(data.buffer) }
+  })
+  await writeTensors(join(folder, 'prompt_embeddings.safetensors'), prompts)
+  return folder
+}
+
+/** Everything that is needed to restore with a folder, and to write out what that must give. */
+async function open(folder: string) {
+  const options = { precision: 'f32', threads: 2, device: 'cpu' } as const
+  const spec = openCheckpoint(folder)
+  const networks = await Networks.load(folder, options)
+  return {
+    spec,
+    networks,
+    weights: readCheckpoint(spec),
+    ops: new OpContext({ threads: 2 }),
+    model: await IConFace.load(folder, options),
+  }
+}
+
+/** Predictions by the package's transformer: the same numbers to the last bits. */
+const byNetworks =
+  (networks: Networks): Predict =>
+  async ({ latents, condition, text, ids, grid, timestep, anchor, parts: { residual, memory, detail } }) => {
+    const tensor = ({ rows, columns, v }: { rows: number; columns: number; v: Float64Array }) => f32([rows, columns], v)
+    const { prediction } = await networks.run(
+      'transformer',
+      {
+        latents: tensor(latents), condition: tensor(condition), text0: tensor(text), ids: tensor(ids),
+        ...(anchor ? { anchor: f32([512], anchor) } : {}),
+      }, // prettier-ignore
+      { timestep, sceneGrid: grid, degradedGrid: grid, residual, memory, detail },
+    )
+    return matrix(latents.rows, latents.columns, toFloat32(prediction))
+  }
+
+/** Predictions in float64: nothing of the package. */
+const inFloat64 =
+  ({ weights, spec }: Pick<Awaited<ReturnType<typeof open>>, 'weights' | 'spec'>): Predict =>
+  async ({ latents, condition, text, ids, grid, timestep, anchor, parts: { residual, memory, detail } }) => {
+    const axes = [...spec.numbers['transformer.ropeAxes']!]
+    const { rows: hidden } = matrixOf(weights, 'transformer.img_in.weight')
+    const options = {
+      heads: hidden / axes.reduce((a, b) => a + b),
+      axes,
+      theta: spec.numbers['transformer.ropeTheta']![0]!,
+      doubleBlocks: blocks(weights, 'double_blocks'),
+      singleBlocks: blocks(weights, 'single_blocks'),
+      residualStrength: spec.numbers['adapter.residualStrength']![0]!,
+    }
+    const all = transformer(weights, options, {
+      scene: latents, condition, text, ids, sceneGrid: grid, degradedGrid: grid, timestep, residual, memory, detail,
+      anchor: anchor && matrix(1, 512, anchor),
+    }) // prettier-ignore
+    return matrix(latents.rows, latents.columns, all.v.subarray(0, latents.v.length))
+  }
+
+const matrixOf = (weights: ReturnType<typeof readCheckpoint>, name: string) => ({ rows: weights.get(name)!.shape[0]! })
+const blocks = (weights: ReturnType<typeof readCheckpoint>, kind: string) =>
+  new Set([...weights.keys()].flatMap((name) => new RegExp(`${kind}\\.(\\d+)\\.`).exec(name)?.[1] ?? [])).size
+
+const PICTURES = [picture(1, 64), picture(2, 64), picture(3, 80), picture(5, 64)] as const
+const BASE = {
+  degraded: PICTURES[0], references: PICTURES.slice(1), size: 64, steps: 3, guidance: 3, seed: 1234567, rng: 'torch-cuda',
+  identity: true, residual: true, memory: true, detail: true,
+} satisfies RestoreInputs // prettier-ignore
+
+const PARTS: [name: string, variant: RestoreOptions['variant'], parts: Partial<RestoreInputs>][] = [
+  ['without identity', { identity: false }, { identity: false }],
+  ['one route', { structure: 'one-route' }, { detail: false }],
+  ['residual only', { structure: 'residual' }, { memory: false }],
+  ['no structure', { structure: false }, { memory: false, residual: false }],
+  ['references left out', { references: false }, { references: [] }],
+]
+
+interface Case {
+  name: string
+  inputs: RestoreInputs
+  variant?: RestoreOptions['variant']
+  references?: readonly (typeof PICTURES)[number][]
+}
+
+const CASES: Case[] = [
+  ...[0, 1, 3].flatMap((count) =>
+    [1, 3].map((guidance) => ({
+      name: `${count} references, guidance ${guidance}`,
+      inputs: { ...BASE, references: PICTURES.slice(1, 1 + count), guidance },
+    })),
+  ),
+  { name: 'five steps, MT19937', inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 5, rng: 'torch-cpu', guidance: 1 } }, // prettier-ignore
+  ...PARTS.map(([name, variant, parts]) => ({
+    name,
+    variant,
+    inputs: { ...BASE, ...parts },
+    references: BASE.references,
+  })),
+]
+
+/** What restore() gives must be what was written out, up to the rounding of float32 at a byte's edge. */
+async function compare(t: Test, at: Awaited<ReturnType<typeof open>>, predict: Predict, each: Case, share: number) {
+  const { inputs, variant } = each
+  const { size, steps, guidance, seed, rng } = inputs
+  const options = { size, steps, guidance, seed, rng, ...(variant ? { variant } : {}) }
+  const found = await at.model.restore(inputs.degraded, each.references ?? inputs.references, options)
+  const expected = await restored({ ...at, predict }, inputs)
+  const inside = expected.pixels.filter((x) => x > 0 && x < 255).length / expected.pixels.length
+  t.ok(inside > 0.5, `${each.name}: ${(100 * inside).toFixed(0)} % of the values are neither black nor white`)
+  let differing = 0
+  let most = 0
+  expected.pixels.forEach((x, i) => {
+    const difference = Math.abs(x - found.data[i]!)
+    if (difference > 0) differing++
+    most = Math.max(most, difference)
+  })
+  const part = differing / expected.pixels.length
+  t.ok(most <= 1 && part <= share, `${each.name}: ${(100 * part).toFixed(3)} % differ, by ${most} at most`)
+  const { anchor, norms, weights } = found.identity
+  if (expected.anchor) t.ok(relativeError(anchor!, expected.anchor) < 2e-6, `${each.name}: anchor`)
+  else t.equal(anchor, null, `${each.name}: no anchor`)
+  t.ok(relativeError(norms, expected.norms) < 2e-6, `${each.name}: norms`)
+  t.ok(relativeError(weights, expected.shares) < 2e-6, `${each.name}: weights`)
+}
+
+void t.test('the small model, with every setting off its default', async (t) => {
+  const at = await open(await distinctModel())
+  t.teardown(async () => {
+    await at.model.dispose()
+    await at.networks.dispose()
+    await at.ops.dispose()
+  })
+  for (const each of CASES) await compare(t, at, byNetworks(at.networks), each, 0.001)
+  // A prediction in float64 takes a second: one restore with everything in it, all of them in the long tier.
+  for (const each of full ? CASES : CASES.filter(({ name }) => name === '1 references, guidance 3'))
+    await compare(t, at, inFloat64(at), each, 0.005)
+})
+
+void t.test('the model of the package', async (t) => {
+  const at = await open(join(MODELS, 'tiny'))
+  t.teardown(async () => {
+    await at.model.dispose()
+    await at.networks.dispose()
+    await at.ops.dispose()
+  })
+  for (const count of [0, 2]) {
+    const inputs = { ...BASE, references: PICTURES.slice(1, 1 + count), steps: 2 }
+    await compare(t, at, byNetworks(at.networks), { name: `${count} references`, inputs }, 0.001)
+  }
+})
