@@ -113,6 +113,10 @@ export interface RestoreJob {
   variant: NativeVariant
   /** Prompt embeddings [text, context], f32 or bf16, instead of the checkpoint's own. */
   prompt?: NativeTensor | undefined
+  /** Tests: starting noise [channels, rows, columns], f32, instead of the seed's. */
+  noise?: NativeTensor
+  /** Tests: what passes on the way is in the answer's `trace`, under the names of `ctx.note` in native/src. */
+  trace?: boolean
   /** The result, `size * size * 3` bytes of RGB; nobody else sees it before the job is done. */
   out: Uint8Array
 }
@@ -128,6 +132,7 @@ export interface NativeRestoration {
   }
   /** Milliseconds by stage. */
   timings: Record<string, number>
+  trace?: Record<string, NativeTensor>
 }
 
 /** Called on the JavaScript thread; `etaMs` is negative while it is not known. */

@@ -1,4 +1,5 @@
 /** One case being compared: what it computes with, and the rows it has made so far. */
+import { loadAddon, native, type NativeSession } from '../native'
 import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
 import { OpContext, type Result, type Tensor } from '../ops'
 import { concatenate, values } from './arrange'
@@ -43,6 +44,16 @@ export class Run {
     const networks = await Networks.load(checkpoint, options)
     this.open.push(networks)
     return networks
+  }
+
+  /** What restores faces runs in, over a checkpoint; not loaded yet. */
+  session(checkpoint: Checkpoint): NativeSession {
+    const { isa, threads } = this.options
+    const session = native(
+      () => new (loadAddon().Session)({ precision: this.precision, isa, threads, device: 'cpu', checkpoint }),
+    )
+    this.open.push(session)
+    return session
   }
 
   async dispose(): Promise<void> {

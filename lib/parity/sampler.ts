@@ -7,6 +7,7 @@ import type { Tensor } from '../ops'
 import { channelsFirst, channelsLast, item, items, join, reshape, textIds, tokensOf, values } from './arrange'
 import { type AutoencoderConfig, autoencoderNumbers } from './autoencoder'
 import type { Golden } from './golden'
+import { compareRestores } from './restored'
 import type { Run } from './run'
 import { LIMITS } from './sheet'
 import { runNames, type TransformerConfig, transformerNumbers } from './transformer'
@@ -20,10 +21,10 @@ export async function compareSampler(golden: Golden, run: Run): Promise<void> {
     ...transformerNumbers(golden.json<TransformerConfig>('config_transformer')),
     ...autoencoderNumbers(golden.json<AutoencoderConfig>('config_vae')),
   }
-  const networks = await run.networks(
-    golden.checkpoint({ 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' }, numbers),
-  )
+  const checkpoint = golden.checkpoint({ 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' }, numbers)
+  const networks = await run.networks(checkpoint)
   for (const name of runNames(golden)) await compareRun(golden, run, networks, name)
+  await compareRestores(golden, run, checkpoint, runNames(golden))
 }
 
 async function compareRun(golden: Golden, run: Run, networks: Networks, name: string): Promise<void> {

@@ -61,6 +61,8 @@ const job = (): RestoreJob => ({
   out: new Uint8Array(SIDE * SIDE * 3),
 })
 
+const noise = (shape: number[]) => ({ dtype: 'f32', shape, data: new Float32Array(shape.reduce((a, b) => a * b)) })
+
 /** `make()` with each field in turn replaced by each value, or left out. */
 function* spoiled(make: () => object): Generator<[name: string, object]> {
   for (const name of Object.keys(make())) {
@@ -153,6 +155,9 @@ t.test('restores', async (t) => {
     ...[...spoiled(pixels)].map(([, p]) => ({ ...job(), pixels: [p] })),
     ...[...spoiled(pixels)].map(([, p]) => ({ ...job(), pixels: [pixels(), p] })),
     ...[...spoiled(() => job().variant)].map(([, variant]) => ({ ...job(), variant })),
+    ...VALUES.flatMap((value) => ['noise', 'prompt', 'trace'].map((key) => ({ ...job(), [key]: value }))),
+    ...[...spoiled(() => noise([128, SIDE / 16, SIDE / 16]))].map(([, n]) => ({ ...job(), noise: n })),
+    ...[[127, 2, 2], [128, 2], [512]].map((shape) => ({ ...job(), noise: noise(shape) })),
   ]
   await survives(
     t,

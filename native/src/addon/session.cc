@@ -1,5 +1,6 @@
 #include "addon/session.h"
 
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -227,14 +228,21 @@ namespace {
 /// Intermediates of a traced run, copied as they pass.
 class Recorder : public Trace {
  public:
-  explicit Recorder(binding::Call* call) : call_(call) {}
+  explicit Recorder(binding::Call* call, std::string prefix) : call_(call), prefix_(std::move(prefix)) {}
   void record(Context& ctx, const std::string& name, const Tensor& value) override {
-    op::download(ctx, value, call_->host_output_like(("trace." + name).c_str(), value));
+    op::download(ctx, value, call_->host_output_like((prefix_ + name).c_str(), value));
   }
 
  private:
   binding::Call* call_;
+  std::string prefix_;
 };
+
+Napi::Object outputs_to_js(Napi::Env env, const binding::Call& call) {
+  Napi::Object results = Napi::Object::New(env);
+  for (const binding::Call::Output& o : call.outputs) results.Set(o.name, tensor_to_js(env, o.tensor));
+  return results;
+}
 }  // namespace
 
 Napi::Value Session::run(const Napi::CallbackInfo& info) {
@@ -281,7 +289,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                         call.device->upload(inputs.back().data(), tensor.data, tensor.bytes());
                         tensor.data = inputs.back().data();
                       }
-                    Recorder recorder(&call);
+                    Recorder recorder(&call, "trace.");
                     if (model_) model_->weights.check_unchanged();
                     with_memory(job, [&](Context& ctx) {
                       if (call.flag("trace")) ctx.trace = &recorder;
@@ -295,9 +303,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
                     });
                     call.fetch_outputs();
                     return [state](Napi::Env env) -> Napi::Value {
-                      Napi::Object results = Napi::Object::New(env);
-                      for (const binding::Call::Output& o : state->call.outputs)
-                        results.Set(o.name, tensor_to_js(env, o.tensor));
+                      Napi::Object results = outputs_to_js(env, state->call);
                       auto list = [&](std::vector<double>& v) {
                         return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
                       };
@@ -328,7 +334,7 @@ RestoreRequest Session::request_from(Napi::Object job, std::vector<Napi::ObjectR
   return r;
 }
 
-Napi::Value Session::restoration_to_js(Napi::Env env, const RestoreResult& r) {
+Napi::Object Session::restoration_to_js(Napi::Env env, const RestoreResult& r) {
   Napi::Object identity = Napi::Object::New(env), timings = Napi::Object::New(env), o = Napi::Object::New(env);
   identity.Set("source", r.identity_source);
   identity.Set("anchor", r.anchor.empty() ? env.Null() : Napi::Value(floats_to_js(env, r.anchor)));
@@ -355,14 +361,16 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
     const size_t bytes = static_cast<size_t>(request->size) * request->size * 3;
     if (!out.IsTypedArray() || out.As<Napi::TypedArray>().ByteLength() != bytes)
       fail(Code::InvalidArgument, "expected %zu bytes for out", bytes);
-    auto prompt_memory = std::make_shared<Pages>();
+    auto given = std::make_shared<std::array<Pages, 2>>();
     if (!js_job.Get("prompt").IsUndefined())
-      request->prompt = tensor_from_js("prompt", js_job.Get("prompt"), prompt_memory.get());
+      request->prompt = tensor_from_js("prompt", js_job.Get("prompt"), &(*given)[0]);
+    if (!js_job.Get("noise").IsUndefined()) request->noise = tensor_from_js("noise", js_job.Get("noise"), &(*given)[1]);
+    const bool trace = js_job.Get("trace").ToBoolean();
     request->out = Tensor::of(address_of(out.As<Napi::TypedArray>()), DType::U8, {request->size, request->size, 3});
     held.push_back(Napi::Persistent(out.As<Napi::Object>()));
 
     const auto submitted = std::chrono::steady_clock::now();
-    Pending& pending = submit(env, [this, request, prompt_memory, submitted](Job& job) -> Answer {
+    Pending& pending = submit(env, [this, request, given, trace, submitted](Job& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto result = std::make_shared<RestoreResult>();
@@ -391,8 +399,17 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
                                        Napi::Number::New(e, eta)});
         });
       };
-      with_memory(job, [&](Context& ctx) { iconface::restore(ctx, model, *request, result.get()); });
-      return [result](Napi::Env e) { return restoration_to_js(e, *result); };
+      auto traced = std::make_shared<binding::Call>();
+      Recorder recorder(traced.get(), "");
+      with_memory(job, [&](Context& ctx) {
+        if (trace) ctx.trace = &recorder;
+        iconface::restore(ctx, model, *request, result.get());
+      });
+      return [result, trace, traced](Napi::Env e) {
+        Napi::Object o = restoration_to_js(e, *result);
+        if (trace) o.Set("trace", outputs_to_js(e, *traced));
+        return o;
+      };
     });
     pending.held = std::move(held);
     pending.progress = Napi::Persistent(info[1].As<Napi::Function>());

@@ -55,7 +55,7 @@ class Session : public Napi::ObjectWrap<Session> {
   /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
   void with_memory(const Job& job, const std::function<void(Context&)>& body);
   RestoreRequest request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const;
-  static Napi::Value restoration_to_js(Napi::Env env, const RestoreResult& r);
+  static Napi::Object restoration_to_js(Napi::Env env, const RestoreResult& r);
 
   napi_env env_;
   const Backend* processor_;        // what the host computes with

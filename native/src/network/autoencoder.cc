@@ -277,7 +277,7 @@ void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64
       ctx,
       {.map = latents.select(0, 0), .tokens = tokens, .mean = mean_, .var = var_, .eps = bn_eps_, .inverse = true});
   m.swap_to(latents);
-  ctx.note("dec.latents_denorm", m.map());
+  ctx.note("dec.latents", m.map());
   convolve(ctx, decoder_.quant, m, 1, 1);
   ctx.note("dec.post_quant_conv", m.map());
   convolve(ctx, decoder_.conv_in, m, 1, 1);

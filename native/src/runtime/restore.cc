@@ -197,6 +197,7 @@ Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t referenc
       for (int64_t w = 0; w < grid.columns; w++) put(t, h, w, 0);
   }
   op::upload_into(ctx, Tensor::of(list.data(), DType::I32, {tokens, 4}), ids);
+  ctx.note("ids", ids);
   return ids;
 }
 
@@ -244,6 +245,11 @@ void check_request(const Model& model, const RestoreRequest& r) {
   if (r.steps < 1) fail(Code::InvalidArgument, "restore: steps must be at least 1, not %d", r.steps);
   if (!r.out.has_shape({r.size, r.size, 3}) || r.out.dtype != DType::U8)
     fail(Code::Internal, "restore: the result's buffer has the wrong size");
+  if (r.noise.defined() &&
+      (r.noise.dtype != DType::F32 || !r.noise.has_shape({f.in_channels, r.size / reduction, r.size / reduction})))
+    fail(Code::InvalidArgument, "restore: noise must be F32 [%lld, %lld, %lld], not %s",
+         static_cast<long long>(f.in_channels), static_cast<long long>(r.size / reduction),
+         static_cast<long long>(r.size / reduction), r.noise.describe().c_str());
 }
 
 }  // namespace
@@ -273,11 +279,16 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   stages.begin(ctx, "encode", static_cast<int>(crops.size()));
   const Tensor latents = encode(ctx, model, crops, grid, [&](int done) { stages.step(ctx, done); });
 
+  ctx.note("condition_latents", latents);
+
   stages.begin(ctx, "condition");
   const Conditioning c = condition(ctx, model, r, latents, grid);
   const Tensor noise = ctx.workspace.tensor(DType::F32, {channels, grid.tokens()}),
                z = ctx.workspace.tensor(DType::F32, {grid.tokens(), channels});
-  op::random_normal(ctx, {.seed = r.seed, .generator = r.generator, .out = noise});
+  if (r.noise.defined())
+    op::upload_into(ctx, r.noise.reshape({channels, grid.tokens()}), noise);
+  else
+    op::random_normal(ctx, {.seed = r.seed, .generator = r.generator, .out = noise});
   op::transpose(ctx, {.x = noise, .out = z});
 
   stages.begin(ctx, "sample", r.steps);
@@ -300,6 +311,7 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
     op::tensor_to_image(ctx, {.x = image, .pixels = pixels});
   });
   if (!op::all_finite(ctx, image)) fail(Code::Numerical, "the decoder gave a pixel that is not finite");
+  ctx.note("image", image);
   op::download(ctx, pixels, r.out);
 
   if (model.face && (result->compared || ctx.planning())) {

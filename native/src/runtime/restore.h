@@ -20,6 +20,7 @@ struct RestoreRequest {
   op::Generator generator = op::Generator::TorchCuda;
   Variant variant;
   Tensor prompt = {};  // [text, context] F32 or BF16, instead of the checkpoint's own
+  Tensor noise = {};   // [channels, rows, columns] F32, instead of the seed's; for tests
   Tensor out;          // [size, size, 3] U8
   /// Called on the job's thread when a stage begins (step 0) and after each of its steps: pictures encoded, sampler steps.
   std::function<void(const char* stage, int step, int steps)> progress;
