@@ -176,7 +176,7 @@ export class IConFace implements AsyncDisposable {
         threads: facts.threads,
         bytes: facts.bytes,
         defaults: checkpoint.defaults,
-        warnings: checkpoint.synthesized ? [randomWeights(folder)] : [],
+        warnings: [...(checkpoint.synthesized ? [randomWeights(folder)] : []), ...checkpoint.warnings],
       })
     } catch (error) {
       await session.dispose()

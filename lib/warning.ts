@@ -16,6 +16,8 @@ export const ICONFACE_WARNING_CODES = [
   'WARN_ICONFACE_DAMAGED',
   /** A picture says what its colours are in a way that is not followed: they are taken for sRGB. */
   'WARN_ICONFACE_COLOURS',
+  /** Tensors of the model's files are left out: those of a LoRA that are for the text encoder. */
+  'WARN_ICONFACE_LEFT_OUT',
 ] as const
 
 /** One of {@link ICONFACE_WARNING_CODES}. */

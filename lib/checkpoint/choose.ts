@@ -4,10 +4,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { IConFaceError, invalid } from '../errors'
+import type { IConFaceWarning } from '../warning'
 import { formatProblems, type Problem } from './contract'
 import { describeWeights, type Finding, type PartDescription } from './findings'
 import { notThere } from './hub-id'
-import { isLoraFolder, loraWeights } from './lora'
+import { isLoraFolder, loraWeights } from './lora-file'
 import { readNameMap } from './name-map'
 import { type Kind, TITLES } from './recognise'
 import { isTokenizer, type Missing, surveyFolder } from './survey'
@@ -20,6 +21,7 @@ export type Single = (typeof SINGLE)[number]
 export interface Candidate {
   readonly part: PartDescription
   readonly problems: readonly Problem[]
+  readonly warnings: readonly IConFaceWarning[]
   /** Its file was named, not found in a folder. */
   readonly named: boolean
 }
@@ -46,8 +48,8 @@ export function collect(
   const candidates: Candidate[] = []
   const problems: Problem[] = []
   const tokenizers: Tokenizer[] = []
-  const add = ({ parts, problems }: Finding, named: boolean) => {
-    for (const part of parts) candidates.push({ part, problems, named })
+  const add = ({ parts, problems, warnings }: Finding, named: boolean) => {
+    for (const part of parts) candidates.push({ part, problems, warnings, named })
   }
   if (adapter !== undefined) add(describeWeights(adapter, names === undefined ? undefined : readNameMap(names)), true)
   for (const target of paths) {

@@ -23,6 +23,8 @@ export interface ConvertOptions {
   readonly dtype?: (typeof CONVERT_DTYPES)[number]
   /** Which tensors are written, by the name in the file. */
   readonly filter?: (name: string) => boolean
+  /** Kept in the result. */
+  readonly metadata?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
   /** Bytes written, of all. */
   readonly onProgress?: (progress: { bytes: number; totalBytes: number }) => void
@@ -63,7 +65,7 @@ export async function convertWeights(input: string, output: string, options: Con
   try {
     for (const file of source.files) refuseSameFile(file, output)
     const { items, leftOut } = select(source, options)
-    const writer = await SafetensorsWriter.create(output, items, { format: 'pt' })
+    const writer = await SafetensorsWriter.create(output, items, { format: 'pt', ...options.metadata })
     try {
       let bytes = 0
       for (const item of items) {

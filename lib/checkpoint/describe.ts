@@ -11,8 +11,9 @@ import type { AdapterSizes } from './expected'
 import { describeWeights, type Finding, type PartDescription, totals } from './findings'
 import { notThere } from './hub-id'
 import { examineCheckpoint, type PartReport } from './layout'
-import { isLoraFolder, loraWeights } from './lora'
+import { isLoraFolder, loraWeights } from './lora-file'
 import { TITLES } from './recognise'
+import type { IConFaceWarning } from '../warning'
 import { type Missing, missingParts, surveyFolder } from './survey'
 
 export interface Description {
@@ -25,6 +26,8 @@ export interface Description {
   /** Of a model or folder: the parts that are not there, and what that costs. */
   readonly missing: readonly Missing[]
   readonly problems: readonly Problem[]
+  /** What a user should know. */
+  readonly warnings: readonly IConFaceWarning[]
 }
 
 /**
@@ -43,7 +46,7 @@ export function describePath(target: string): Description {
 }
 
 function describeModel(folder: string): Description {
-  const { config, parts, problems, sizes } = examineCheckpoint(folder)
+  const { config, parts, problems, warnings, sizes } = examineCheckpoint(folder)
   const describe = ({ role, path, files, naming, ignored }: PartReport): PartDescription => ({
     role,
     file: path,
@@ -64,6 +67,7 @@ function describeModel(folder: string): Description {
     parts: described,
     missing: missingParts(described.map(({ role }) => role)),
     problems: [...problems, ...(text?.problems ?? [])],
+    warnings,
   }
 }
 
@@ -97,13 +101,14 @@ function describeFolder(folder: string): Description {
     parts,
     missing: missingParts(parts.map(({ role }) => role)),
     problems: [...problems, ...findings.flatMap((finding) => finding.problems)],
+    warnings: findings.flatMap((finding) => finding.warnings),
   }
 }
 
 function describeFile(target: string): Description {
-  const { path, parts, problems } = describeWeights(target)
+  const { path, parts, problems, warnings } = describeWeights(target)
   const adapter = parts.find(({ role }) => role === 'adapter')
   const complete = adapter && Object.keys(adapter.sizes).length > 0
   const variant = complete ? adapterVariant(adapter.sizes as unknown as AdapterSizes) : undefined
-  return { path, kind: 'file', variant, name: undefined, parts, missing: [], problems }
+  return { path, kind: 'file', variant, name: undefined, parts, missing: [], problems, warnings }
 }

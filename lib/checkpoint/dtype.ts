@@ -74,6 +74,28 @@ export function toFloat32(bytes: Uint8Array, dtype: DType): Float32Array {
   }
 }
 
+/** Readers of whole numbers, little-endian. */
+const WHOLE: Partial<Record<DType, (view: DataView) => number>> = {
+  I8: (view) => view.getInt8(0),
+  U8: (view) => view.getUint8(0),
+  I16: (view) => view.getInt16(0, true),
+  U16: (view) => view.getUint16(0, true),
+  I32: (view) => view.getInt32(0, true),
+  U32: (view) => view.getUint32(0, true),
+  I64: (view) => Number(view.getBigInt64(0, true)),
+  U64: (view) => Number(view.getBigUint64(0, true)),
+}
+
+/** The types that {@link toNumber} reads. */
+export const NUMBER_DTYPES: readonly DType[] = ['F64', ...WEIGHT_DTYPES, ...(Object.keys(WHOLE) as DType[])]
+
+/** The first element, a real or whole number. */
+export function toNumber(bytes: Uint8Array, dtype: DType): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (dtype === 'F64') return view.getFloat64(0, true)
+  return WHOLE[dtype]?.(view) ?? toFloat32(bytes, dtype)[0]!
+}
+
 /** The value of an IEEE 754 binary16 bit pattern. */
 function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1

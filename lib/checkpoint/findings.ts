@@ -19,6 +19,7 @@ import { isPytorch, openPytorch } from './pytorch'
 import { type Kind, recogniseKind } from './recognise'
 import { settingsBeside } from './settings'
 import { openWeights } from './shards'
+import type { IConFaceWarning } from '../warning'
 
 /** A network, or what else a file holds. */
 export interface PartDescription {
@@ -46,6 +47,8 @@ export interface Finding {
   readonly path: string
   readonly parts: readonly PartDescription[]
   readonly problems: readonly Problem[]
+  /** What a user should know. */
+  readonly warnings: readonly IConFaceWarning[]
 }
 
 /** Prefixes that files of reference tensors put before the networks in them, the longest first. */
@@ -62,7 +65,12 @@ export function describeWeights(target: string, names?: NameMap): Finding {
   if (names) {
     const found = examineNamed('adapter', path, applyNameMap(names, tensors))
     const part = describePart('adapter', path, '', tensors, found)
-    return { path, parts: [part], problems: [...found.problems, ...(pytorch ? [conversionProblem('adapter')] : [])] }
+    return {
+      path,
+      parts: [part],
+      warnings: [],
+      problems: [...found.problems, ...(pytorch ? [conversionProblem('adapter')] : [])],
+    }
   }
   const groups = new Map<string, NamedTensors>()
   for (const [name, tensor] of tensors) {
@@ -71,14 +79,16 @@ export function describeWeights(target: string, names?: NameMap): Finding {
     groups.set(prefix, group.set(name.slice(prefix.length), tensor))
   }
   const problems: Problem[] = []
+  const warnings: IConFaceWarning[] = []
   const parts = [...groups].map(([prefix, group]): PartDescription => {
     const role = TEST_DATA.includes(prefix) ? 'test data' : recogniseKind([...group.keys()])
-    const found = examineGroup(role, path, group, pytorch)
+    const found = examineGroup(role, path, group)
     problems.push(...found.problems)
+    warnings.push(...(found.warnings ?? []))
     if (pytorch && role !== 'test data' && role !== 'unknown') problems.push(conversionProblem(role))
     return describePart(role, path, prefix, group, found)
   })
-  return { path, parts, problems }
+  return { path, parts, problems, warnings }
 }
 
 function describePart(
@@ -116,6 +126,7 @@ interface Found {
   readonly ignored: readonly string[]
   readonly sizes: object | undefined
   readonly problems: readonly Problem[]
+  readonly warnings?: readonly IConFaceWarning[]
 }
 
 const CHECKS: Record<Role | 'text encoder', (tensors: NamedTensors, file: string) => Checked<object>> = {
@@ -130,7 +141,7 @@ const CHECKS: Record<Role | 'text encoder', (tensors: NamedTensors, file: string
   'text encoder': (tensors) => checkTextEncoder(tensors),
 }
 
-function examineGroup(role: PartDescription['role'], target: string, tensors: NamedTensors, pytorch: boolean): Found {
+function examineGroup(role: PartDescription['role'], target: string, tensors: NamedTensors): Found {
   switch (role) {
     case 'test data':
       return { naming: 'test data', ignored: [], sizes: undefined, problems: [] }
@@ -139,7 +150,7 @@ function examineGroup(role: PartDescription['role'], target: string, tensors: Na
       return { naming: 'unknown', ignored: [], sizes: undefined, problems: [problem] }
     }
     case 'lora':
-      return pytorch ? { naming: 'LoRA', ignored: [], sizes: undefined, problems: [] } : examineLora(target)
+      return examineLora(target)
     case 'text encoder':
       return examineNamed(role, target, canonicalTextNames(tensors))
     case 'face detector':
@@ -158,10 +169,10 @@ function examineNamed(role: Role | 'text encoder', file: string, named: Naming):
 }
 
 function examineLora(target: string): Found {
-  const { modules, problems, ignored } = openLora({ file: target, strength: 1, alpha: undefined })
+  const { modules, problems, ignored, warnings } = openLora({ file: target, strength: 1, alpha: undefined })
   const ranks = [...new Set(modules.map(({ rank }) => rank))]
   const alphas = [...new Set(modules.map(({ alpha, alphaSource }) => `${alpha} (${alphaSource})`))]
-  return { naming: 'LoRA', ignored, sizes: { modules: modules.length, rank: ranks, alpha: alphas }, problems }
+  return { naming: 'LoRA', ignored, sizes: { modules: modules.length, rank: ranks, alpha: alphas }, problems, warnings }
 }
 
 interface Stored {

@@ -30,7 +30,7 @@ export function isFp8(dtype: DType): dtype is Fp8 {
 }
 
 const SCALE = /^(.+)\.(?:weight_scale|scale_weight)$/
-const UNUSED = /^(?:(?:.+\.)?(?:input_scale|scale_input|comfy_quant)|scaled_fp8)$/
+const UNUSED = /(?:^|\.)(?:input_scale|scale_input|comfy_quant|scaled_fp8)$/
 
 /** Takes the scales out of the tensors of a file. */
 export function separateScales(sources: NamedTensors): Scaled {

@@ -154,9 +154,9 @@ function listingError(repo: string, revision: string, { hubUrl }: Access, cause:
 // Choosing ------------------------------------------------------------------------------------------------------------
 
 /** Weights and the small files that say how to read them. */
-const WEIGHTS = /\.(safetensors|pth|pt|ckpt)$/
+const WEIGHTS = /\.(safetensors|sft|pth|pt|ckpt)$/i
 const SMALL =
-  /(^|\/)(config|adapter_config|model_index|tokenizer|tokenizer_config|generation_config)\.json$|\.safetensors\.index\.json$/
+  /(^|\/)(config|adapter_config|model_index|tokenizer|tokenizer_config|generation_config)\.json$|\.(safetensors|sft)\.index\.json$/i
 
 function selectFiles({ repo, path: inside }: Wanted, files: readonly HubFile[]): HubFile[] {
   const below = files.filter(

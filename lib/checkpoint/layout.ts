@@ -3,6 +3,7 @@
  * do not tell. Headers are parsed here, weights are only mapped there.
  */
 import { IConFaceError } from '../errors'
+import type { IConFaceWarning } from '../warning'
 import { CONFIG_NAME, type FaceCrop, type ModelConfig, type ModelDefaults, readModelConfig } from './config'
 import {
   adapterVariant,
@@ -94,6 +95,8 @@ export interface CheckpointSpec {
   /** Where the prompts' embeddings and the text encoder are. The native side gets neither: see lib/text. */
   readonly prompt: ModelConfig['prompt']
   readonly textEncoder: ModelConfig['textEncoder']
+  /** What a user should know: what of the files is left out. */
+  readonly warnings: readonly IConFaceWarning[]
 }
 
 /** One part of a model, for people. */
@@ -112,6 +115,8 @@ export interface Examination {
   readonly config: ModelConfig
   readonly parts: readonly PartReport[]
   readonly problems: readonly Problem[]
+  /** What a user should know: what of the files is left out. */
+  readonly warnings: readonly IConFaceWarning[]
   /** Absent when sizes could not be read. */
   readonly spec: CheckpointSpec | undefined
   readonly sizes: ModelSizes
@@ -170,6 +175,7 @@ export function examineConfig(config: ModelConfig): Examination {
     config,
     parts: builder.parts,
     problems: builder.problems,
+    warnings: builder.warnings,
     sizes,
     spec: complete ? builder.finish(sizes) : undefined,
   }
@@ -233,6 +239,7 @@ const PREFIX: Record<Role, string> = {
 class SpecBuilder {
   readonly parts: PartReport[] = []
   readonly problems: Problem[] = []
+  readonly warnings: IConFaceWarning[] = []
   private readonly files: SafetensorsFile[] = []
   private readonly tensors: Record<string, SpecTensor> = {}
   private readonly joins: SpecJoin[] = []
@@ -270,10 +277,16 @@ class SpecBuilder {
     return sizes
   }
 
-  lora(index: number, { file, strength, modules, problems, ignored }: Lora): void {
-    const fileIndex = this.files.push(file) - 1
-    this.parts.push({ role: 'lora', path: file.path, files: [file], naming: 'LoRA', ignored })
+  lora(index: number, { file, strength, modules, problems, ignored, warnings }: Lora): void {
+    const { safetensors } = file
     this.problems.push(...problems)
+    if (!safetensors) {
+      const message = `${file.path} is a PyTorch file: "iconface prepare" makes safetensors of it`
+      return void this.problems.push({ kind: 'conversion', part: 'lora', message })
+    }
+    const fileIndex = this.files.push(safetensors) - 1
+    this.parts.push({ role: 'lora', path: file.path, files: [safetensors], naming: 'LoRA', ignored })
+    this.warnings.push(...warnings)
     for (const { module, row, a, b, rank, alpha, alphaSource, scale } of modules) {
       const name = `lora.${index}.${module}${row > 0 ? `.${row}` : ''}`
       this.tensors[`${name}.A`] = { file: fileIndex, ...a }
@@ -301,6 +314,7 @@ class SpecBuilder {
       defaults: { ...others, size: resolution },
       prompt,
       textEncoder,
+      warnings: this.warnings,
     }
   }
 

@@ -2,17 +2,18 @@
  * LoRA files: low-rank changes `W += strength * (alpha / r) B A` of the transformer's matrices (model-spec.md 3), merged
  * in float32 where the model is loaded. The layouts are those of lora-names.ts.
  */
-import fs from 'node:fs'
 import path from 'node:path'
-import { expectation, IConFaceError } from '../errors'
-import { type LoraConfig, readJson } from './config'
+import { IConFaceError } from '../errors'
+import { IConFaceWarning } from '../warning'
+import type { LoraConfig } from './config'
 import type { Problem } from './contract'
-import { toFloat32, WEIGHT_DTYPES } from './dtype'
+import { NUMBER_DTYPES, toNumber, WEIGHT_DTYPES } from './dtype'
 import type { TensorShapes } from './expected'
-import { isTextEncoderLora, type LoraName, loraName, otherAdapter } from './lora-names'
-import type { Rows } from './modules'
-import { openSafetensors, readTensorBytes, type SafetensorsFile, type TensorInfo } from './safetensors'
-import { weightsPath } from './shards'
+import { type LoraFile, loraWeights, openLoraFile } from './lora-file'
+import { bareName, isTextEncoderLora, loraModule, loraTensor, otherAdapter, otherModel } from './lora-names'
+import { matrixShape, type Module } from './modules'
+import { ADAPTER_CONFIG, type PeftConfig, readPeftConfig, valueFor } from './peft-config'
+import type { TensorInfo } from './safetensors'
 
 /** Where the strength's numerator alpha came from. */
 export type AlphaSource = 'iconface.json' | 'tensor' | 'adapter_config.json' | 'metadata' | 'rank'
@@ -35,186 +36,209 @@ export interface LoraModule {
 }
 
 export interface Lora {
-  readonly file: SafetensorsFile
+  readonly file: LoraFile
   readonly strength: number
   readonly modules: readonly LoraModule[]
   readonly problems: readonly Problem[]
-  /** Names of tensors of the text encoder. */
+  /** Names of tensors that are left out: those of a text encoder. */
   readonly ignored: readonly string[]
-}
-
-/** The names that trainers give the weights in a folder, the likeliest first. */
-const WEIGHTS_NAMES = ['lora_weights.safetensors', 'adapter_model.safetensors', 'pytorch_lora_weights.safetensors']
-const CONFIG_NAME = 'adapter_config.json'
-
-/** The weights that a LoRA's folder holds; a file is returned as it is. */
-export function loraWeights(target: string): string {
-  if (!fs.statSync(target, { throwIfNoEntry: false })?.isDirectory()) return target
-  const known = WEIGHTS_NAMES.map((name) => path.join(target, name)).find((file) => fs.existsSync(file))
-  return known ?? weightsPath(target)
-}
-
-/** Whether a folder holds a LoRA, by the names of its files. */
-export function isLoraFolder(folder: string): boolean {
-  return [...WEIGHTS_NAMES, CONFIG_NAME].some((name) => fs.existsSync(path.join(folder, name)))
+  /** What a user should know. */
+  readonly warnings: readonly IConFaceWarning[]
 }
 
 /**
  * Opens a LoRA file, or the weights of a folder.
  *
- * @param expected  the transformer's tensors; without them modules are not compared with it
+ * @param expected  the transformer's tensors; without them matrices are only compared with each other
  */
 export function openLora({ file, strength, alpha }: LoraConfig, expected?: TensorShapes): Lora {
-  const weights = loraWeights(file)
-  const opened = openSafetensors(weights)
-  const { modules, problems, ignored } = groupModules(opened, expected)
-  const config = readAdapterConfig(path.join(path.dirname(weights), CONFIG_NAME), opened)
+  const opened = openLoraFile(loraWeights(file))
+  const config = readPeftConfig(path.join(path.dirname(opened.path), ADAPTER_CONFIG), opened)
+  const problems = new Complaints()
+  const ignored = [...opened.tensors.keys()].filter(isTextEncoderLora)
+  const changes = completeChanges(opened, ignored, problems).filter((change) => {
+    return fits(change, expected, config, problems) && hasNumber(change, opened, problems)
+  })
+  if (!expected) compareWidths(changes, problems)
+  const modules: LoraModule[] = []
+  for (const change of changes) {
+    const rank = change.a.shape[0]!
+    const chosen = chooseAlpha(alpha, change, opened, config)
+    const scale = chosen.alpha / (config.rootOfRank ? Math.sqrt(rank) : rank)
+    for (const piece of placeRows(change)) modules.push({ ...piece, rank, ...chosen, scale })
+  }
   return {
     file: opened,
     strength,
-    problems,
+    modules,
+    problems: problems.list(),
     ignored,
-    modules: modules.flatMap(({ name, alphaTensor, pieces }) => {
-      const rank = pieces[0]!.a.shape[0]!
-      const stored = alphaTensor === undefined ? undefined : readScalar(opened, alphaTensor)
-      const chosen = chooseAlpha(alpha, stored, config, name, rank)
-      const scale = chosen.alpha / (config.rootOfRank ? Math.sqrt(rank) : rank)
-      return pieces.map((piece) => ({ ...piece, rank, ...chosen, scale }))
-    }),
+    warnings: ignoredWarning(opened, ignored),
   }
 }
 
-function chooseAlpha(
-  given: number | undefined,
-  stored: number | undefined,
-  config: AdapterConfig,
-  name: LoraName,
-  rank: number,
-): { alpha: number; alphaSource: AlphaSource } {
-  if (given !== undefined) return { alpha: given, alphaSource: 'iconface.json' }
-  if (stored !== undefined) return { alpha: stored, alphaSource: 'tensor' }
-  const pattern = [...config.patterns].find(([module]) => `.${name.published}`.endsWith(`.${module}`))
-  const configured = pattern?.[1] ?? config.alpha
-  if (configured !== undefined) return { alpha: configured, alphaSource: config.source }
-  return { alpha: rank, alphaSource: 'rank' }
+function ignoredWarning({ path }: LoraFile, ignored: readonly string[]): IConFaceWarning[] {
+  if (ignored.length === 0) return []
+  const names = ignored.slice(0, 3).join(', ') + (ignored.length > 3 ? ', …' : '')
+  const what = ignored.length === 1 ? 'a tensor' : `${ignored.length} tensors`
+  const message = `${path} is used without ${what} for the text encoder, which stays as it is: ${names}`
+  return [new IConFaceWarning('WARN_ICONFACE_LEFT_OUT', message)]
 }
 
-interface ModuleTensors {
-  readonly name: LoraName
-  readonly pieces: readonly Pick<LoraModule, 'module' | 'row' | 'a' | 'b'>[]
+// Which tensors belong together ---------------------------------------------------------------------------------------
+
+/** The tensors of one matrix, as the file has it. */
+interface Change {
+  readonly published: string
+  readonly module: Module
+  readonly a: TensorInfo
+  readonly b: TensorInfo
   /** Name of the tensor that holds alpha. */
-  readonly alphaTensor: string | undefined
+  readonly alpha: string | undefined
 }
 
-type Parts = { name: LoraName } & Partial<Record<LoraName['part'], string>>
-
-function groupModules(file: SafetensorsFile, expected: TensorShapes | undefined) {
-  const problems: Problem[] = []
-  const report = ({ kind, message }: Complaint) => problems.push({ kind, part: 'lora', message })
-  const ignored = [...file.tensors.keys()].filter(isTextEncoderLora)
-  const found = groupNames(file, report)
-  if (found.length === 0) report({ kind: 'missing', message: 'it holds no <module>.lora_A.weight' })
-  const modules: ModuleTensors[] = []
-  for (const { name, A, B, alpha } of found) {
-    const a = A === undefined ? undefined : file.tensors.get(A)
-    const b = B === undefined ? undefined : file.tensors.get(B)
-    if (!a || !b) {
-      report({
-        kind: 'missing',
-        message: `${name.published}: ${a ? 'B (lora_B, lora_up)' : 'A (lora_A, lora_down)'} is missing`,
-      })
-      continue
-    }
-    const complaint = checkModule(name, a, b, expected) ?? checkAlpha(alpha, file)
-    if (complaint) report(complaint)
-    else modules.push({ name, pieces: placeRows(name, a, b), alphaTensor: alpha })
-  }
-  return { modules, problems, ignored }
-}
-
-/** The tensors of each module, and complaints about the others. */
-function groupNames(file: SafetensorsFile, report: (complaint: Complaint) => void): Parts[] {
-  const found = new Map<string, Parts>()
+/** The changes of which both matrices are there, and complaints about everything else. */
+function completeChanges(file: LoraFile, ignored: readonly string[], problems: Complaints): Change[] {
+  const leftOut = new Set(ignored)
+  const found = new Map<string, { published: string; module: Module; A?: string; B?: string; alpha?: string }>()
   for (const name of file.tensors.keys()) {
-    if (isTextEncoderLora(name)) continue
-    const known = loraName(name)
-    if (!known) {
-      report(otherTensor(name))
+    if (leftOut.has(name)) continue
+    const known = loraTensor(name)
+    const module = known && loraModule(known.published)
+    if (!module || !matrixShape(module.name)) {
+      complainAbout(name, known?.published, problems)
       continue
     }
-    const key = `${known.name} ${known.rows?.pieces.join() ?? ''}`
-    const parts = found.get(key) ?? { name: known }
+    const key = `${module.name} ${module.rows?.pieces.join() ?? ''} ${module.qkv ?? ''}`
+    const parts = found.get(key) ?? { published: known.published, module }
     const other = parts[known.part]
-    if (other !== undefined) report({ kind: 'config', message: `${name} and ${other} are both ${known.part} of ${known.name}` }) // prettier-ignore
+    if (other !== undefined) problems.add('config', `${name} and ${other} are both ${known.part} of ${module.name}`)
     found.set(key, { ...parts, [known.part]: name })
   }
-  return [...found.values()]
+  if (found.size === 0 && problems.empty) {
+    problems.add('missing', ignored.length > 0 ? 'it changes the text encoder only' : 'it holds no <module>.lora_A.weight') // prettier-ignore
+  }
+  return [...found.values()].flatMap(({ published, module, A, B, alpha }): Change[] => {
+    const a = A === undefined ? undefined : file.tensors.get(A)
+    const b = B === undefined ? undefined : file.tensors.get(B)
+    if (a && b) return [{ published, module, a, b, alpha }]
+    problems.add('missing', `${published}: ${a ? 'B (lora_B, lora_up)' : 'A (lora_A, lora_down)'} is missing`)
+    return []
+  })
 }
 
-type Complaint = Pick<Problem, 'kind' | 'message'>
-
-function otherTensor(name: string): Complaint {
+function complainAbout(name: string, published: string | undefined, problems: Complaints): void {
   const kind = otherAdapter(name)
-  const message =
-    kind === undefined
-      ? `${name} is no LoRA tensor: expected <module>.lora_A.weight, .lora_B.weight or .alpha, or lora_unet_<module>.lora_down.weight …`
-      : `${name} is a tensor of a ${kind}, which cannot be merged as a LoRA`
-  return { kind: 'unknown', message }
+  if (kind !== undefined) {
+    return problems.add('unknown', `${name} is a tensor of ${kind}, which cannot be merged as a LoRA`, `of ${kind}`)
+  }
+  if (published === undefined) {
+    const expected = '<module>.lora_A.weight, .lora_B.weight or .alpha, or lora_unet_<module>.lora_down.weight …'
+    return problems.add('unknown', `${name} is no LoRA tensor: expected ${expected}`, 'no LoRA tensor')
+  }
+  problems.add(...noMatrix(published))
+}
+
+function noMatrix(published: string): Parameters<Complaints['add']> {
+  const model = otherModel(published)
+  const reason = model === undefined ? '' : `: this LoRA is for ${model}`
+  return ['unknown', `${published} is no matrix of the transformer${reason}`, `no matrix${reason}`, published]
+}
+
+// Whether they fit ----------------------------------------------------------------------------------------------------
+
+/** Whether a change can be merged; complains if not. */
+function fits(change: Change, expected: TensorShapes | undefined, config: PeftConfig, problems: Complaints): boolean {
+  const { published, module, a, b } = change
+  for (const [part, { dtype }] of Object.entries({ A: a, B: b })) {
+    if (WEIGHT_DTYPES.includes(dtype)) continue
+    const message = `${published}: ${part} is stored as ${dtype}, expected ${WEIGHT_DTYPES.join(', ')}`
+    return problems.refuse('dtype', message, `${part} ${dtype}`)
+  }
+  const [rank] = a.shape
+  const pieces = module.rows?.pieces.length ?? 1
+  if (a.shape.length !== 2 || b.shape.length !== 2 || rank === 0 || rank !== b.shape[1] || b.shape[0]! % pieces !== 0) {
+    const message = `${published}: A is [${a.shape.join(', ')}] and B is [${b.shape.join(', ')}], expected [r, in] and [out, r]`
+    return problems.refuse('shape', message)
+  }
+  const configured = valueFor(config.rankPatterns, peftName(published))
+  if (configured !== undefined && configured !== rank) {
+    return problems.refuse('config', `${published}: its rank is ${rank}, but ${config.source} says ${configured} (rank_pattern)`) // prettier-ignore
+  }
+  return !expected || fitsMatrix(change, expected, problems)
+}
+
+function fitsMatrix({ published, module, a, b }: Change, expected: TensorShapes, problems: Complaints): boolean {
+  const matrix = expected.get(`${module.name}.weight`)
+  if (!matrix) return problems.refuse(...noMatrix(published))
+  const pieces = module.rows?.pieces.length ?? 1
+  const rows = module.qkv ? 3 * matrix[1]! : (matrix[0]! * pieces) / (module.rows?.of ?? 1)
+  if (rows === b.shape[0] && matrix[1] === a.shape[1]) return true
+  const message = `${published}: B A is [${b.shape[0]}, ${a.shape[1]}], the matrix is [${rows}, ${matrix[1]}]`
+  return problems.refuse('shape', message, 'another size')
+}
+
+/** Complains where matrices are not of one transformer, whatever its hidden size. */
+function compareWidths(changes: readonly Change[], problems: Complaints): void {
+  let first: { readonly hidden: number; readonly published: string } | undefined
+  for (const { published, module, a, b } of changes) {
+    const [rows, columns] = matrixShape(module.name)!
+    const share = module.rows ? module.rows.pieces.length / module.rows.of : 1
+    const ofRows = module.qkv ? b.shape[0]! / 3 : rows === undefined ? undefined : b.shape[0]! / rows / share
+    const ofColumns = columns === undefined ? undefined : a.shape[1]! / columns
+    for (const hidden of [ofColumns, ofRows]) {
+      if (hidden === undefined) continue
+      first ??= { hidden, published }
+      if (hidden === first.hidden) continue
+      const message = `${published}: B A is [${b.shape[0]}, ${a.shape[1]}], of a transformer of hidden size ${hidden}, and ${first.published} is of one of ${first.hidden}`
+      problems.add('shape', message, 'another width', published)
+    }
+  }
 }
 
 /** Where the rows of B lie in the matrix; one piece, except where a publisher changed their order. */
-function placeRows(name: LoraName, a: TensorInfo, b: TensorInfo): ModuleTensors['pieces'] {
-  const { pieces }: Pick<Rows, 'pieces'> = name.rows ?? { pieces: [0] }
+function placeRows({ module, a, b }: Change): Pick<LoraModule, 'module' | 'row' | 'a' | 'b'>[] {
+  const pieces = module.rows?.pieces ?? [0]
   const rows = b.shape[0]! / pieces.length
   const bytes = b.bytes / pieces.length
   return pieces.map((at, i) => ({
-    module: name.name,
+    module: module.name,
     row: at * rows,
     a,
     b: { ...b, shape: [rows, b.shape[1]!], offset: b.offset + i * bytes, bytes },
   }))
 }
 
-function checkModule(name: LoraName, a: TensorInfo, b: TensorInfo, expected?: TensorShapes): Complaint | undefined {
-  const { published } = name
-  for (const [part, { dtype }] of [
-    ['A', a],
-    ['B', b],
-  ] as const) {
-    if (WEIGHT_DTYPES.includes(dtype)) continue
-    return {
-      kind: 'dtype',
-      message: `${published}: ${part} is stored as ${dtype}, expected ${WEIGHT_DTYPES.join(', ')}`,
-    }
-  }
-  const [rank] = a.shape
-  const pieces = name.rows?.pieces.length ?? 1
-  if (a.shape.length !== 2 || b.shape.length !== 2 || rank === 0 || rank !== b.shape[1] || b.shape[0]! % pieces !== 0) {
-    const message = `${published}: A is [${a.shape.join(', ')}] and B is [${b.shape.join(', ')}], expected [r, in] and [out, r]`
-    return { kind: 'shape', message }
-  }
-  if (!expected) return undefined
-  const matrix = expected.get(`${name.name}.weight`)
-  if (matrix?.length !== 2) return { kind: 'unknown', message: `${published} is no matrix of the transformer` }
-  const rows = (matrix[0]! * pieces) / (name.rows?.of ?? 1)
-  if (rows === b.shape[0] && matrix[1] === a.shape[1]) return undefined
-  const message = `${published}: B A is [${b.shape[0]}, ${a.shape[1]}], the matrix is [${rows}, ${matrix[1]}]`
-  return { kind: 'shape', message }
+// Alpha ---------------------------------------------------------------------------------------------------------------
+
+function chooseAlpha(
+  given: number | undefined,
+  { published, a, alpha: tensor }: Change,
+  file: LoraFile,
+  config: PeftConfig,
+): { alpha: number; alphaSource: AlphaSource } {
+  if (given !== undefined) return { alpha: given, alphaSource: 'iconface.json' }
+  if (tensor !== undefined) return { alpha: readScalar(file, tensor), alphaSource: 'tensor' }
+  const configured = valueFor(config.alphaPatterns, peftName(published)) ?? config.alpha
+  if (configured !== undefined) return { alpha: configured, alphaSource: config.source }
+  return { alpha: a.shape[0]!, alphaSource: 'rank' }
 }
 
-function checkAlpha(name: string | undefined, file: SafetensorsFile): Complaint | undefined {
-  const tensor = name === undefined ? undefined : file.tensors.get(name)
-  if (!tensor || (tensor.shape.every((size) => size === 1) && ['F64', ...WEIGHT_DTYPES].includes(tensor.dtype)))
-    return undefined
-  return {
-    kind: 'shape',
-    message: `${name} is ${tensor.dtype} [${tensor.shape.join(', ')}], expected a single real number`,
-  }
+/** What PEFT calls a matrix when it looks for patterns: its name in the model that was trained. */
+function peftName(published: string): string {
+  return published.startsWith('base_model.model.') ? published.slice('base_model.model.'.length) : bareName(published)
 }
 
-function readScalar(file: SafetensorsFile, name: string): number {
-  const { dtype } = file.tensors.get(name)!
-  const value = toFloat32(readTensorBytes(file, name), dtype)[0]!
+/** Whether alpha, where a tensor holds it, is a number; complains if not. */
+function hasNumber({ alpha }: Change, file: LoraFile, problems: Complaints): boolean {
+  if (alpha === undefined) return true
+  const { dtype, shape } = file.tensors.get(alpha)!
+  if (shape.every((size) => size === 1) && NUMBER_DTYPES.includes(dtype)) return true
+  return problems.refuse('shape', `${alpha} is ${dtype} [${shape.join(', ')}], expected a single real number`, 'alpha')
+}
+
+function readScalar(file: LoraFile, name: string): number {
+  const value = toNumber(file.read(name), file.tensors.get(name)!.dtype)
   if (Number.isFinite(value)) return value
   throw new IConFaceError(
     'ERR_ICONFACE_INVALID_CHECKPOINT',
@@ -222,62 +246,37 @@ function readScalar(file: SafetensorsFile, name: string): number {
   )
 }
 
-// adapter_config.json -------------------------------------------------------------------------------------------------
+// Complaints ----------------------------------------------------------------------------------------------------------
 
-/** What an `adapter_config.json`, or the copy of it that diffusers keeps in the metadata, says about alpha. */
-interface AdapterConfig {
-  readonly alpha: number | undefined
-  /** Another alpha for modules whose names end so. */
-  readonly patterns: ReadonlyMap<string, number>
-  readonly rootOfRank: boolean
-  readonly source: 'adapter_config.json' | 'metadata'
-}
+/** Gathers what is wrong; of many tensors with the same fault the first is named and the others are counted. */
+class Complaints {
+  private readonly found = new Map<string, { kind: Problem['kind']; message: string; subjects: Set<string> }>()
 
-function readAdapterConfig(file: string, weights: SafetensorsFile): AdapterConfig {
-  if (fs.existsSync(file)) return parseAdapterConfig(readJson(file), '', file, 'adapter_config.json')
-  const text = weights.metadata.lora_adapter_metadata
-  if (text === undefined) return { alpha: undefined, patterns: new Map(), rootOfRank: false, source: 'metadata' }
-  const label = `lora_adapter_metadata in ${weights.path}`
-  return parseAdapterConfig(parseJson(text, label), 'transformer.', label, 'metadata')
-}
-
-function parseJson(text: string, label: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch (cause) {
-    const message = `${label} is no valid JSON: ${(cause as Error).message}`
-    throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', message, { cause })
+  get empty(): boolean {
+    return this.found.size === 0
   }
-}
 
-function parseAdapterConfig(
-  json: unknown,
-  prefix: string,
-  label: string,
-  source: AdapterConfig['source'],
-): AdapterConfig {
-  const value = (key: string) => (typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[prefix + key] : undefined) // prettier-ignore
-  if (typeof json !== 'object' || json === null) throw unexpected(label, 'the file', 'an object', json)
-  if (value('use_dora') === true) {
-    throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${label} says use_dora: a DoRA cannot be merged as a LoRA`)
+  /**
+   * @param fault    what those have in common that are said once; default: nobody else has this one
+   * @param subject  what has it: tensors of one module count once
+   */
+  add(kind: Problem['kind'], message: string, fault = message, subject = message): void {
+    const known = this.found.get(`${kind} ${fault}`)
+    if (known) known.subjects.add(subject)
+    else this.found.set(`${kind} ${fault}`, { kind, message, subjects: new Set([subject]) })
   }
-  const alpha = value('lora_alpha')
-  if (alpha !== undefined && !Number.isFinite(alpha)) throw unexpected(label, '"lora_alpha"', 'a finite number', alpha)
-  const patterns = value('alpha_pattern') ?? {}
-  if (typeof patterns !== 'object' || !Object.values(patterns).every(Number.isFinite)) {
-    throw unexpected(label, '"alpha_pattern"', 'an object of finite numbers', patterns)
-  }
-  const expression = Object.keys(patterns).find((key) => !/^[\w.]+$/.test(key))
-  if (expression !== undefined) throw unexpected(label, '"alpha_pattern"', 'names of modules', expression)
-  return {
-    alpha: alpha as number | undefined,
-    patterns: new Map(Object.entries(patterns as Record<string, number>)),
-    rootOfRank: value('use_rslora') === true,
-    source,
-  }
-}
 
-function unexpected(label: string, key: string, expected: string, received: unknown): IConFaceError {
-  const sentence = expectation(key, expected, received)
-  return new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${label}: ${sentence}`)
+  /** {@link add}, as the answer to whether something is right. */
+  refuse(...complaint: Parameters<Complaints['add']>): false {
+    this.add(...complaint)
+    return false
+  }
+
+  list(): Problem[] {
+    return [...this.found.values()].map(({ kind, message, subjects }) => ({
+      kind,
+      part: 'lora',
+      message: subjects.size === 1 ? message : `${message} (and ${subjects.size - 1} more like it)`,
+    }))
+  }
 }

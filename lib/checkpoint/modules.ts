@@ -1,6 +1,7 @@
 /**
- * The modules of FLUX.2's transformer under every name they have: Black Forest Labs' (which are the canonical ones),
- * the diffusers library's, and both flattened as kohya's trainers write them (`double_blocks_0_img_attn_qkv`).
+ * The modules of FLUX.2's transformer under every name they have: Black Forest Labs' (which are the canonical ones), the
+ * diffusers library's, XLabs', and all of them with some or all dots turned into underscores, as kohya's trainers
+ * (`double_blocks_0_img_attn_qkv`) and musubi-tuner's converter (`double_blocks.0.img_attn_qkv`) write them.
  */
 
 /**
@@ -16,6 +17,8 @@ export interface Rows {
 export interface Module {
   readonly name: string
   readonly rows: Rows | undefined
+  /** It is the first rows of the matrix, those of q, k and v: three times as many as the matrix is wide. */
+  readonly qkv?: boolean
 }
 
 /** The first, second and third of the three: q, k and v, which diffusers keeps apart. */
@@ -59,13 +62,56 @@ const MODULES: readonly (readonly [diffusers: string, canonical: string, rows?: 
   ['single_transformer_blocks.#.attn.norm_k', 'single_blocks.#.norm.key_norm'],
 ]
 
-type Entry = readonly [canonical: string, rows: Rows | undefined]
+/** XLabs' names, which stand for the processors of attention, and the canonical ones. */
+const XLABS: readonly (readonly [xlabs: string, canonical: string])[] = [
+  ['double_blocks.#.processor.qkv_lora1', 'double_blocks.#.img_attn.qkv'],
+  ['double_blocks.#.processor.proj_lora1', 'double_blocks.#.img_attn.proj'],
+  ['double_blocks.#.processor.qkv_lora2', 'double_blocks.#.txt_attn.qkv'],
+  ['double_blocks.#.processor.proj_lora2', 'double_blocks.#.txt_attn.proj'],
+  ['single_blocks.#.processor.qkv_lora', 'single_blocks.#.linear1'],
+  ['single_blocks.#.processor.proj_lora', 'single_blocks.#.linear2'],
+]
+
+/**
+ * How large the canonical matrices are, in rows and columns, as multiples of the hidden size; `undefined` for sizes of
+ * their own. `#` is the number of a block, `*` is img or txt.
+ */
+const MATRICES = new Map<string, readonly [rows: number | undefined, columns: number | undefined]>([
+  ['img_in', [1, undefined]],
+  ['txt_in', [1, undefined]],
+  ['time_in.in_layer', [1, undefined]],
+  ['time_in.out_layer', [1, 1]],
+  ['double_stream_modulation_*.lin', [6, 1]],
+  ['single_stream_modulation.lin', [3, 1]],
+  ['double_blocks.#.*_attn.qkv', [3, 1]],
+  ['double_blocks.#.*_attn.proj', [1, 1]],
+  ['double_blocks.#.*_mlp.0', [undefined, 1]],
+  ['double_blocks.#.*_mlp.2', [1, undefined]],
+  ['single_blocks.#.linear1', [undefined, 1]],
+  ['single_blocks.#.linear2', [1, undefined]],
+  ['final_layer.adaLN_modulation.1', [2, 1]],
+  ['final_layer.linear', [undefined, 1]],
+])
+
+/** {@link MATRICES} of a canonical name; `undefined` for what is no matrix of a [klein] transformer. */
+export function matrixShape(
+  name: string,
+): readonly [rows: number | undefined, columns: number | undefined] | undefined {
+  return MATRICES.get(
+    name
+      .replace(/^(double|single)_blocks\.\d+\./, '$1_blocks.#.')
+      .replace(/(^|[._])(img|txt)(?=[._](attn|mlp|lin)\b)/, '$1*'),
+  )
+}
+
+type Entry = readonly [canonical: string, rows: Rows | undefined, qkv?: boolean]
 
 /** By the name with `#` for numbers of blocks. */
 const DIFFUSERS = new Map<string, Entry>(MODULES.map(([from, to, rows]) => [from, [to, rows]]))
 
-/** By the flattened name, of both kinds. */
+/** By the flattened name, of every kind. */
 const FLATTENED = new Map<string, Entry>([
+  ...XLABS.map(([from, to]): [string, Entry] => [flatten(from), [to, undefined, to.endsWith('.linear1')]]),
   ...MODULES.map(([, to]): [string, Entry] => [flatten(to), [to, undefined]]),
   ...MODULES.map(([from, to, rows]): [string, Entry] => [flatten(from), [to, rows]]),
 ])
@@ -80,15 +126,18 @@ export function diffusersModule(name: string): Module | undefined {
   return prefix === undefined ? found(DIFFUSERS.get(name), '') : found(DIFFUSERS.get(`${prefix}.#.${rest}`), block!)
 }
 
-/** The module whose name, Black Forest Labs' or diffusers', is `name` with dots turned into underscores. */
-export function flattenedModule(name: string): Module | undefined {
+/** The module that somebody calls `name`, or would if its underscores were dots. */
+export function anyModule(name: string): Module | undefined {
   const [, prefix, block, rest] =
-    /^((?:double|single|single_transformer|transformer)_blocks)_(\d+)_(.+)$/.exec(name) ?? []
-  return prefix === undefined ? found(FLATTENED.get(name), '') : found(FLATTENED.get(`${prefix}_#_${rest}`), block!)
+    /^((?:double|single|single_transformer|transformer)_blocks)_(\d+)_(.+)$/.exec(flatten(name)) ?? []
+  const entry = prefix === undefined ? FLATTENED.get(flatten(name)) : FLATTENED.get(`${prefix}_#_${rest}`)
+  return found(entry, block ?? '')
 }
 
 function found(entry: Entry | undefined, block: string): Module | undefined {
-  return entry && { name: entry[0].replace('#', block), rows: entry[1] }
+  if (!entry) return undefined
+  const [canonical, rows, qkv] = entry
+  return { name: canonical.replace('#', block), rows, ...(qkv ? { qkv } : {}) }
 }
 
 /** Whether some of `names` are those of a transformer as diffusers stores it. */

@@ -8,13 +8,14 @@ import { fileError, IConFaceError, invalid } from '../errors'
 import { checkPromptText } from '../options'
 import { writeWhole } from '../whole-file'
 import { type Candidate, choose, type Chosen, collect, conversion, refuseIncomplete, refuseProblems, unusedFiles } from './choose' // prettier-ignore
-import { CONFIG_NAME, FORMAT, parseModelConfig } from './config'
+import { CONFIG_NAME, FORMAT, parseModelConfig, readJson } from './config'
 import { formatProblems } from './contract'
 import { convertWeights } from './convert'
 import { checkSpace } from './disk'
 import type { TransformerSizes } from './expected'
 import type { PartDescription } from './findings'
-import { examineConfig, type ModelSizes } from './layout'
+import { type Examination, examineConfig } from './layout'
+import { ADAPTER_CONFIG, CONFIG_METADATA } from './peft-config'
 import { checkText, embedPrompts, planText, type TextPlan, textSettings } from './prepare-text'
 import { type Kind, TITLES } from './recognise'
 import { modelSettings, type Section, settingsBeside } from './settings'
@@ -105,7 +106,10 @@ export async function prepareModel(
     for (const candidate of [...chosen.single.values(), ...chosen.loras]) parts.push(await convert.run(candidate))
     if (text?.prompt !== undefined) parts.push(await embedPrompts(text, parts, destination, options, created))
     const config = describeModel(destination, parts, chosen, text, options, notes)
-    checkModel(config, configFile)
+    const { warnings } = checkModel(config, configFile)
+    // What a file is used without is not in the one that it was converted to.
+    const known = [...chosen.single.values(), ...chosen.loras].flatMap((candidate) => candidate.warnings)
+    notes.push(...new Set([...known, ...warnings].map(({ message }) => message)))
     await writeWhole(configFile, Buffer.from(`${JSON.stringify(config, null, 2)}\n`))
     return { folder: destination, parts, unused: unusedFiles(found, chosen), missing, notes }
   } catch (error) {
@@ -142,6 +146,7 @@ class Converter {
     const ignored = new Set(part.ignored)
     const { bytes: written } = await convertWeights(source, file, {
       filter: (name) => !ignored.has(name),
+      ...(role === 'lora' && { metadata: keptConfig(source) }),
       signal: this.options.signal,
       onProgress: (progress) => this.options.onProgress?.({ file: path.basename(file), ...progress }),
     })
@@ -149,8 +154,14 @@ class Converter {
   }
 }
 
+/** What lies beside a LoRA and says how to merge it goes into the file that takes its place. */
+function keptConfig(lora: string): Record<string, string> {
+  const file = path.join(path.dirname(lora), ADAPTER_CONFIG)
+  return fs.existsSync(file) ? { [CONFIG_METADATA]: JSON.stringify(readJson(file)) } : {}
+}
+
 function convertedName(source: string, converted: PreparedPart['converted']): string {
-  const stem = path.basename(source).replace(/\.(safetensors(\.index\.json)?|pt|pth|ckpt|bin)$/, '')
+  const stem = path.basename(source).replace(/\.((safetensors|sft)(\.index\.json)?|pt|pth|ckpt|bin)$/i, '')
   return `${stem.replace(/[-_.]?fp8(_scaled|_e4m3fn)?$/i, '')}${converted === 'from fp8' ? '-bf16' : ''}.safetensors`
 }
 
@@ -223,9 +234,10 @@ function assumedRope({ file, sizes }: PartDescription, notes: string[]): { ropeA
 }
 
 /** The model must be such as would load. */
-function checkModel(config: object, configFile: string): ModelSizes {
-  const { problems, sizes } = examineConfig(parseModelConfig(config, configFile))
-  if (problems.length === 0) return sizes
+function checkModel(config: object, configFile: string): Examination {
+  const examination = examineConfig(parseModelConfig(config, configFile))
+  const { problems } = examination
+  if (problems.length === 0) return examination
   const message = `these files do not make one model:\n${formatProblems(problems)}`
   throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', message)
 }

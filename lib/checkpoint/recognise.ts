@@ -1,7 +1,7 @@
 /**
  * Which network a file of weights holds, by the names of its tensors.
  */
-import { isTextEncoderLora, loraName, otherAdapter } from './lora-names'
+import { isAdapterTensor } from './lora-names'
 import type { Role } from './names'
 
 /** What weights can be; the last three are recognised, and not used by this version or not by themselves. */
@@ -10,8 +10,7 @@ export type Kind = Role | 'lora' | 'text encoder' | 'face detector' | 'unknown'
 /** Which network's tensors these are. */
 export function recogniseKind(names: readonly string[]): Kind {
   const some = (pattern: RegExp) => names.some((name) => pattern.test(name))
-  if (names.some((name) => ['A', 'B'].includes(loraName(name)?.part ?? '') || otherAdapter(name) !== undefined))
-    return 'lora'
+  if (names.some(isAdapterTensor)) return 'lora'
   if (some(/^(.*\.)?(double_blocks|single_blocks|transformer_blocks|single_transformer_blocks)\.\d+\./))
     return 'transformer'
   if (some(/^(encoder|decoder)\.(conv_in|conv_out)\./)) return 'autoencoder'
@@ -19,7 +18,6 @@ export function recogniseKind(names: readonly string[]): Kind {
   if (some(/^(identity\.(global|double|single)|structure)\./)) return 'adapter'
   if (some(/^(module\.)?((BboxHead|bbox_head|LandmarkHead|landmark_head)\.|ssh\d\.conv)/)) return 'face detector'
   if (some(/^(model\.)?layers\.\d+\.self_attn\.q_norm\./)) return 'text encoder'
-  if (names.length > 0 && names.every(isTextEncoderLora)) return 'lora'
   return names.includes('prompt') && names.includes('empty') ? 'prompt' : 'unknown'
 }
 

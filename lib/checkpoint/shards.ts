@@ -14,8 +14,10 @@ const MAX_INDEX_BYTES = 1 << 26
 /** No model in use has nearly as many. */
 const MAX_SHARDS = 1000
 
-const INDEX = '.safetensors.index.json'
-const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.safetensors$/
+/** `.sft` is what some call the same files. */
+const SAFETENSORS = /\.(safetensors|sft)$/i
+const INDEX = /\.(safetensors|sft)\.index\.json$/i
+const SHARD = /^(.*)-(\d{5})-of-(\d{5})(\.(?:safetensors|sft))$/i
 
 /** The opened weights of one network. */
 export interface WeightFiles {
@@ -37,7 +39,7 @@ export interface WeightFiles {
 export function openWeights(target: string, firstFile = 0): WeightFiles {
   const chosen = weightsPath(target)
   const name = path.basename(chosen)
-  if (name.endsWith(INDEX)) return openIndex(chosen, firstFile)
+  if (INDEX.test(name)) return openIndex(chosen, firstFile)
   return SHARD.test(name) ? openNumbered(chosen, firstFile) : openFiles(chosen, [chosen], firstFile)
 }
 
@@ -46,15 +48,18 @@ export function weightsPath(target: string): string {
   const absolute = path.resolve(target)
   const status = fs.statSync(absolute, { throwIfNoEntry: false })
   if (status?.isDirectory()) return weightsOfFolder(absolute)
-  const [, stem] = SHARD.exec(path.basename(absolute)) ?? []
-  const index = stem === undefined ? undefined : path.join(path.dirname(absolute), stem + INDEX)
-  return index !== undefined && fs.existsSync(index) ? index : absolute
+  const [, stem, , , ending] = SHARD.exec(path.basename(absolute)) ?? []
+  if (stem === undefined) return absolute
+  const indices = [ending, '.safetensors', '.sft'].map((one) =>
+    path.join(path.dirname(absolute), `${stem}${one}.index.json`),
+  )
+  return indices.find((index) => fs.existsSync(index)) ?? absolute
 }
 
 /** The weights that lie in a folder, each once: files, and one path for all shards of a set. */
 export function listWeights(folder: string): string[] {
-  const names = listFiles(folder).filter((name) => name.endsWith('.safetensors') || name.endsWith(INDEX))
-  const indexed = new Set(names.filter((name) => name.endsWith(INDEX)).map((name) => name.slice(0, -INDEX.length)))
+  const names = listFiles(folder).filter((name) => SAFETENSORS.test(name) || INDEX.test(name))
+  const indexed = new Set(names.filter((name) => INDEX.test(name)).map((name) => name.replace(INDEX, '')))
   const firsts = new Set<string>()
   const found = names.filter((name) => {
     const [, stem] = SHARD.exec(name) ?? []
@@ -120,7 +125,7 @@ function readIndex(index: string): Map<string, string> {
   const entries = Object.entries(map)
   if (entries.length === 0) throw malformed(index, 'its weight_map is empty')
   for (const [name, shard] of entries) {
-    if (typeof shard !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(shard)) {
+    if (typeof shard !== 'string' || !/^[^/\\\0]+\.(safetensors|sft)$/i.test(shard)) {
       const what = 'expected the name of a safetensors file beside it'
       throw malformed(index, `${what} for the tensor ${describeValue(name)} but received ${describeValue(shard)}`)
     }
@@ -136,13 +141,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 /** All shards of the set that `shard` is of, where there is no index. */
 function openNumbered(shard: string, firstFile: number): WeightFiles {
-  const [, stem = '', , of = ''] = SHARD.exec(path.basename(shard))!
+  const [, stem = '', , of = '', ending = ''] = SHARD.exec(path.basename(shard))!
   const count = Number(of)
   if (count < 1 || count > MAX_SHARDS) throw malformed(shard, `its name says that it is one of ${count} files`)
-  const names = Array.from(
-    { length: count },
-    (_, i) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.safetensors`,
-  )
+  const names = Array.from({ length: count }, (_, i) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}${ending}`)
   const folder = path.dirname(shard)
   const missing = names.filter((name) => !fs.existsSync(path.join(folder, name)))
   if (missing.length > 0) throw missingShards(shard, missing, count)

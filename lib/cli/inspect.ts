@@ -38,7 +38,10 @@ The exit code is 1 when there are problems.
 }
 
 /** The report for people. */
-function describeText({ path, kind, name, variant, parts, missing, problems }: Description, limit?: number): string {
+function describeText(
+  { path, kind, name, variant, parts, missing, problems, warnings }: Description,
+  limit?: number,
+): string {
   const heading = kind === 'model' ? `${path}: ${name}` : path
   const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
   const list = kind === 'file' ? '' : `\nparts\n${table(parts.map((part) => partRow(title(part), part)))}`
@@ -46,7 +49,8 @@ function describeText({ path, kind, name, variant, parts, missing, problems }: D
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
   const absent = missing.length > 0 ? `\n${missingTable(missing)}` : ''
-  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${list}${absent}${sections.join('')}\n${verdict}`
+  const notes = warnings.length > 0 ? `\nnote\n${warnings.map(({ message }) => `  ${message}\n`).join('')}` : ''
+  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${list}${absent}${sections.join('')}${notes}\n${verdict}`
 }
 
 /** The rows of the paper's Table 3, in words. */

@@ -229,5 +229,5 @@ function withLora(base: Checkpoint, { file, strength, modules, problems }: Lora)
     tensors[names.b] = { file: base.files.length, ...b }
     return { module, row, ...names, factor: strength * scale }
   })
-  return { ...base, files: [...base.files, { path: file.path, size: file.fileSize }], tensors, loras }
+  return { ...base, files: [...base.files, { path: file.path, size: file.safetensors!.fileSize }], tensors, loras }
 }

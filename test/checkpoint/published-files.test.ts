@@ -1,6 +1,6 @@
 // Layouts of files: a transformer in shards, the fp8 values that Black Forest Labs publish, an adapter under other names.
 import t from 'tap'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepareModel } from '../../dist/checkpoint/prepare.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
@@ -160,4 +160,35 @@ t.test('an adapter under other names, by a file that says which', async (t) => {
   writeFileSync(names, JSON.stringify({ rules: [{ from: 'a.{x}.{y}', to: 'b' }] }))
   t.throws(() => openCheckpoint(out), { code, message: /names\.json: .*rules\[0\]\.from/ })
   await t.rejects(prepareModel(sources, `${out}-2`, { names }), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' })
+})
+
+t.test("fp8 marks with ComfyUI's prefix are those without it", async (t) => {
+  const tensors = readTensors(file('transformer'))
+  const scaled = 'double_blocks.0.img_attn.proj'
+  const number = (name: string): Tensor => ({ name, dtype: 'F32', shape: [], data: new Uint8Array(Float32Array.of(2 ** -9).buffer) }) // prettier-ignore
+  const fp8 = tensors.map((tensor): Tensor => {
+    if (tensor.name !== `${scaled}.weight`) return tensor
+    return { ...tensor, dtype: 'F8_E4M3', data: Uint8Array.from({ length: tensor.data.length / 2 }, (_, i) => i % 120) }
+  })
+  const mark = (name: string): Tensor => ({ name, dtype: 'F8_E4M3', shape: [2], data: new Uint8Array(2) })
+  const json: Tensor = { name: `${scaled}.comfy_quant`, dtype: 'U8', shape: [3], data: Buffer.from('{ }') }
+  const scales: Tensor[][] = [
+    [number(`${scaled}.weight_scale`), number(`${scaled}.input_scale`), json],
+    [number(`${scaled}.scale_weight`), number(`${scaled}.scale_input`), mark('scaled_fp8')],
+  ]
+  let first: Buffer | undefined
+  for (const [i, marks] of scales.entries()) {
+    for (const prefix of ['', 'model.diffusion_model.', 'diffusion_model.']) {
+      const source = join(scratch, `marks-${i}-${prefix}.sft`)
+      await writeTensors(source, [...fp8, ...marks].map((x) => ({ ...x, name: prefix + x.name }))) // prettier-ignore
+      const out = join(scratch, `model-marks-${i}-${prefix}`)
+      const { parts } = await prepareModel([source, ...others], out)
+      t.match(parts[0], { converted: 'from fp8' })
+      const { tensors: placed, files } = openCheckpoint(out)
+      const { file: at, offset, bytes } = placed[`transformer.${scaled}.weight`]!
+      const values = readFileSync(files[at]!.path).subarray(offset, offset + bytes)
+      t.ok((first ??= values).equals(values), `${prefix}${marks[0]!.name}`)
+    }
+  }
+  t.notOk(first!.every((byte) => byte === 0))
 })

@@ -6,7 +6,7 @@ import { openCheckpoint } from '../../dist/checkpoint/layout.js'
 import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
 import { IConFace, type ImageInput } from '../../dist/index.js'
 import { diffusersAutoencoder, diffusersTransformer } from '../fixtures/diffusers'
-import { diffusers, faceIr, kohya } from '../fixtures/lora'
+import { diffusers, faceIr, kohya, loraDown, musubi, scalar, xlabs } from '../fixtures/lora'
 import { numbers } from '../fixtures/mutate'
 import { numbers as seeded } from '../fixtures/tensors'
 import { readTensors, type Tensor, writeTensors, zeros } from '../fixtures/weights'
@@ -67,7 +67,6 @@ t.test('the same LoRA in every layout restores the same pixels', async (t) => {
     const values = Float32Array.from({ length: shape[0]! * shape[1]! }, () => scale * normal())
     return { name: '', dtype: 'F32', shape, data: new Uint8Array(values.buffer) }
   }
-  const number = (name: string, value: number): Tensor => ({ name, dtype: 'F32', shape: [], data: new Uint8Array(Float32Array.of(value).buffer) }) // prettier-ignore
   const D = 128
   const sizes: [string, number, number][] = [
     ['double_blocks.0.img_attn.qkv', 3 * D, D],
@@ -79,19 +78,28 @@ t.test('the same LoRA in every layout restores the same pixels', async (t) => {
     ['final_layer.adaLN_modulation.1', 2 * D, D],
   ]
   const lora = sizes.map(([module, out, into]) => ({ module, a: matrix([4, into], 0.1), b: matrix([out, 4], 0.1) }))
-  const alphas = lora.map(({ module }) => number(`${module}.alpha`, 6))
+  const alphas = lora.map(({ module }) => scalar(`${module}.alpha`, 6))
   const peftConfig = { peft_type: 'LORA', r: 4, lora_alpha: 6, target_modules: ['qkv'] }
   const metadata = { lora_adapter_metadata: JSON.stringify({ 'transformer.lora_alpha': 6, 'transformer.r': 4 }) }
+  const types = [['I64', []], ['I64', [1]], ['I32', []], ['F16', [1]], ['BF16', []], ['F64', [1, 1]], ['I32', [1]]] as [Tensor['dtype'], number[]][] // prettier-ignore
+  const textEncoder = ['text_encoders.qwen3_4b.transformer.model.layers.0.mlp.up_proj.lora_A.weight', 'te_text_model_x.lora_up.weight', 'lora_te1_x.dora_scale'].map((name) => zeros(name, [2, 2])) // prettier-ignore
   const layouts: Record<string, { file: string; tensors: Tensor[]; config?: object; metadata?: Record<string, string> }> = {
     'FaceIR': { file: 'lora_weights.safetensors', tensors: faceIr(lora, '', alphas) },
     'FaceIR with adapter_config.json': { file: 'lora_weights.safetensors', tensors: faceIr(lora), config: { lora_alpha: 6, lora_rank: 4 } },
     'PEFT': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: peftConfig },
     'PEFT with another alpha for some': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 1, alpha_pattern: { qkv: 6, 'img_attn.proj': 6, 'img_mlp.0': 6, linear1: 6, linear2: 6, 'adaLN_modulation.1': 6 } } },
     'PEFT with the root of the rank': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 3, use_rslora: true } },
+    'PEFT with expressions': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 1, rank_pattern: { '^final_layer.*': 4 }, alpha_pattern: { '^double_blocks\\.\\d+\\.img_attn\\..*': 6, '^img_mlp.0': 9, '(txt_attn\\.qkv|img_mlp\\.[0-2])': 6, 'linear[12]': 6, '^final_layer.adaLN_modulation.1$': 6, '.*': 9 } } },
     'diffusers': { file: 'pytorch_lora_weights.safetensors', tensors: diffusers(lora), metadata },
     'diffusers within PEFT': { file: 'adapter_model.safetensors', tensors: diffusers(lora, 'base_model.model.transformer.'), config: peftConfig },
     'ComfyUI': { file: 'any.safetensors', tensors: faceIr(lora, 'diffusion_model.', alphas) },
-    'kohya': { file: 'any.safetensors', tensors: [...kohya(lora, () => number('', 6)), zeros('lora_te_text_model.alpha', [])] },
+    'ComfyUI and text encoder': { file: 'any.sft', tensors: [...faceIr(lora, 'diffusion_model.', alphas), ...textEncoder] },
+    'LyCORIS': { file: 'any.safetensors', tensors: kohya(lora, () => scalar('', 6), 'lycoris_') },
+    'musubi-tuner': { file: 'any.safetensors', tensors: musubi(lora, alphas) },
+    'diffusers of old': { file: 'any.safetensors', tensors: loraDown(lora, alphas) },
+    'diffusers of old, processors': { file: 'any.safetensors', tensors: diffusers(lora).map((x) => ({ ...x, name: x.name.replace(/\.attn\.(\w+)\.lora_A/, '.attn.processor.$1_lora.down').replace(/\.attn\.(\w+)\.lora_B/, '.attn.processor.$1_lora.up') })), metadata },
+    'kohya, alphas of every type': { file: 'any.safetensors', tensors: kohya(lora, (module) => scalar('', 6, ...types[lora.findIndex((x) => x.module === module)]!)) },
+    'kohya': { file: 'any.safetensors', tensors: [...kohya(lora, () => scalar('', 6)), zeros('lora_te_text_model.alpha', [])] },
   } // prettier-ignore
   const without = Buffer.from(await restoredPixels(folder))
   let first: Buffer | undefined
@@ -106,6 +114,35 @@ t.test('the same LoRA in every layout restores the same pixels', async (t) => {
     t.ok((first ??= pixels).equals(pixels), name)
   }
   t.notOk(first!.equals(without))
+})
+
+t.test('XLabs: attention alone, of the fused matrix the rows of q, k and v', async (t) => {
+  const folder = join(scratch, 'xlabs')
+  cpSync(native, folder, { recursive: true })
+  const { normal } = seeded(8)
+  const matrix = (rows: number, columns: number, of = rows): Tensor => {
+    const values = Float32Array.from({ length: rows * columns }, (_, i) => (i < of * columns ? 0.1 * normal() : 0))
+    return { name: '', dtype: 'F32', shape: [rows, columns], data: new Uint8Array(values.buffer) }
+  }
+  const D = 128
+  const sizes: [string, number, number, number?][] = [
+    ['double_blocks.0.img_attn.qkv', 3 * D, D],
+    ['double_blocks.0.img_attn.proj', D, D],
+    ['double_blocks.1.txt_attn.qkv', 3 * D, D],
+    ['double_blocks.1.txt_attn.proj', D, D],
+    ['single_blocks.0.linear1', 1152, D, 3 * D],
+    ['single_blocks.1.linear2', D, 512],
+  ]
+  const lora = sizes.map(([module, out, into, of]) => ({ module, a: matrix(4, into), b: matrix(out, 4, of) }))
+  const json = JSON.parse(readFileSync(join(native, 'iconface.json'), 'utf8')) as object
+  writeFileSync(join(folder, 'iconface.json'), JSON.stringify({ ...json, lora: [{ file: 'lora.safetensors' }] }))
+  const restored = async (tensors: Tensor[]) => {
+    await writeTensors(join(folder, 'lora.safetensors'), tensors)
+    return Buffer.from(await restoredPixels(folder))
+  }
+  const expected = await restored(faceIr(lora))
+  t.notOk(expected.equals(Buffer.from(await restoredPixels(native))))
+  t.ok((await restored(xlabs(lora))).equals(expected))
 })
 
 t.test('a LoRA is merged into weights of half precision too', async (t) => {
