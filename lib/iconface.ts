@@ -210,6 +210,11 @@ export class IConFace implements AsyncDisposable {
     return this.submit(prepareRestore(input, references, options, this.#limits))
   }
 
+  /** @internal Throws what a restore asked for now would be refused with. */
+  check(limit?: number): void {
+    this.#queue.check(limit)
+  }
+
   /**
    * @internal
    * @param limit Most jobs that may wait already; the model's own by default.
@@ -359,7 +364,7 @@ export class IConFace implements AsyncDisposable {
   }
 }
 
-function disposedError(): IConFaceError {
+export function disposedError(): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
 }
 

@@ -11,5 +11,5 @@ export { type FaceEmbedding, IConFace, type MemoryEstimate, type ModelInfo, type
 export { allocateImage, type ImageInput, type RawImage } from './image'
 export type { LoadOptions, Precision, Progress, RestoreOptions, Stage, Variant } from './options'
 export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
-export { restore } from './restore'
+export { type Restore, restore, type RestoreOnceOptions } from './restore'
 export { ICONFACE_WARNING_CODES, IConFaceWarning, type IConFaceWarningCode } from './warning'

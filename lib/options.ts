@@ -11,6 +11,8 @@ import { isRecord } from './realm'
 /** What matrix products read; {@link LoadOptions.precision}. */
 export type Precision = 'f32' | 'bf16' | 'fp8'
 export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
+/** What `auto` means. */
+export const DEFAULT_PRECISION: Precision = 'bf16'
 
 /** The stages of a restore, in their order. */
 export const STAGES = [
@@ -108,7 +110,7 @@ export interface LoadOptions {
   signal?: AbortSignal
 }
 
-const RESTORE_OPTIONS = [
+export const RESTORE_OPTIONS = [
   'steps',
   'guidance',
   'seed',
@@ -119,7 +121,7 @@ const RESTORE_OPTIONS = [
   'signal',
   'onProgress',
 ] as const
-const LOAD_OPTIONS = [
+export const LOAD_OPTIONS = [
   ...(['device', 'precision', 'threads', 'isa', 'maxPixels', 'maxReferences', 'maxQueue'] as const),
   'signal',
 ] as const

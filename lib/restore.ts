@@ -3,60 +3,85 @@
  */
 
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
+import { abortable } from './abort'
 import { IConFaceError, invalid } from './errors'
-import { IConFace, prepareRestore } from './iconface'
+import { prepareRestore } from './iconface'
 import type { ImageInput } from './image'
 import { PACKAGE_ROOT } from './native'
-import { ALL_OPTIONS, checkLoadOptions, known, type LoadOptions, type RestoreOptions } from './options'
-import { abortable } from './abort'
+import {
+  ALL_OPTIONS,
+  checkLoadOptions,
+  known,
+  LOAD_OPTIONS,
+  type LoadOptions,
+  RESTORE_OPTIONS,
+  type RestoreOptions,
+} from './options'
 import type { Restoration } from './restoration'
+import { disposeModels, loadedModel, sharedModel } from './shared-models'
 
-/** Models that {@link restore} has loaded, or is loading, by folder and options. */
-const models = new Map<string, Promise<IConFace>>()
+/** Those of `IConFace.load` and of `IConFace.restore`, and the model's folder. */
+export interface RestoreOnceOptions extends LoadOptions, RestoreOptions {
+  /**
+   * A model folder. Default: the one that the environment variable `ICONFACE_MODEL` names, else the package's own small
+   * model, `models/tiny`.
+   */
+  model?: string | undefined
+}
 
-/**
- * Restores one face with a model that is loaded at the first call and kept for the next ones, as long as the process
- * lives; `IConFace.load` gives a model whose life you decide.
- *
- * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
- * @param references Photos of the same person, best first; none is fine.
- * @param options    Those of `IConFace.load` and of `IConFace.restore`, and `model`, a folder. Without it the folder
- *                   named by the environment variable `ICONFACE_MODEL` is used, else the package's own small model,
- *                   `models/tiny`.
- * @throws {IConFaceError} as `IConFace.load` and `IConFace.restore`; `ERR_ICONFACE_FILE_NOT_FOUND` without any model.
- * @example
- * const face = await restore('blurred.jpg', ['me-2019.jpg', 'me-2021.jpg'], { model: 'models/iconface-4b' })
- * await face.toFile('restored.png')
- */
-export async function restore(
+export interface Restore {
+  /**
+   * Restores one face with a model that is loaded at the first call and kept for the next ones, until
+   * `restore.dispose()`; `IConFace.load` gives a model whose life you decide.
+   *
+   * A folder is loaded once for each device and precision, whatever the other options: `maxPixels`, `maxReferences`,
+   * `maxQueue` and `signal` are this call's alone. Without `threads` and `isa` a call takes the model as it is; with them
+   * it needs one that computes so, and loads it where there is none, in memory of its own. `signal` gives up waiting for a
+   * load; the load itself goes on for other calls.
+   *
+   * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
+   * @param references Photos of the same person, best first; none is fine.
+   * @throws {IConFaceError} as `IConFace.load` and `IConFace.restore`; `ERR_ICONFACE_FILE_NOT_FOUND` without any model.
+   * @example
+   * const face = await restore('blurred.jpg', ['me-2019.jpg', 'me-2021.jpg'], { model: 'models/iconface-4b' })
+   * await face.toFile('restored.png')
+   */
+  (input: ImageInput, references?: readonly ImageInput[], options?: RestoreOnceOptions): Promise<Restoration>
+
+  /**
+   * Frees the models that `restore` keeps, and stops what they do (`ERR_ICONFACE_DISPOSED`). Resolves when their memory
+   * and threads are given back, of models too that were still being loaded. The next `restore` loads anew.
+   *
+   * @example
+   * process.once('SIGTERM', () => restore.dispose())
+   */
+  dispose(): Promise<void>
+}
+
+/** Restores one face with a model that is shared by all calls; see {@link Restore}. */
+export const restore: Restore = Object.assign(restoreOnce, { dispose: disposeModels })
+
+async function restoreOnce(
   input: ImageInput,
   references: readonly ImageInput[] = [],
-  options: LoadOptions & RestoreOptions & { model?: string } = {},
+  options: RestoreOnceOptions = {},
 ): Promise<Restoration> {
   known('options', options, ALL_OPTIONS)
-  const {
-    model: folder = findModel(),
-    steps,
-    guidance,
-    seed,
-    size,
-    rng,
-    prompt,
-    variant,
-    signal,
-    onProgress,
-    ...load
-  } = options
+  const { model: folder = findModel(), ...others } = options
   if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
-  const request = prepareRestore(
-    input,
-    references,
-    { steps, guidance, seed, size, rng, prompt, variant, signal, onProgress },
-    checkLoadOptions(load),
-  )
-  const model = await abortable(shared(folder, load), signal)
-  return model.submit(request)
+  const load = checkLoadOptions(only(others, LOAD_OPTIONS))
+  const loaded = loadedModel(folder, load)
+  loaded?.check(load.maxQueue) // a call that is refused takes no buffer over
+  const request = prepareRestore(input, references, only(others, RESTORE_OPTIONS), load)
+  const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
+  return model.submit(request, load.maxQueue)
+}
+
+/** The options among `names`. */
+function only<T extends object, Name extends keyof T>(options: T, names: readonly Name[]): Pick<T, Name> {
+  const entries = names.filter((name) => Object.hasOwn(options, name)).map((name) => [name, options[name]])
+  return Object.fromEntries(entries) as Pick<T, Name>
 }
 
 /** Where a model is when none is named: `ICONFACE_MODEL`, else the package's own. */
@@ -70,14 +95,4 @@ export function findModel(): string {
     `no model: ${own}, which comes with the package, is not there; name a checkpoint folder in the option model ` +
       '(--model) or in ICONFACE_MODEL. "npx iconface synthesize --out DIR" writes one with random weights',
   )
-}
-
-function shared(folder: string, options: LoadOptions): Promise<IConFace> {
-  const key = JSON.stringify([resolve(folder), Object.entries(options).sort()])
-  const known = models.get(key)
-  if (known) return known
-  const loading = IConFace.load(folder, options)
-  models.set(key, loading)
-  loading.catch(() => models.delete(key)) // the next call tries again
-  return loading
 }
