@@ -23,6 +23,8 @@ export interface Download {
   readonly onProgress?: ((bytes: number) => void) | undefined
   /** Milliseconds without a byte after which a connection counts as lost. Default 60 000. */
   readonly idleMs?: number | undefined
+  /** Milliseconds before a lost connection is taken up again; every further attempt waits twice as long. Default 500. */
+  readonly pauseMs?: number | undefined
 }
 
 /** Of the whole content; `git-sha1` is that of a Git blob: of "blob <bytes>\0" and the content. */
@@ -31,9 +33,8 @@ export interface Checksum {
   readonly hex: string
 }
 
-/** How often a lost connection is taken up again, and the first pause before it. */
+/** How often in a row a connection may bring nothing. */
 const ATTEMPTS = 5
-const PAUSE_MS = 500
 
 /**
  * Downloads a file. Attempts that break off go on where they ended, and so does the next call.
@@ -42,7 +43,7 @@ const PAUSE_MS = 500
  *         `ERR_ICONFACE_IO` when the server refuses or cannot be reached, or the disk is full; `ERR_ICONFACE_ABORTED`
  */
 export async function downloadFile(download: Download): Promise<void> {
-  const { file, bytes, signal } = download
+  const { file, bytes, signal, pauseMs = 500 } = download
   const incomplete = `${file}.incomplete`
   for (let attempt = 1; ; attempt++) {
     if (signal?.aborted) throw abortError(signal)
@@ -56,7 +57,7 @@ export async function downloadFile(download: Download): Promise<void> {
       // A connection that brought something was worth the attempt.
       if (sizeOf(incomplete) > before) attempt = 0
       if (attempt >= ATTEMPTS) throw unreachable(download, error)
-      await sleep(PAUSE_MS * 2 ** attempt, undefined, { signal }).catch(() => undefined)
+      await sleep(pauseMs * 2 ** attempt, undefined, { signal }).catch(() => undefined)
     }
   }
   await verify(download, incomplete)

@@ -26,6 +26,8 @@ export interface HubOptions {
   readonly onProgress?: (progress: { file: string; bytes: number; totalBytes: number }) => void
   /** Milliseconds without a byte after which a connection counts as lost. */
   readonly idleMs?: number
+  /** Milliseconds before a lost connection is taken up again. */
+  readonly pauseMs?: number
 }
 
 /**
@@ -185,7 +187,7 @@ async function fetchFiles(
   files: readonly HubFile[],
   storage: string,
   { hubUrl, accessToken }: Access,
-  { signal, onProgress, idleMs }: HubOptions,
+  { signal, onProgress, idleMs, pauseMs }: HubOptions,
 ): Promise<void> {
   const blobs = path.join(storage, 'blobs')
   makeFolder(blobs)
@@ -206,6 +208,7 @@ async function fetchFiles(
         checksum: file.checksum,
         signal,
         idleMs,
+        pauseMs,
         onProgress: (bytes) => onProgress?.({ file: file.path, bytes: done + bytes, totalBytes }),
       })
     })

@@ -4,7 +4,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { downloadFromHub } from '../../dist/checkpoint/hub.js'
-import { COMMIT, hubServer, type Misbehaviour } from '../fixtures/hub-server'
+import { type Answer, COMMIT, hubServer, type Misbehaviour } from '../fixtures/hub-server'
 import { numbers } from '../fixtures/mutate'
 
 const random = numbers(1)
@@ -26,7 +26,7 @@ async function setUp(t: Test, behaviour: Misbehaviour = {}, files = FILES) {
   Object.assign(server.behaviour, behaviour)
   const cacheDir = t.testdir({})
   const storage = join(cacheDir, 'models--owner--model-4B')
-  const options = { hubUrl: server.url, cacheDir, token: 'hf_secret', idleMs: 300 }
+  const options = { hubUrl: server.url, cacheDir, token: 'hf_secret', idleMs: 300, pauseMs: 1 }
   const blob = (content: Buffer) => join(storage, 'blobs', createHash('sha256').update(content).digest('hex'))
   return { ...server, options, storage, blob }
 }
@@ -134,16 +134,79 @@ t.test('servers that refuse, are silent or lie', async (t) => {
   }
 })
 
+/** A download of one file, of which `begun` bytes are there, from a server that answers so. */
+async function answered(t: Test, answers: Answer[], begun = 100_000) {
+  const name = 'transformer/diffusion_pytorch_model.safetensors'
+  const { options, storage, blob, behaviour, requests } = await setUp(t, { answers, cutAfter: 20_000 })
+  const incomplete = `${blob(BIG)}.incomplete`
+  mkdirSync(join(storage, 'blobs'), { recursive: true })
+  if (begun > 0) writeFileSync(incomplete, BIG.subarray(0, begun))
+  const download = () => downloadFromHub(`${REPO}:${name}`, options)
+  const ranges = () => requests.filter(({ path }) => path.endsWith(name)).map(({ range }) => range)
+  return { download, ranges, behaviour, incomplete, whole: () => readFileSync(blob(BIG)).equals(BIG) }
+}
+
+t.test('answers that do not fit what was asked for', async (t) => {
+  const from = (...begins: number[]) => begins.map((begin) => (begin > 0 ? `bytes=${begin}-` : undefined))
+  for (const [answers, expected] of [
+    [['wrong part'], from(100_000, 100_000)],
+    [['unnamed part', 'wrong part', 'unnamed part'], from(100_000, 100_000, 100_000, 100_000)],
+    [['whole'], from(100_000)],
+    [[416], from(100_000, 0)],
+    [[503, 429, 500], from(100_000, 100_000, 100_000, 100_000)],
+    [['silent'], from(100_000, 100_001)],
+    [['short'], from(100_000, 299_990)],
+    [['cut', 'wrong part', 416, 'cut'], from(100_000, 120_000, 120_000, 0, 20_000)],
+    [Array(8).fill('cut'), from(...Array.from({ length: 9 }, (_, i) => 100_000 + 20_000 * i))],
+    [['cut', 'whole'], from(100_000, 120_000)],
+  ] as [Answer[], (string | undefined)[]][]) {
+    const what = answers.join(', ')
+    const { download, ranges, whole, incomplete } = await answered(t, answers)
+    await download()
+    t.ok(whole(), what)
+    t.same(ranges(), expected, what)
+    t.notOk(existsSync(incomplete))
+  }
+})
+
+t.test('five answers in a row that bring nothing end it; the part is kept, and the next call goes on', async (t) => {
+  for (const answer of [503, 'wrong part', 'unnamed part'] as const) {
+    const { download, ranges, whole, incomplete } = await answered(t, Array<Answer>(5).fill(answer))
+    const error = { code: 'ERR_ICONFACE_IO', message: /could not be downloaded: .*what is there is kept/ }
+    await t.rejects(download(), error, String(answer))
+    t.same(ranges(), Array(5).fill('bytes=100000-'))
+    t.ok(readFileSync(incomplete).equals(BIG.subarray(0, 100_000)), 'nothing was appended')
+    await download()
+    t.ok(whole())
+  }
+})
+
+t.test('a file that changes between two parts is damaged, and begins anew', async (t) => {
+  const { download, ranges, whole, incomplete, behaviour } = await answered(t, ['cut', 'other version'], 0)
+  await t.rejects(download(), {
+    code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+    message: /damaged on the way: expected sha256/,
+  })
+  t.notOk(existsSync(incomplete))
+  t.same(behaviour.answers, [])
+  await download()
+  t.ok(whole())
+  t.same(ranges(), [undefined, 'bytes=20000-', undefined])
+})
+
 t.test('a silent server is asked again, and then the download goes on', async (t) => {
-  const { options, behaviour, blob } = await setUp(t, { stall: true })
-  setTimeout(() => (behaviour.stall = false), 200)
-  await downloadFromHub(`${REPO}:transformer`, options)
-  t.ok(readFileSync(blob(BIG)).equals(BIG))
+  const { download, ranges, whole } = await answered(t, ['silent', 'silent'], 0)
+  await download()
+  t.ok(whole())
+  t.same(ranges(), [undefined, 'bytes=1-', 'bytes=2-'])
 })
 
 t.test('abort, and two downloads of the same file at once', async (t) => {
-  const { options, behaviour, requests } = await setUp(t, { stall: true })
-  await t.rejects(downloadFromHub(REPO, { ...options, idleMs: 60_000, signal: AbortSignal.timeout(300) }), { code: 'ERR_ICONFACE_ABORTED' }) // prettier-ignore
+  const { options, behaviour, requests, asked } = await setUp(t, { stall: true })
+  const stop = new AbortController()
+  const aborted = downloadFromHub(REPO, { ...options, idleMs: 60_000, signal: stop.signal })
+  void asked(/resolve/).then(() => stop.abort('enough'))
+  await t.rejects(aborted, { code: 'ERR_ICONFACE_ABORTED', cause: 'enough' })
   behaviour.stall = false
   requests.length = 0
   await Promise.all([downloadFromHub(`${REPO}:vae`, options), downloadFromHub(`${REPO}:vae`, options)])
