@@ -5,6 +5,7 @@ import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { f32, OpContext } from '../dist/ops.js'
 import { devices, needsEmulator } from './fixtures/tensors'
+import { casesOn, full } from './fixtures/tier'
 import { facelessModel, picture, tinyModel } from './fixtures/tiny'
 
 const addon = loadAddon()
@@ -50,11 +51,11 @@ for (const device of found) {
   t.test(`${device}: what the processor restores`, async (t) => {
     await using processor = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
     const expected = await processor.restore(input, references, settings)
-    for (const [precision, largest, mean] of [
+    const limits = [
       ['f32', 1, 0.01],
       ['bf16', 12, 1.5],
-    ] as const) {
-      // prettier-ignore
+    ] as const
+    for (const [precision, largest, mean] of casesOn(device, limits, [0])) {
       await using model = await IConFace.load(folder, { device, precision })
       t.equal(model.device, device)
       const face = await model.restore(input, references, settings)
@@ -126,8 +127,8 @@ t.test('a device answers a few questions before it is used', needsEmulator, asyn
 t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is kept', needsEmulator, async (t) => {
   const before = held()
   let failed = 0
-  // Every call costs what was done before it, so of a restore's hundreds some are tried: each 1.5 times as late.
-  for (let n = 1; n < 10_000; n = Math.ceil(n * 1.5)) {
+  // Every call costs what was done before it, so of a restore's hundreds some are tried, each 1.5 or 3 times as late.
+  for (let n = 1; n < 10_000; n = Math.ceil(n * (full ? 1.5 : 3))) {
     addon.failCudaCall!(n)
     const error = await (async () => {
         await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
@@ -152,8 +153,8 @@ t.test(
     const restore = () => model.restore(input, [], quick).then(({ data }) => data, (error: unknown) => error as { code: string }) // prettier-ignore
     const expected = await restore()
     for (const [what, before, factor, most] of [
-      ['recorded', 1, 3, 60],
-      ['played', 2, 4, 10],
+      ['recorded', 1, full ? 3 : 9, 60],
+      ['played', 2, full ? 4 : 12, 10],
     ] as const) {
       while (recordings() > 0) await new Promise((resolve) => setTimeout(resolve, 50)) // until the model is idle
       let failed = 0

@@ -20,6 +20,7 @@ import {
   type TransformerInputs,
 } from './fixtures/reference/transformer'
 import { randomWeights, writeCheckpoint } from './fixtures/random-weights'
+import { casesOn } from './fixtures/tier'
 import { comparedDevices, numbers, relativeError, sameBits } from './fixtures/tensors'
 
 const LIMIT = { f32: 2e-5, bf16: 1.5e-2 }
@@ -342,6 +343,9 @@ for (const make of [...makers, ...DETECTORS.map((sizes, i) => detectorCase(sizes
     const each = await make()
     for (const precision of each.precisions) {
       for (const target of targets) {
+        // Of networks that are there in both, the quick tier runs the one on the emulated GPU that real ones run.
+        if (!casesOn(target.device ?? 'cpu', each.precisions, [each.precisions.length - 1]).includes(precision))
+          continue
         const found = await outputs(each, { precision, ...target, threads: 2 })
         for (const [name, expected] of Object.entries(each.expected)) {
           const error = relativeError(toFloat32(found[name]!), expected)

@@ -13,6 +13,7 @@ import {
   sameBits,
   threadCounts,
 } from '../fixtures/tensors'
+import { casesOn } from '../fixtures/tier'
 
 type Named = Record<string, Tensor>
 
@@ -115,7 +116,7 @@ t.test('heads are normalised and rotated', async (t) => {
 
 t.test('heads around the tiles of GPUs', needsKernels, async (t) => {
   for (const { gpu, ops } of await everyGpu(['80', '89', '90']))
-    for (const one of [...HEADS, ...HEAD_TILES])
+    for (const one of casesOn(gpu, [...HEADS, ...HEAD_TILES], [2, 4, 6]))
       for (const x of gpu.endsWith('80') ? (['bf16'] as const) : (['bf16', 'f8_e4m3'] as const))
         await check(t, gpu, ops, one, x)
 })
@@ -158,7 +159,7 @@ t.test('groups', async (t) => {
     ...(await everyGpu(['89', '90'])).map(({ gpu, ops }) => ({ where: gpu, ops })),
   ]
   for (const { where, ops } of everywhere)
-    for (const cases of GROUPS)
+    for (const cases of casesOn(where, GROUPS, [1, 3]))
       for (const x of where === 'cuda-emulated' || where.startsWith('cuda:')
         ? (['f32', 'bf16'] as const)
         : (['f32', 'bf16', 'f8_e4m3'] as const)) {
