@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The tests that look deeper than `npm test` does, at their full depth (test/fixtures/tier.ts). Arguments go to tap.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mapfile -t files < <(grep -rl "fixtures/tier'" test --include='*.test.ts' | sort)
+ICONFACE_TEST_TIER=full exec npx --no-install tap --timeout=3600 "$@" "${files[@]}"
