@@ -174,12 +174,15 @@ export function checkDevice(device: unknown, expected = "'cpu', 'cuda' or 'cuda:
   throw invalid('device', expected, device)
 }
 
+/** The most that a picture may ever have: a square of the largest side that WebP takes. */
+export const MOST_PIXELS = 0x3fff ** 2
+
 function checkLimits({
   maxPixels = 100e6,
   maxReferences = 8,
   maxQueue = 64,
 }: LoadOptions): Required<Pick<LoadOptions, Limit>> {
-  integer('maxPixels', maxPixels, 1, 0x3fff ** 2)
+  integer('maxPixels', maxPixels, 1, MOST_PIXELS)
   integer('maxReferences', maxReferences, 0, 64)
   integer('maxQueue', maxQueue, 0, 1e6)
   return { maxPixels, maxReferences, maxQueue }

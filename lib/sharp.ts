@@ -6,14 +6,17 @@
 import type { Sharp, SharpInput, SharpOptions } from 'sharp'
 import { loadDependency } from './dependency'
 
+/** Never a path: sharp takes the end of `face.png[2]` for options, and does not find the file. */
+type Input = Exclude<SharpInput, string>
+
 /**
  * A pipeline of sharp.
  *
  * @throws {IConFaceError} `ERR_ICONFACE_DEPENDENCY_UNAVAILABLE`
  */
 export function sharp(options: SharpOptions): Sharp
-export function sharp(input: SharpInput, options?: SharpOptions): Sharp
-export function sharp(...args: [(SharpInput | SharpOptions)?, SharpOptions?]): Sharp {
+export function sharp(input: Input, options?: SharpOptions): Sharp
+export function sharp(...args: [(Input | SharpOptions)?, SharpOptions?]): Sharp {
   const library = loadDependency('sharp') as (...args: unknown[]) => Sharp
   return library(...args)
 }

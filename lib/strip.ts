@@ -2,9 +2,9 @@
  * Pictures side by side, each under its label: what was degraded, what helped, what came out. Rows of them, too.
  */
 
-import { IConFaceError, isIConFaceError } from './errors'
+import type { RgbImage } from './image'
 import { LETTER_HEIGHT, lettering } from './lettering'
-import { messageOf } from './realm'
+import type { Bytes } from './realm'
 import { sharp } from './sharp'
 
 /** One column of a strip. */
@@ -12,8 +12,7 @@ export interface Column {
   label: string
   /** A second, fainter line; may be empty. */
   note: string
-  /** A path or encoded bytes. */
-  image: string | Uint8Array
+  image: Omit<RgbImage, 'data'> & { data: Bytes }
 }
 
 const GAP = 8
@@ -37,7 +36,7 @@ export async function strips(rows: readonly (readonly Column[])[], side: number)
       const [left, top] = [GAP + i * (side + GAP), row * (header + side + GAP)]
       return [
         { input: caption(column, side, header), left, top },
-        { input: await square(column, side), left, top: top + header },
+        { input: await square(column.image, side), left, top: top + header },
       ]
     }),
   )
@@ -47,18 +46,10 @@ export async function strips(rows: readonly (readonly Column[])[], side: number)
     .toBuffer()
 }
 
-async function square({ label, image }: Column, side: number): Promise<Buffer> {
-  try {
-    return await sharp(image, { autoOrient: true })
-      .toColourspace('srgb')
-      .removeAlpha()
-      .resize(side, side)
-      .png()
-      .toBuffer()
-  } catch (cause) {
-    if (isIConFaceError(cause)) throw cause
-    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot show ${label}: ${messageOf(cause)}`, { cause })
-  }
+function square(image: Column['image'], side: number): Promise<Buffer> {
+  const { data, width, height } = image
+  const pixels = sharp(data, { raw: { width, height, channels: 3 } })
+  return pixels.resize(side, side).png().toBuffer()
 }
 
 /** Label at the left and note at the right, as an SVG of `side` by `header` pixels. */

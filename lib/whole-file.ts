@@ -5,13 +5,16 @@
  * name when its bytes are on the disk. Where that cannot be done (other systems, file systems without `O_TMPFILE`, no
  * addon, no /proc) it is written under a hidden name beside its destination, synced and renamed; such a file is removed
  * when the process exits, and left behind when it is killed.
+ *
+ * A file that is replaced hands on its mode and, where the system lets it, its owner; a new one follows the umask. Symbolic
+ * links are followed, as by `cp`: what they name is written, whether it is there yet or not.
  */
 
 import { randomBytes } from 'node:crypto'
-import { closeSync, constants, openSync, renameSync, rmSync } from 'node:fs'
-import { access, type FileHandle, open, rename, rm, stat, writeFile } from 'node:fs/promises'
+import fs, { closeSync, constants, openSync, renameSync, rmSync, type Stats } from 'node:fs'
+import { access, type FileHandle, open, readlink, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { constants as system } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { fileError, IConFaceError, invalid, isIConFaceError } from './errors'
 import { type Addon, loadAddon, native } from './native'
 
@@ -32,7 +35,10 @@ const UNNAMED = 0o20000000 | constants.O_DIRECTORY | constants.O_RDWR
  */
 export class WholeFile {
   private constructor(
+    /** As it was given. */
     readonly path: string,
+    /** Without symbolic links at its end. */
+    private readonly target: string,
     private handle: FileHandle | undefined,
     /** The name that it has meanwhile. */
     private readonly hidden: string | undefined,
@@ -40,16 +46,19 @@ export class WholeFile {
 
   /** @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` without its folder; `ERR_ICONFACE_IO` */
   static async create(path: string): Promise<WholeFile> {
-    const unnamed = await openUnnamed(dirname(path))
-    return unnamed ? new WholeFile(path, unnamed, undefined) : WholeFile.createHidden(path)
+    const target = await followed(path)
+    const mode = (await existingFile(target))?.mode ?? 0o666
+    const unnamed = await openUnnamed(dirname(target), mode)
+    return unnamed ? new WholeFile(path, target, unnamed, undefined) : WholeFile.createHidden(path, target, mode)
   }
 
-  private static async createHidden(path: string): Promise<WholeFile> {
-    const hidden = hiddenName(path)
+  private static async createHidden(path: string, target: string, mode: number): Promise<WholeFile> {
+    const hidden = hiddenName(target)
     remember(hidden)
     try {
-      closeSync(openSync(hidden, 'wx')) // here and now: one still being created at exit would be left behind
-      return new WholeFile(path, await open(hidden, 'r+'), hidden)
+      // Here and now: one still being created at exit would be left behind. The owner may write it whatever the mode.
+      closeSync(openSync(hidden, 'wx', (mode & 0o777) | 0o600))
+      return new WholeFile(path, target, await open(hidden, 'r+'), hidden)
     } catch (cause) {
       await remove(hidden)
       throw fileError('write', path, cause)
@@ -65,16 +74,17 @@ export class WholeFile {
     })
   }
 
-  /** Flushes to disk and gives the file its name; a file that had it is replaced, and so is a symbolic link. */
+  /** Flushes to disk and gives the file its name; a file that had it is replaced. */
   async finish(): Promise<void> {
     const handle = this.opened()
     await this.attempt(async () => {
-      await handle.sync()
-      if (this.hidden === undefined && !giveName(handle.fd, this.path)) await WholeFile.copy(handle, this.path)
+      await inherit(handle, await existingFile(this.target))
+      await flush(handle)
+      if (this.hidden === undefined && !giveName(handle.fd, this.target)) await this.copy(handle)
       this.handle = undefined
       await handle.close()
       if (this.hidden === undefined) return
-      await rename(this.hidden, this.path)
+      await rename(this.hidden, this.target)
       forget(this.hidden)
     })
   }
@@ -112,8 +122,8 @@ export class WholeFile {
   }
 
   /** A file that cannot be given a name after all is written once more, under a hidden one. */
-  private static async copy(from: FileHandle, path: string): Promise<void> {
-    const file = await WholeFile.createHidden(path)
+  private async copy(from: FileHandle): Promise<void> {
+    const file = await WholeFile.createHidden(this.path, this.target, (await from.stat()).mode)
     try {
       const piece = Buffer.allocUnsafe(1 << 20)
       for (let done = 0; ;) {
@@ -164,13 +174,20 @@ export async function checkWritable(path: string): Promise<void> {
       throw fileError('write', path, cause)
     })
   }
-  const folder = dirname(path)
-  await checkWritableFolder(folder).catch((cause: unknown) => {
+  const target = await followed(path)
+  await checkWritableFolder(dirname(target)).catch((cause: unknown) => {
     if (!isIConFaceError(cause)) throw cause
     throw new IConFaceError(cause.code, `${cause.message}; create that folder, or name another for ${path}`, { cause })
   })
-  const existing = await stat(path).catch(() => undefined)
+  const existing = await stat(target).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw fileError('write', path, cause) // such as a name that is too long
+  })
   if (existing?.isDirectory()) throw invalid('the output', 'the name of a file, not of a folder,', path)
+}
+
+/** Flushes a file to disk. By its number, since `sync` is missing from the handles of Yarn's Plug'n'Play. */
+export function flush({ fd }: FileHandle): Promise<void> {
+  return new Promise((resolve, reject) => fs.fsync(fd, (error) => (error ? reject(error) : resolve())))
 }
 
 /** Refuses what is no folder, and a folder in which no file can be made. */
@@ -181,12 +198,52 @@ export async function checkWritableFolder(folder: string): Promise<void> {
   })
 }
 
+// What is replaced ----------------------------------------------------------------------------------------------------
+
+/** As many links in a row as Linux follows. */
+const MOST_LINKS = 40
+
+/** What the symbolic links at the end of `path` lead to, whether it is there or not. */
+async function followed(path: string): Promise<string> {
+  let target = path
+  for (let links = 0; links <= MOST_LINKS; links++) {
+    const next = await readlink(target).catch(() => undefined) // no link, or nothing at all
+    if (next === undefined) return target
+    target = isAbsolute(next) ? next : `${dirname(target)}/${next}` // the system resolves `..` behind links itself
+  }
+  throw new IConFaceError('ERR_ICONFACE_IO', `cannot write ${path}: too many symbolic links lead on from there`)
+}
+
+async function existingFile(path: string): Promise<Stats | undefined> {
+  const existing = await stat(path).catch(() => undefined)
+  return existing?.isFile() ? existing : undefined
+}
+
+/** Gives a file the mode and owner of the one that it replaces. */
+async function inherit(handle: FileHandle, replaced: Stats | undefined): Promise<void> {
+  if (!replaced) return
+  const { uid, gid } = await handle.stat()
+  const same = uid === replaced.uid && gid === replaced.gid
+  // Only root gives files away; the owner may still choose among the groups that it belongs to.
+  const kept = same || (await succeeds(handle.chown(replaced.uid, replaced.gid)))
+  if (!kept && gid !== replaced.gid) await succeeds(handle.chown(uid, replaced.gid))
+  // After the owner, which takes away the bits that run a file as its owner: those of another owner are not handed on.
+  await succeeds(handle.chmod(replaced.mode & (kept ? 0o7777 : 0o777))) // FAT, for one, knows no modes
+}
+
+function succeeds(change: Promise<void>): Promise<boolean> {
+  return change.then(
+    () => true,
+    () => false,
+  )
+}
+
 // Files without a name ------------------------------------------------------------------------------------------------
 
 /** Opens one in `folder`; `undefined` where that, or naming it later, cannot be done: opening a hidden one says why. */
-async function openUnnamed(folder: string): Promise<FileHandle | undefined> {
+async function openUnnamed(folder: string, mode: number): Promise<FileHandle | undefined> {
   if (process.platform !== 'linux' || !linker()) return undefined
-  return open(folder, UNNAMED, 0o666).catch(() => undefined)
+  return open(folder, UNNAMED, mode & 0o777).catch(() => undefined)
 }
 
 function linker(): Addon['linkOpenFile'] | undefined {
@@ -219,7 +276,8 @@ function giveName(fd: number, path: string): boolean {
 
 // Files with a hidden name --------------------------------------------------------------------------------------------
 
-const hiddenName = (path: string) => join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+/** Short, since a name that is almost as long as names may be has to work too. */
+const hiddenName = (path: string) => join(dirname(path), `.iconface-${randomBytes(6).toString('hex')}.tmp`)
 
 /** Those that are being written. */
 const unfinished = new Set<string>()

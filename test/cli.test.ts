@@ -1,7 +1,7 @@
 // The command line, as a user runs it, over a fake addon (fixtures/fake-addon.cjs).
 import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
@@ -74,6 +74,20 @@ t.test('restore writes the picture and says what it did', async (t) => {
   const header = sharp(join(scratch, 'strip.png')).extract({ left: 0, top: 0, width: 80, height: 24 })
   const ink = (await header.raw().toBuffer()).filter((value) => value < 160).length
   t.ok(ink > 50 && ink < 2000, `letters on white: ${ink} dark values`)
+})
+
+t.test('names of files are names, not patterns or options', async (t) => {
+  const odd = join(scratch, 'odd[0]')
+  mkdirSync(odd)
+  const names = ['face[1].png', 'face.png[page=1]', '[a-z].png', 'a*b?.png', 'b{1,2}.png', '-c.png', 'd e%20.png']
+  for (const [i, name] of names.entries()) {
+    copyFileSync(photo, join(odd, name))
+    const [input, output, strip] = [join(odd, name), join(odd, `out[${i}].png`), join(odd, `strip[${i}].png`)]
+    const args = ['restore', input, '--ref', input, '-o', output, '--strip', strip, '-m', folder, '-q']
+    t.same(await iconface(args), { code: 0, out: '', err: '' }, name)
+    t.match(await sharp(readFileSync(output)).metadata(), { width: 64 })
+    t.match(await sharp(readFileSync(strip)).metadata(), { width: 3 * (64 + 8) + 8 })
+  }
 })
 
 t.test('--json is JSON, --quiet is quiet', async (t) => {

@@ -84,28 +84,77 @@ for (const [way, { refuse, fresh, taken }] of Object.entries(WAYS)) {
     t.ok(fs.readFileSync(file).equals(bytes.subarray(7)))
     t.same(fs.readdirSync(folder), ['file'])
 
-    await t.test('permissions are those of any new file', async (t) => {
+    await t.test('a new file follows the umask, one in the place of another keeps its mode', async (t) => {
       const mask = process.umask(0o027)
       t.teardown(() => process.umask(mask))
+      const mode = (name: string) => fs.statSync(join(folder, name)).mode & 0o7777
       await writeWhole(join(folder, 'new'), bytes)
-      fs.chmodSync(file, 0o600)
-      await writeWhole(file, bytes)
-      for (const name of ['new', 'file']) t.equal(fs.statSync(join(folder, name)).mode & 0o7777, 0o640, name)
+      t.equal(mode('new'), 0o640)
+      for (const kept of [0o600, 0o644, 0o666, 0o400, 0o755, 0o4711]) {
+        fs.chmodSync(file, kept)
+        await writeWhole(file, bytes)
+        t.equal(mode('file'), kept, kept.toString(8))
+      }
+      fs.chmodSync(file, 0o640)
       t.equal(fs.statSync(file).nlink, 1)
       fs.rmSync(join(folder, 'new'))
     })
 
-    await t.test('a symbolic link is replaced, not what it names', async (t) => {
+    await t.test(
+      'it keeps its owner',
+      { skip: process.getuid?.() !== 0 && 'only root gives files away' },
+      async (t) => {
+        fs.chownSync(file, 12345, 54321)
+        fs.chmodSync(file, 0o4640)
+        await writeWhole(file, bytes)
+        const { uid, gid, mode } = fs.statSync(file)
+        t.same([uid, gid, mode & 0o7777], [12345, 54321, 0o4640])
+        fs.chmodSync(file, 0o640)
+      },
+    )
+
+    await t.test('a symbolic link stays, and what it names is written', async (t) => {
       const link = join(folder, 'link')
-      for (const target of ['file', 'nothing']) {
+      const inner = join(folder, 'inner')
+      fs.mkdirSync(inner)
+      fs.symlinkSync('../link', join(inner, 'outer')) // a link to a link, from another folder
+      const targets = { file: 'file', [file]: 'file', 'made by it': 'made by it', './inner/../file': 'file' }
+      for (const [target, written] of Object.entries(targets)) {
         fs.symlinkSync(target, link)
-        await writeWhole(link, Buffer.from('new'))
-        t.ok(fs.lstatSync(link).isFile())
-        t.equal(fs.readFileSync(link, 'utf8'), 'new')
+        for (const name of ['link', 'inner/outer']) {
+          await checkWritable(join(folder, name))
+          await writeWhole(join(folder, name), Buffer.from(name))
+          t.equal(fs.readFileSync(join(folder, written), 'utf8'), name, `${name} -> ${target}`)
+        }
+        t.equal(fs.readlinkSync(link), target)
         fs.rmSync(link)
       }
+      fs.symlinkSync('link', link)
+      await t.rejects(writeWhole(link, bytes), { code: 'ERR_ICONFACE_IO', message: /link: too many symbolic links/ })
+      await t.rejects(checkWritable(link), { code: 'ERR_ICONFACE_IO' })
+      fs.rmSync(link)
+      fs.symlinkSync('none/file', link)
+      await t.rejects(writeWhole(link, bytes), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
+      fs.rmSync(link)
+      t.same(fs.readdirSync(folder).sort(), ['file', 'inner', 'made by it'])
+      t.same(fs.readdirSync(inner), ['outer'])
+      fs.rmSync(inner, { recursive: true })
+      fs.rmSync(join(folder, 'made by it'))
+    })
+
+    await t.test('names as long as they may be, again and again', async (t) => {
+      const letters = (length: number) => join(folder, `${'x'.repeat(length - 4)}.png`)
+      for (const length of [238, 250, 255]) {
+        for (let i = 0; i < 3; i++) await writeWhole(letters(length), bytes)
+        t.ok(fs.readFileSync(letters(length)).equals(bytes), `${length} bytes`)
+        fs.rmSync(letters(length))
+      }
+      const accents = join(folder, 'é'.repeat(127)) // 254 bytes
+      for (let i = 0; i < 2; i++) await writeWhole(accents, bytes)
+      fs.rmSync(accents)
+      await t.rejects(writeWhole(letters(256), bytes), { code: 'ERR_ICONFACE_IO', message: /ENAMETOOLONG/ })
+      await t.rejects(checkWritable(letters(256)), { code: 'ERR_ICONFACE_IO', message: /ENAMETOOLONG/ })
       t.same(fs.readdirSync(folder), ['file'])
-      t.ok(fs.readFileSync(file).equals(bytes))
     })
 
     await t.test('a folder is not, and a folder that is not there is not made', async (t) => {
@@ -113,7 +162,10 @@ for (const [way, { refuse, fresh, taken }] of Object.entries(WAYS)) {
       await t.rejects(writeWhole(join(folder, 'taken'), bytes), { code: 'ERR_ICONFACE_IO', message: /taken: EISDIR/ })
       await t.rejects(writeWhole(join(folder, 'none', 'file'), bytes), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
       await t.rejects(writeWhole(join(file, 'file'), bytes), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
-      await t.rejects(writeWhole(join(folder, 'a\0b'), bytes), { code: 'ERR_ICONFACE_IO', message: /null bytes/ })
+      await t.rejects(writeWhole(join(folder, 'a\0b'), bytes), {
+        code: 'ERR_ICONFACE_IO',
+        message: /cannot write .*: The argument/,
+      })
       await t.rejects(writeWhole(join(folder, 'new/'), bytes), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
       t.same(fs.readdirSync(folder).sort(), ['file', 'taken'])
     })
@@ -195,4 +247,23 @@ t.test('where the addon is missing files are written all the same', async (t) =>
   await promisify(execFile)(process.execPath, ['-e', program, join(folder, 'file')], { env })
   t.same(fs.readdirSync(folder), ['file'])
   t.equal(fs.readFileSync(join(folder, 'file'), 'utf8'), 'bytes')
+})
+
+t.test("files are written under Yarn's Plug'n'Play", async (t) => {
+  const folder = fs.mkdtempSync(join(scratch, 'pnp-'))
+  const main = join(__dirname, '..', 'dist', 'cli', 'main.js')
+  const iconface = (...args: string[]) =>
+    promisify(execFile)(
+      process.execPath,
+      ['--require', join(__dirname, 'fixtures', 'plug-n-play.cjs'), main, ...args],
+      {
+        cwd: folder,
+      },
+    )
+  await iconface('synthesize', '--out', 'tiny')
+  const photo = join(__dirname, '..', 'docs', 'demo.png')
+  for (let i = 0; i < 2; i++) await iconface('degrade', photo, '-o', 'degraded.png', '--strength', '1', '-q')
+  await iconface('restore', 'degraded.png', '-o', 'out.png', '-m', 'tiny', '--steps', '1', '--size', '32', '-q')
+  t.same(fs.readdirSync(folder).sort(), ['degraded.png', 'out.png', 'tiny'])
+  t.ok(fs.statSync(join(folder, 'out.png')).size > 100)
 })

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { abortError } from '../abort'
 import { fileError, IConFaceError, isIConFaceError } from '../errors'
 import { messageOf } from '../realm'
+import { flush } from '../whole-file'
 import { request } from './http'
 
 export interface Download {
@@ -90,7 +91,7 @@ async function fetchRest(download: Download, incomplete: string, from: number): 
         await write(handle, chunk as Uint8Array, incomplete)
         onProgress?.(written)
       }
-      await handle.sync()
+      await flush(handle)
     } finally {
       await handle.close()
     }

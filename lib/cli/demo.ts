@@ -4,7 +4,6 @@
 
 import { mkdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { sharp } from '../sharp'
 import { fileError, invalid } from '../errors'
 import { type CaseResult, evaluate, type Evaluation, type ResultPictures } from '../evaluate/evaluate'
 import type { Measures } from '../evaluate/measure'
@@ -63,7 +62,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     evaluation = await evaluate(model, cases, {
       ...{ references: REFERENCES, seed, signal: stop },
       onProgress: display?.show,
-      onCase: async (result, pictures) => void rows.push(await row(result, pictures)),
+      onCase: (result, pictures) => void rows.push(row(result, pictures)),
     })
   } finally {
     display?.end()
@@ -102,7 +101,7 @@ async function nearestExisting(path: string): Promise<{ path: string; isFolder: 
 }
 
 /** Degraded, references, results, truth. */
-async function row(result: CaseResult, pictures: ResultPictures): Promise<Column[]> {
+function row(result: CaseResult, pictures: ResultPictures): Column[] {
   const columns: [string, string, RgbImage][] = [
     [result.severity, similarity(result.degraded), pictures.input],
     ...pictures.references.map((image, i): [string, string, RgbImage] => [`reference ${i + 1}`, '', image]),
@@ -112,16 +111,10 @@ async function row(result: CaseResult, pictures: ResultPictures): Promise<Column
     }),
     ['truth', '', pictures.truth],
   ]
-  return Promise.all(columns.map(async ([label, note, image]) => ({ label, note, image: await png(image) })))
+  return columns.map(([label, note, image]) => ({ label, note, image }))
 }
 
 /** To the truth. */
 function similarity({ identity }: Measures): string {
   return identity ? `identity ${identity.truth.toFixed(2)}` : ''
-}
-
-function png({ data, width, height }: RgbImage): Promise<Buffer> {
-  return sharp(data, { raw: { width, height, channels: 3 } })
-    .png()
-    .toBuffer()
 }

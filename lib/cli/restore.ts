@@ -5,8 +5,8 @@
 import { extname, resolve } from 'node:path'
 import { invalid } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
-import { checkPictureFile } from '../image'
-import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
+import { capturePictures, checkPictureFile } from '../image'
+import { checkRestoreOptions, MOST_PIXELS, oneOf, type RestoreOptions } from '../options'
 import { outputFormat, type Restoration } from '../restoration'
 import { strip } from '../strip'
 import { checkWritable, writeWhole } from '../whole-file'
@@ -111,15 +111,11 @@ async function draw(
   { synthesized }: ModelInfo,
 ): Promise<Buffer> {
   const { before, after } = result.identity
-  const columns = [
-    { label: 'degraded', note: similarity(before), image: input },
-    ...references.map((image, i) => ({ label: `reference ${i + 1}`, note: '', image })),
-    {
-      label: synthesized ? 'by random weights' : 'restored',
-      note: similarity(after),
-      image: await result.toBuffer('png'),
-    },
-  ]
+  const labels = ['degraded', ...references.map((_, i) => `reference ${i + 1}`)]
+  const images = [input, ...references].map((image, i) => ({ name: labels[i]!, image }))
+  const pictures = await Promise.all(capturePictures(images, MOST_PIXELS).map((picture) => picture.read()))
+  const columns = pictures.map((image, i) => ({ label: labels[i]!, note: i === 0 ? similarity(before) : '', image }))
+  columns.push({ label: synthesized ? 'by random weights' : 'restored', note: similarity(after), image: result })
   return strip(columns, result.height)
 }
 

@@ -10,6 +10,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import { fileError, IConFaceError, invalid } from '../errors'
+import { readPicture } from '../picture/decode'
 import { messageOf } from '../realm'
 import { sharp } from '../sharp'
 import type { EvaluationCase } from './case'
@@ -137,7 +138,7 @@ async function listing(folder: string): Promise<{ folders: string[]; files: stri
 }
 
 async function checkHeader(path: string): Promise<void> {
-  await sharp(path, { limitInputPixels: false })
+  await sharp(await readPicture(path), { limitInputPixels: false })
     .metadata()
     .catch((cause: unknown) => {
       throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', `cannot use ${path}: ${messageOf(cause)}`, { cause })

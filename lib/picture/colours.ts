@@ -10,8 +10,7 @@ import { convert, narrow, type Samples } from './srgb'
 
 /** A picture that is about to be decoded. */
 export interface Encoded {
-  /** A path, or bytes. */
-  source: string | Buffer
+  source: Buffer
   header: Metadata
   /** The profile in it, if it has one that can be read. */
   profile: ColourProfile | null

@@ -9,7 +9,7 @@ import { messageOf } from '../realm'
 import { sharp } from '../sharp'
 import { IConFaceWarning } from '../warning'
 import { decodeColours, type Encoded, unusedProfile } from './colours'
-import { ignoredColours, isHeic, readHead } from './head'
+import { headOf, ignoredColours, isHeic } from './head'
 import { mendJpeg } from './jpeg'
 import { readProfile } from './profile'
 
@@ -48,11 +48,10 @@ export async function decode(
   { maxPixels, strict }: DecodeOptions,
 ): Promise<Decoded> {
   const from = typeof source === 'string' ? `${shortened(source)}: ` : ''
-  const head = await readHead(source).catch((cause: unknown) => {
-    throw unreadable(name, source as string, cause)
-  })
+  const bytes = typeof source === 'string' ? await readPicture(source, name) : source
+  const head = headOf(bytes)
   try {
-    const header = await sharp(source, { limitInputPixels: false, failOn: 'none' }).metadata() // headers only
+    const header = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata() // headers only
     const { format, width, height, depth, space } = header
     if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted; it has to be ${KINDS}`)
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
@@ -60,15 +59,27 @@ export async function decode(
       throw new Error(`pictures with samples of type ${depth} are not accepted; convert it to 8 or 16 bits`)
     }
     const profile = header.icc ? readProfile(header.icc) : null
-    const decodeFrom = (bytes: Encoded['source'], failOn: 'warning' | 'error') =>
-      decodeColours({ source: bytes, header, profile }, { failOn, autoOrient: true, limitInputPixels: maxPixels })
-    const { pixels, complaint } = await tolerantly(source, format, strict, decodeFrom)
+    const decodeFrom = (source: Buffer, failOn: 'warning' | 'error') =>
+      decodeColours({ source, header, profile }, { failOn, autoOrient: true, limitInputPixels: maxPixels })
+    const { pixels, complaint } = await tolerantly(bytes, format, strict, decodeFrom)
     const warnings = [...damage(name, from, complaint), ...colourWarnings(name, from, { header, profile }, head)]
     return { ...pixels, warnings }
   } catch (cause) {
     if (isIConFaceError(cause)) throw cause
     throw imageError(name, from + reasonOf(cause, head), cause)
   }
+}
+
+/**
+ * The bytes of a picture's file. sharp is given bytes and never a path, of which it takes a bracketed end for options:
+ * `face.png[2]` would not be found.
+ *
+ * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`
+ */
+export function readPicture(path: string, name?: string): Promise<Buffer> {
+  return readFile(path).catch((cause: unknown) => {
+    throw name === undefined ? fileError('read', path, cause) : unreadable(name, path, cause)
+  })
 }
 
 /** Grey pixels, with or without alpha, as RGB. */
@@ -85,10 +96,10 @@ export async function greyToRgb(
 
 /** Pixels, and what the decoder complained about when it was asked to be strict. */
 async function tolerantly(
-  source: string | Buffer,
+  source: Buffer,
   format: string,
   strict: boolean,
-  decodeFrom: (source: string | Buffer, failOn: 'warning' | 'error') => Promise<Pixels>,
+  decodeFrom: (source: Buffer, failOn: 'warning' | 'error') => Promise<Pixels>,
 ): Promise<{ pixels: Pixels; complaint: string | null }> {
   try {
     return { pixels: await decodeFrom(source, 'warning'), complaint: null }
@@ -100,7 +111,7 @@ async function tolerantly(
     const complaint = wordsOf(first)
     if (format !== 'jpeg') return { pixels: await decodeFrom(source, 'error').catch(fail), complaint }
     // libjpeg fills missing rows with grey and says so only in a warning, as it does for lesser faults.
-    const mended = mendJpeg(typeof source === 'string' ? await readFile(source) : source)
+    const mended = mendJpeg(source)
     const pixels = await decodeFrom(mended, 'warning').catch((second: unknown) => {
       if (/premature end/i.test(wordsOf(second)))
         throw new Error(`${wordsOf(second)}; rows are missing`, { cause: first })

@@ -2,22 +2,12 @@
  * What the first bytes of a picture tell and sharp does not.
  */
 
-import { open } from 'node:fs/promises'
-
 /** Everything looked for comes before the pixels. */
 const HEAD_BYTES = 65536
 
-/** The beginning of a picture. Rejects with the system's error when a file cannot be opened or read. */
-export async function readHead(source: string | Buffer): Promise<Buffer> {
-  if (typeof source !== 'string') return source.subarray(0, HEAD_BYTES)
-  const file = await open(source)
-  try {
-    const head = Buffer.alloc(HEAD_BYTES)
-    const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0)
-    return head.subarray(0, bytesRead)
-  } finally {
-    await file.close()
-  }
+/** The beginning of a picture. */
+export function headOf(bytes: Buffer): Buffer {
+  return bytes.subarray(0, HEAD_BYTES)
 }
 
 /** Whether it is HEIC, the photos of phones: a HEIF file whose brands name HEVC. Source: ISO/IEC 23008-12, annex B. */

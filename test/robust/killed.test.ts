@@ -98,6 +98,6 @@ t.test('a process that exits leaves nothing either way; one that is killed leave
   const folder = emptyFolder()
   const { ending, err } = await end('SIGKILL', folder, ['-e', TO_FILE], 1, without)
   t.equal(ending, 'SIGKILL', err)
-  t.match(files(folder), [/^\.out\.png\.[0-9a-f]{12}\.tmp$/])
+  t.match(files(folder), [/^\.iconface-[0-9a-f]{12}\.tmp$/])
   t.equal(files(folder).length, 1)
 })

@@ -115,7 +115,7 @@ t.test('killed at any time: a result is on disk whole or not at all', async (t) 
   }
   const others = fs.readdirSync(out).filter((name) => name !== 'face.png')
   t.ok(
-    others.every((name) => /^\.face\.png\.[0-9a-f]{12}\.tmp$/.test(name)),
+    others.every((name) => /^\.iconface-[0-9a-f]{12}\.tmp$/.test(name)),
     'what a kill leaves is hidden and named so',
   )
 })
