@@ -81,6 +81,9 @@ export interface FaceEmbedding {
   warnings: readonly IConFaceWarning[]
 }
 
+/** What `IConFace.embed` takes of a restore's options. */
+export type EmbedOptions = Pick<RestoreOptions, 'size' | 'strict' | 'signal'>
+
 /** A restore whose arguments are checked and whose pictures are captured. */
 export interface RestoreRequest {
   pictures: Picture[]
@@ -101,7 +104,8 @@ export function prepareRestore(
     throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
   }
   const named = Array.from(references, (image: ImageInput, i) => ({ name: `reference ${i + 1}`, image })) // no holes
-  return { options: checked, pictures: capturePictures([{ name: 'input', image: input }, ...named], maxPixels) }
+  const pictures = capturePictures([{ name: 'input', image: input }, ...named], maxPixels, checked.strict)
+  return { options: checked, pictures }
 }
 
 /**
@@ -289,17 +293,19 @@ export class IConFace implements AsyncDisposable {
   }
 
   /**
-   * What an aligned face looks like to the identity encoder.
+   * What an aligned face looks like to the identity encoder. A restore of the same `size` finds the same: it embeds every
+   * picture as it was fitted to its size.
    *
+   * @param options `size`: side in pixels that the picture is fitted to first. Default: the model's.
    * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_UNSUPPORTED` when the checkpoint holds no identity encoder.
    * @example
    * const [a, b] = await Promise.all([model.embed('a.png'), model.embed('b.png')])
    * const cosine = a.embedding.reduce((sum, x, i) => sum + x * b.embedding[i], 0)
    */
-  async embed(image: ImageInput, options: Pick<RestoreOptions, 'signal'> = {}): Promise<FaceEmbedding> {
+  async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
-    known('options', options, ['signal'])
-    const { signal } = checkRestoreOptions(options)
+    known('options', options, ['size', 'strict', 'signal'])
+    const { size = this.info.defaults.size, strict, signal } = checkRestoreOptions(options)
     checkAborted(signal)
     if (!this.info.identityEncoder) {
       throw new IConFaceError(
@@ -307,14 +313,14 @@ export class IConFace implements AsyncDisposable {
         `${this.info.folder} holds no identity encoder; load a checkpoint whose iconface.json names one in identity.file`,
       )
     }
-    const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels)
+    const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels, strict)
     return this.#queue.run(
       async (stop) => {
         const pixels = await picture!.read()
         stop.throwIfAborted()
-        const embedding = await native(() => this.#session.embed(pixels))
+        const embedding = await native(() => this.#session.embed(pixels, size))
         const norm = Math.hypot(...embedding)
-        const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], this.info.defaults.size)]
+        const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], size)]
         return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm, warnings }
       },
       { signal },

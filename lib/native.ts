@@ -156,8 +156,8 @@ export interface NativeSession {
     params: Record<string, unknown>,
   ): Promise<Record<string, NativeTensor>>
   restore(job: RestoreJob, onProgress: NativeProgress): { promise: Promise<NativeRestoration>; cancel(): void }
-  /** The raw output of the identity encoder for an aligned face. */
-  embed(pixels: Pixels): Promise<Float32Array>
+  /** The raw output of the identity encoder for an aligned face, fitted to `size` x `size` as a restore does it. */
+  embed(pixels: Pixels, size: number): Promise<Float32Array>
   estimate(job: { references: number; size: number; steps: number; guidance: number; variant: NativeVariant }): {
     bytes: Record<string, number>
   }

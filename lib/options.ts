@@ -78,6 +78,11 @@ export interface RestoreOptions {
    */
   prompt?: string
   variant?: Variant
+  /**
+   * Refuses pictures that the decoder complains about. Default `false`: what can be decoded is, and its words are a
+   * warning; a picture whose rows are missing is an error either way.
+   */
+  strict?: boolean | undefined
   /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
   signal?: AbortSignal
   /**
@@ -118,6 +123,7 @@ export const RESTORE_OPTIONS = [
   'rng',
   'prompt',
   'variant',
+  'strict',
   'signal',
   'onProgress',
 ] as const
@@ -139,7 +145,7 @@ export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
 
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
   known('options', options, RESTORE_OPTIONS)
-  const { steps, guidance, seed, size, rng, prompt, signal, onProgress } = options
+  const { steps, guidance, seed, size, rng, prompt, strict, signal, onProgress } = options
   if (steps !== undefined) integer('steps', steps, 1, 1000)
   if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
     throw invalid('guidance', 'a finite number of 0 or more', guidance)
@@ -148,10 +154,14 @@ export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestor
   if (size !== undefined) checkSize(size)
   if (rng !== undefined) oneOf('rng', rng, RNGS)
   if (prompt !== undefined) checkPromptText(prompt)
+  if (strict !== undefined) boolean('strict', strict)
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', 'a function', onProgress)
   checkSignal(signal)
-  return { steps, guidance, seed, size, rng, prompt, variant: checkVariant(options.variant), signal, onProgress }
+  return {
+    ...{ steps, guidance, seed, size, rng, prompt, variant: checkVariant(options.variant) },
+    ...{ strict, signal, onProgress },
+  }
 }
 
 export type CheckedLoad = LoadOptions & Required<Pick<LoadOptions, 'device' | 'precision' | Limit>>

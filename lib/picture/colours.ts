@@ -72,8 +72,9 @@ async function shaped(image: Sharp, { depth, bitsPerSample }: Metadata, shaper: 
   const { data, info } = await image.raw({ depth: kind }).toBuffer({ resolveWithObject: true })
   const { width, height, channels } = info
   if (channels !== 1 && channels !== 3) throw new Error(`it has ${channels} channels, which are no colours`)
-  const bits = kind === 'uchar' ? 8 : Math.min(16, bitsPerSample ?? 16)
-  const full = kind === 'uchar' ? 255 : (2 ** bits - 1) * 2 ** (16 - bits) // 10 and 12 bits are the upper ones of 16
+  const bits = Math.min(16, bitsPerSample ?? 16)
+  const deep = (2 ** bits - 1) * 2 ** (16 - bits) // 10 and 12 bits are the upper ones of 16
+  const full = { uchar: 255, ushort: deep, float: 1 }[kind]
   const samples: Samples = { data: samplesOf(data, kind), channels, full }
   return { data: await convert(samples, shaper), width, height, channels: 3 }
 }

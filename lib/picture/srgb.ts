@@ -7,11 +7,11 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Shaper } from './profile'
 
-/** Samples as decoders give them, row by row; floats mean 0 to 1. */
+/** Samples as decoders give them, row by row. */
 export interface Samples {
   data: Uint8Array | Uint16Array | Float32Array
   channels: 1 | 3
-  /** The number that means full light. */
+  /** The number that means full light; 1 for floats. */
   full: number
 }
 
@@ -23,7 +23,7 @@ const LIGHT = 65535
 /** RGB bytes of samples whose numbers mean what the profile says; colours that sRGB does not have are clipped. */
 export async function convert(samples: Samples, { curves, matrix }: Shaper): Promise<Uint8Array> {
   const { data, channels } = samples
-  const [entries, scale] = data instanceof Float32Array ? [LIGHT, LIGHT] : [samples.full, 1]
+  const [entries, scale] = samples.full === 1 ? [LIGHT, LIGHT] : [samples.full, 1]
   const tables = curves.map((curve) => Float32Array.from({ length: entries + 1 }, (_, i) => curve(i / entries)))
   const [red, green, blue] = [tables[0]!, tables[1] ?? tables[0]!, tables[2] ?? tables[0]!]
   const [a, b, c, d, e, f, g, h, i] = matrix.length === 9 ? matrix : [1, 0, 0, 0, 1, 0, 0, 0, 1]

@@ -177,7 +177,7 @@ t.test('restores', async (t) => {
     [...spoiled(pixels)].map(
       ([, p]) =>
         () =>
-          session.embed(p as Pixels),
+          session.embed(p as Pixels, 32),
     ),
   )
 })

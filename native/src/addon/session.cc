@@ -428,14 +428,17 @@ Napi::Value Session::embed(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     require_open();
     std::vector<Napi::ObjectReference> held;
-    if (info.Length() < 1 || !info[0].IsObject()) fail(Code::InvalidArgument, "expected pixels");
+    if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsNumber())
+      fail(Code::InvalidArgument, "expected (pixels, size)");
     const Tensor picture = pixels_from_js(info[0], &held);
-    Pending& pending = submit(info.Env(), [this, picture](Job& job) -> Answer {
+    const int64_t size = info[1].As<Napi::Number>().Int64Value();
+    if (size < 1 || size > 1 << 14) fail(Code::InvalidArgument, "size must be from 1 to 16384");
+    Pending& pending = submit(info.Env(), [this, picture, size](Job& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto embedding = std::make_shared<std::vector<float>>(AdaFace::kEmbedding);
       const Tensor out = Tensor::of(embedding->data(), DType::F32, {AdaFace::kEmbedding});
-      with_memory(job, [&](Context& ctx) { embed_face(ctx, model, picture, 512, out); });
+      with_memory(job, [&](Context& ctx) { embed_face(ctx, model, picture, size, out); });
       return [embedding](Napi::Env env) -> Napi::Value { return floats_to_js(env, *embedding); };
     });
     pending.held = std::move(held);
