@@ -7,7 +7,14 @@
 export type { Rng } from './checkpoint/config'
 export type { AdapterVariant } from './checkpoint/contract'
 export { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
-export { type EmbedOptions, type FaceEmbedding, IConFace, type MemoryEstimate, type ModelInfo, type RestoreDefaults } from './iconface'
+export {
+  type EmbedOptions,
+  type FaceEmbedding,
+  IConFace,
+  type MemoryEstimate,
+  type ModelInfo,
+  type RestoreDefaults,
+} from './iconface'
 export { allocateImage, type ImageInput, type RawImage } from './image'
 export type { LoadOptions, Precision, Progress, RestoreOptions, Stage, Variant } from './options'
 export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
