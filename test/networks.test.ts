@@ -237,8 +237,9 @@ async function blockCase(): Promise<Case> {
   return { name: 'blocks', checkpoint, run, expected, precisions: PRECISIONS }
 }
 
-async function autoencoderCase(): Promise<Case> {
-  const sizes = { imageChannels: 3, latentChannels: 5, baseChannels: 32, levelChannels: [32, 64, 96], resBlocks: 1 }
+async function autoencoderCase(decoderChannels?: readonly number[]): Promise<Case> {
+  const both = { imageChannels: 3, latentChannels: 5, baseChannels: 32, levelChannels: [32, 64, 96], resBlocks: 1 }
+  const sizes = { ...both, ...(decoderChannels && { decoderChannels }) }
   const weights = randomWeights(7, prefixed('vae.', autoencoderTensors(sizes)))
   const options = { levels: 3, resBlocks: 1, groups: 32 }
   const make = random(8)
@@ -253,8 +254,9 @@ async function autoencoderCase(): Promise<Case> {
     encode: (await networks.run('encode', { image: f32([8 * rows, 8 * columns, 3], asTokens(picture).v) })).tokens,
     decode: (await networks.run('decode', { tokens: tensorOf(tokens) }, { rows, columns })).image,
   })
-  const checkpoint = await writeCheckpoint(join(folder, 'vae.safetensors'), weights, {})
-  return { name: 'autoencoder', checkpoint, run, expected, precisions: PRECISIONS }
+  const name = decoderChannels ? 'autoencoder with a small decoder' : 'autoencoder'
+  const checkpoint = await writeCheckpoint(join(folder, `${name}.safetensors`), weights, {})
+  return { name, checkpoint, run, expected, precisions: PRECISIONS }
 }
 
 async function faceCase(): Promise<Case> {
@@ -336,7 +338,8 @@ const DETECTORS: DetectorSizes[] = [
   { backbone: 'mobilenet', stem: 4, stages: [[6, 8, 8, 10, 12], [14, 13], [18]], pyramid: 12 },
   { backbone: 'resnet', stem: 5, stages: [[6, 6], [7], [9, 9], [11]], pyramid: 68 },
 ] // prettier-ignore
-const makers = [transformerCase, samplerCase, blockCase, autoencoderCase, faceCase, textCase]
+const smallDecoderCase = () => autoencoderCase([32, 32, 64])
+const makers = [transformerCase, samplerCase, blockCase, () => autoencoderCase(), smallDecoderCase, faceCase, textCase] // prettier-ignore
 
 for (const make of [...makers, ...DETECTORS.map((sizes, i) => detectorCase(sizes, 21 + 2 * i))]) {
   void t.test(make.name.replace('Case', ''), async (t) => {

@@ -30,7 +30,8 @@ export function transformerFlops(checkpoint: Checkpoint, { text, scene, conditio
 
 /** Encoding or decoding of a square picture. */
 export function autoencoderFlops(checkpoint: Checkpoint, half: 'encoder' | 'decoder', side: number): number {
-  const levels = checkpoint.numbers!['vae.levelChannels']!
+  const encoder = checkpoint.numbers!['vae.levelChannels']!
+  const levels = half === 'encoder' ? encoder : (checkpoint.numbers!['vae.decoderChannels'] ?? encoder)
   const smallest = side / 2 ** (levels.length - 1)
   const rows = (name: string): number => {
     const level = /\.(?:down|up)\.(\d+)\./.exec(name)?.[1]

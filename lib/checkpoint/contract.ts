@@ -96,23 +96,28 @@ export function checkTransformer(tensors: NamedTensors): Checked<TransformerSize
 /** The FLUX.2 autoencoder, with so many groups in every GroupNorm. */
 export function checkAutoencoder(tensors: NamedTensors, groups = GROUP_NORM_GROUPS): Checked<AutoencoderSizes> {
   const survey = new Survey('autoencoder', tensors)
+  if (![...tensors.keys()].some((name) => name.startsWith('encoder.'))) {
+    survey.config('it holds a decoder alone, and pictures have to be encoded too: take the file with both halves (of FLUX.2-small-decoder full_encoder_small_decoder.safetensors)') // prettier-ignore
+    return survey.failed()
+  }
   const [baseChannels, imageChannels] = survey.dims('encoder.conv_in.weight', 4)
   const [latentChannels] = survey.dims('decoder.post_quant_conv.weight', 4)
   const levels = survey.count(/^encoder\.down\.(\d+)\./)
   const resBlocks = survey.count(/^encoder\.down\.0\.block\.(\d+)\./)
-  const levelChannels: (number | undefined)[] = []
-  for (let i = 0; i < levels; i++) levelChannels.push(survey.dims(`encoder.down.${i}.block.0.conv1.weight`, 4)[0])
-  if (levels === 0) survey.dims('encoder.down.0.block.0.conv1.weight', 4)
-  if (survey.incomplete || levels === 0) return survey.failed()
+  const widths = (place: string) =>
+    Array.from({ length: Math.max(levels, 1) }, (_, i) => survey.dims(`${place}.${i}.block.0.conv1.weight`, 4)[0]!)
+  const [levelChannels, decoderChannels] = [widths('encoder.down'), widths('decoder.up')]
+  if (survey.incomplete) return survey.failed()
   const sizes: AutoencoderSizes = {
     imageChannels: imageChannels!,
     latentChannels: latentChannels!,
     baseChannels: baseChannels!,
-    levelChannels: levelChannels as number[],
+    levelChannels,
+    ...(sameShape(levelChannels, decoderChannels) ? {} : { decoderChannels }),
     resBlocks,
   }
   if (imageChannels !== 3) survey.config(`it makes images of ${imageChannels} channels; only RGB is supported`)
-  for (const channels of [sizes.baseChannels, ...sizes.levelChannels]) {
+  for (const channels of [sizes.baseChannels, ...levelChannels, ...decoderChannels]) {
     if (channels % groups === 0) continue
     survey.config(`${channels} channels do not divide into the ${groups} groups of GroupNorm`)
     break

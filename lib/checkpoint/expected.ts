@@ -32,6 +32,8 @@ export interface AutoencoderSizes {
   readonly baseChannels: number
   /** Channels of each level, the highest resolution first. */
   readonly levelChannels: readonly number[]
+  /** The decoder's, where they are others: FLUX.2's small decoder is narrower than the encoder. */
+  readonly decoderChannels?: readonly number[]
   /** Residual blocks per level of the encoder; the decoder has one more. */
   readonly resBlocks: number
 }
@@ -114,12 +116,13 @@ export function autoencoderTensors(s: AutoencoderSizes): TensorShapes {
   addConv(tensors, 'encoder.conv_out', 2 * z, last, 3)
   addConv(tensors, 'encoder.quant_conv', 2 * z, 2 * z, 1)
 
+  const decoder = s.decoderChannels ?? levels
   addConv(tensors, 'decoder.post_quant_conv', z, z, 1)
-  addConv(tensors, 'decoder.conv_in', last, z, 3)
-  addMiddle(tensors, 'decoder.mid', last)
-  channels = last
-  for (let i = levels.length - 1; i >= 0; i--) {
-    const out = levels[i]!
+  channels = decoder.at(-1)!
+  addConv(tensors, 'decoder.conv_in', channels, z, 3)
+  addMiddle(tensors, 'decoder.mid', channels)
+  for (let i = decoder.length - 1; i >= 0; i--) {
+    const out = decoder[i]!
     for (let j = 0; j <= s.resBlocks; j++) {
       addResBlock(tensors, `decoder.up.${i}.block.${j}`, channels, out)
       channels = out

@@ -13,7 +13,7 @@ export function recogniseKind(names: readonly string[]): Kind {
   if (names.some(isAdapterTensor)) return 'lora'
   if (some(/^(.*\.)?(double_blocks|single_blocks|transformer_blocks|single_transformer_blocks)\.\d+\./))
     return 'transformer'
-  if (some(/^(encoder|decoder)\.(conv_in|conv_out)\./)) return 'autoencoder'
+  if (some(/^((encoder|decoder)\.)?(conv_in|conv_out)\./)) return 'autoencoder'
   if (some(/^(model\.)?(input_layer|output_layer)\.\d\./)) return 'face'
   if (some(/^(identity\.(global|double|single)|structure)\./)) return 'adapter'
   if (some(/^(module\.)?((BboxHead|bbox_head|LandmarkHead|landmark_head)\.|ssh\d\.conv)/)) return 'face detector'

@@ -2,12 +2,15 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { describePath } from '../../dist/checkpoint/describe.js'
+import { autoencoderTensors } from '../../dist/checkpoint/expected.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
-import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { PRESETS, synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
 import { IConFace, type ImageInput } from '../../dist/index.js'
 import { diffusersAutoencoder, diffusersTransformer } from '../fixtures/diffusers'
 import { diffusers, faceIr, kohya, loraDown, musubi, scalar, xlabs } from '../fixtures/lora'
 import { numbers } from '../fixtures/mutate'
+import { randomWeights } from '../fixtures/random-weights'
 import { numbers as seeded } from '../fixtures/tensors'
 import { readTensors, type Tensor, writeTensors, zeros } from '../fixtures/weights'
 
@@ -43,6 +46,34 @@ t.test('diffusers transformer and autoencoder, AdaFace training checkpoint', asy
   const pixels = await restoredPixels(native)
   t.ok(new Set(pixels).size > 100, 'the picture has structure')
   t.ok(Buffer.from(await restoredPixels(published)).equals(Buffer.from(pixels)))
+})
+
+t.test('an autoencoder with a small decoder, by both names', async (t) => {
+  const sizes = { ...PRESETS.tiny.autoencoder, decoderChannels: [32, 32, 64, 32] }
+  const weights: Tensor[] = [...randomWeights(3, autoencoderTensors(sizes))].map(([name, { shape, v }]) => {
+    return { name, dtype: 'F32', shape, data: new Uint8Array(Float32Array.from(v).buffer) }
+  })
+  const restored: Buffer[] = []
+  for (const [name, tensors] of [
+    ['bfl', weights],
+    ['diffusers', diffusersAutoencoder(weights, 4)],
+  ] as const) {
+    const folder = join(scratch, `small-decoder-${name}`)
+    cpSync(native, folder, { recursive: true })
+    await writeTensors(join(folder, 'autoencoder.safetensors'), tensors)
+    t.same(openCheckpoint(folder).numbers['vae.decoderChannels'], sizes.decoderChannels)
+    t.match(describePath(join(folder, 'autoencoder.safetensors')), { problems: [], parts: [{ sizes }] })
+    restored.push(Buffer.from(await restoredPixels(folder)))
+  }
+  t.ok(restored[0]!.equals(restored[1]!))
+  t.ok(new Set(restored[0]).size > 10)
+  const half = weights.filter(({ name }) => name.startsWith('decoder.'))
+  for (const tensors of [half, half.map((x) => ({ ...x, name: x.name.slice('decoder.'.length) }))]) {
+    const file = join(scratch, 'small_decoder.safetensors')
+    await writeTensors(file, tensors)
+    const message = /decoder alone.*full_encoder_small_decoder\.safetensors/
+    t.match(describePath(file), { parts: [{ role: 'autoencoder' }], problems: [{ message }] })
+  }
 })
 
 t.test('a LoRA of zeros changes nothing, another one does', async (t) => {
