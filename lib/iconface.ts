@@ -4,6 +4,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { abortable, checkAborted } from './abort'
+import { showsCaller } from './caller'
 import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
@@ -153,6 +154,7 @@ export class IConFace implements AsyncDisposable {
    * @example
    * const model = await IConFace.load('models/iconface-4b', { precision: 'bf16', threads: 8 })
    */
+  @showsCaller
   static async load(folder: string, options: LoadOptions = {}): Promise<IConFace> {
     if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a model folder', folder)
     const checked = checkLoadOptions(options)
@@ -205,6 +207,7 @@ export class IConFace implements AsyncDisposable {
    *   onProgress: ({ stage, step, steps }) => console.log(stage, step, steps),
    * })
    */
+  @showsCaller
   async restore(
     input: ImageInput,
     references: readonly ImageInput[] = [],
@@ -302,6 +305,7 @@ export class IConFace implements AsyncDisposable {
    * const [a, b] = await Promise.all([model.embed('a.png'), model.embed('b.png')])
    * const cosine = a.embedding.reduce((sum, x, i) => sum + x * b.embedding[i], 0)
    */
+  @showsCaller
   async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
     known('options', options, ['size', 'strict', 'signal'])
@@ -355,6 +359,7 @@ export class IConFace implements AsyncDisposable {
    * Stops what is running or waiting (`ERR_ICONFACE_DISPOSED`), frees the model's memory and threads, then resolves.
    * May be called again, and at any time.
    */
+  @showsCaller
   dispose(): Promise<void> {
     return (this.#disposal ??= this.#queue.close(disposedError).then(() => native(() => this.#session.dispose())))
   }

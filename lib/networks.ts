@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 
+import { showsCaller } from './caller'
 import type { DType as StoredDType } from './checkpoint/dtype'
 import { openCheckpoint } from './checkpoint/layout'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
@@ -192,6 +193,7 @@ export class Networks {
    *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_UNSUPPORTED`
    *         for an unknown instruction set, or `fp8` where the device does not multiply it.
    */
+  @showsCaller
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {
     const { precision, threads, isa, device = 'cpu' } = options
     checkDevice(device)
@@ -213,6 +215,7 @@ export class Networks {
    *         `ERR_ICONFACE_INVALID_CHECKPOINT` when the checkpoint has no such network; `ERR_ICONFACE_OUT_OF_MEMORY`;
    *         `ERR_ICONFACE_DISPOSED`.
    */
+  @showsCaller
   async run<Name extends keyof NetworkKinds>(
     name: Name,
     tensors: NetworkKinds[Name]['tensors'],
@@ -222,6 +225,7 @@ export class Networks {
     return results as unknown as NetworkKinds[Name]['results'] & { seconds: Result } & Traced
   }
 
+  @showsCaller
   dispose(): Promise<void> {
     return native(() => this.#session.dispose())
   }

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 
+import { showsCaller } from './caller'
 import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
 import { checkDevice, known } from './options'
@@ -286,6 +287,7 @@ export class OpContext {
   }
 
   /** Runs one operation; results carry `seconds`, the time of every run. */
+  @showsCaller
   async run<Name extends keyof Operations>(
     name: Name,
     tensors: Operations[Name]['tensors'],
@@ -295,6 +297,7 @@ export class OpContext {
     return results as Operations[Name]['results'] & { seconds: Result }
   }
 
+  @showsCaller
   dispose(): Promise<void> {
     return native(() => this.#session.dispose())
   }

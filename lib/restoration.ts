@@ -4,6 +4,7 @@
 
 import { extname } from 'node:path'
 import type { Sharp } from 'sharp'
+import { showsCaller } from './caller'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, oneOf } from './options'
@@ -83,6 +84,7 @@ export class Restoration implements RgbImage {
    * @example
    * await result.toFile('restored.png')
    */
+  @showsCaller
   async toFile(path: string | URL, options: EncodeOptions = {}): Promise<void> {
     const file = filePath(path)
     await writeWhole(file, await this.toBuffer(outputFormat(file), options))
@@ -94,6 +96,7 @@ export class Restoration implements RgbImage {
    * @example
    * response.type('image/webp').send(await result.toBuffer('webp', { quality: 90 }))
    */
+  @showsCaller
   async toBuffer(format: OutputFormat = 'png', options: EncodeOptions = {}): Promise<Buffer> {
     return encode(this.toSharp(), format, options)
   }

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { abortable } from './abort'
+import { showsCaller } from './caller'
 import { IConFaceError, invalid } from './errors'
 import { prepareRestore } from './iconface'
 import type { ImageInput } from './image'
@@ -60,23 +61,24 @@ export interface Restore {
 }
 
 /** Restores one face with a model that is shared by all calls; see {@link Restore}. */
-export const restore: Restore = Object.assign(restoreOnce, { dispose: disposeModels })
-
-async function restoreOnce(
-  input: ImageInput,
-  references: readonly ImageInput[] = [],
-  options: RestoreOnceOptions = {},
-): Promise<Restoration> {
-  known('options', options, ALL_OPTIONS)
-  const { model: folder = findModel(), ...others } = options
-  if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
-  const load = checkLoadOptions(only(others, LOAD_OPTIONS))
-  const loaded = loadedModel(folder, load)
-  loaded?.check(load.maxQueue) // a call that is refused takes no buffer over
-  const request = prepareRestore(input, references, only(others, RESTORE_OPTIONS), load)
-  const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
-  return model.submit(request, load.maxQueue)
-}
+export const restore: Restore = Object.assign(
+  showsCaller(async function restore(
+    input: ImageInput,
+    references: readonly ImageInput[] = [],
+    options: RestoreOnceOptions = {},
+  ): Promise<Restoration> {
+    known('options', options, ALL_OPTIONS)
+    const { model: folder = findModel(), ...others } = options
+    if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
+    const load = checkLoadOptions(only(others, LOAD_OPTIONS))
+    const loaded = loadedModel(folder, load)
+    loaded?.check(load.maxQueue) // a call that is refused takes no buffer over
+    const request = prepareRestore(input, references, only(others, RESTORE_OPTIONS), load)
+    const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
+    return model.submit(request, load.maxQueue)
+  }),
+  { dispose: showsCaller(disposeModels) },
+)
 
 /** The options among `names`. */
 function only<T extends object, Name extends keyof T>(options: T, names: readonly Name[]): Pick<T, Name> {

@@ -9,6 +9,7 @@
  * @packageDocumentation
  */
 
+import { showsCaller } from '../caller'
 import { IConFaceError } from '../errors'
 import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
@@ -61,7 +62,10 @@ const MAX_PIXELS = 2 ** 24
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
  *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
  */
-export async function degrade(input: ImageInput, options: DegradeOptions): Promise<Degraded> {
+export const degrade = showsCaller(async function degrade(
+  input: ImageInput,
+  options: DegradeOptions,
+): Promise<Degraded> {
   const { strength, seed, pipeline: wanted = 'auto', signal } = checkDegradeOptions(options)
   const [picture] = capturePictures([{ name: 'input', image: input }], MAX_PIXELS)
   if (signal?.aborted) throw abortError(signal)
@@ -74,7 +78,7 @@ export async function degrade(input: ImageInput, options: DegradeOptions): Promi
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
   if (signal?.aborted) throw abortError(signal)
   return { ...chain.image, channels: 3, pipeline, operations: chain.operations }
-}
+})
 
 /** Refuses options that {@link degrade} does not take. */
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {

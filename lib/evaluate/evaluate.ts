@@ -2,6 +2,7 @@
  * Runs a model over cases whose truth is known and measures what comes out.
  */
 
+import { showsCaller } from '../caller'
 import { IConFaceError, invalid, isIConFaceError } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
 import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
@@ -67,7 +68,7 @@ const DEFAULT_REFERENCES = [0, 1, 3]
  * const { summary } = await evaluate(model, await pairedCases('photos'), { references: [0, 2] })
  * console.log(summary[0].rows[1].values.psnr) // { n: 40, mean: 24.1, interval: [23.6, 24.6] }
  */
-export async function evaluate(
+export const evaluate = showsCaller(async function evaluate(
   model: IConFace,
   cases: readonly EvaluationCase[],
   options: EvaluateOptions = {},
@@ -121,7 +122,7 @@ export async function evaluate(
     summary: summarise(results, counts),
     cases: results,
   }
-}
+})
 
 const OPTIONS = ['references', 'seed', 'steps', 'guidance', 'signal', 'onProgress', 'onCase'] as const
 

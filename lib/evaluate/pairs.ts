@@ -9,6 +9,7 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
+import { showsCaller } from '../caller'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { readPicture } from '../picture/decode'
 import { messageOf } from '../realm'
@@ -36,7 +37,7 @@ interface Files {
  *         one that cannot be read, `ERR_ICONFACE_INVALID_ARGUMENT` for a file that belongs to no case (each names it) and
  *         for what is no path.
  */
-export async function pairedCases(folder: string): Promise<EvaluationCase[]> {
+export const pairedCases = showsCaller(async function pairedCases(folder: string): Promise<EvaluationCase[]> {
   if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a folder', folder)
   const { folders, files } = await listing(folder)
   const flat = folders.includes('input') || folders.includes('truth')
@@ -52,7 +53,7 @@ export async function pairedCases(folder: string): Promise<EvaluationCase[]> {
     references: pictures.references.length,
     load: async () => ({ ...pictures, landmarks: null }),
   }))
-}
+})
 
 /** `DIR/<name>/{input,truth}.*` and `ref*.*`. */
 async function folderCases(folder: string, names: string[]): Promise<[string, Files][]> {

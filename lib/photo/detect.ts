@@ -5,6 +5,7 @@
  * await using detector = await FaceDetector.load('retinaface_r34.safetensors')
  * const [face] = await detector.detect({ data, width, height })
  */
+import { showsCaller } from '../caller'
 import { detectorCheckpoint } from '../checkpoint/detector'
 import { IConFaceError, invalid } from '../errors'
 import type { RgbImage } from '../image'
@@ -53,6 +54,7 @@ export class FaceDetector {
    *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`; `ERR_ICONFACE_UNSUPPORTED`
    *         for an unknown instruction set, `ERR_ICONFACE_DEVICE_UNAVAILABLE`.
    */
+  @showsCaller
   static async load(file: string, options: Omit<NetworksOptions, 'precision'> = {}): Promise<FaceDetector> {
     return new FaceDetector(await Networks.load(detectorCheckpoint(file), { ...options, precision: 'f32' }))
   }
@@ -64,6 +66,7 @@ export class FaceDetector {
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_NUMERICAL` when the network's results are not
    *         finite; `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_CUDA`.
    */
+  @showsCaller
   async detect(image: RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
     known('detect', options, NAMES)
     const { shortSide, confidence, overlap } = check(options)
@@ -78,6 +81,7 @@ export class FaceDetector {
    * @param image  As in `detect`; larger sizes that would have more than 16384 pixels on a side are not tried.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, naming every attempt, when there is none; and what `detect` throws.
    */
+  @showsCaller
   async find(image: RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
     known('find', options, [...NAMES, 'selection'])
     const { selection = 'largest' } = options
@@ -101,6 +105,7 @@ export class FaceDetector {
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message)
   }
 
+  @showsCaller
   dispose(): Promise<void> {
     return this.networks.dispose()
   }

@@ -8,6 +8,7 @@
  * const { data, width, height, landmarks } = await renderPortrait(portraitIdentity(7), portraitState(1), 256)
  */
 
+import { showsCaller } from '../caller'
 import { invalid } from '../errors'
 import { checkSeed, integer, known, number } from '../options'
 import { drawIdentity, IDENTITY_RANGES, IDENTITY_WHOLE, type Mole, type PortraitIdentity } from './identity'
@@ -53,7 +54,7 @@ export function portraitState(seed: number, strength = 1): PortraitState {
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for a parameter that is missing, unknown or out of its range
  *         ({@link IDENTITY_RANGES}, {@link STATE_RANGES})
  */
-export async function renderPortrait(
+export const renderPortrait = showsCaller(async function renderPortrait(
   identity: PortraitIdentity,
   state: PortraitState,
   size: number = 256,
@@ -65,7 +66,7 @@ export async function renderPortrait(
     throw invalid('size', 'a multiple of 16 from 64 to 1024', size)
   }
   return drawPortrait(identity, state, size)
-}
+})
 
 type Ranges = Readonly<Record<string, readonly [min: number, max: number, ...rest: unknown[]]>>
 
