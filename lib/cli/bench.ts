@@ -18,6 +18,7 @@ import { loadAddon, native } from '../native'
 import { checkDevice, integer, oneOf, PRECISIONS } from '../options'
 import { checkWritable, isStream, writeWhole } from '../whole-file'
 import { type Command, numeric, parse } from './command'
+import { print, tell } from './output'
 import { progressDisplay } from './terminal'
 
 const OPERATIONS = FAMILIES.map(({ name }) => name)
@@ -111,12 +112,12 @@ async function measure(plan: Omit<Plan, 'onRow' | 'onLimits' | 'onRestore'>): Pr
     onLimits: (flops) => {
       const { isa, threads } = plan
       const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
-      process.stdout.write(`${headText({ machine: machine(), device, isa, threads }, flops)}\n${HEADER}`)
+      print(`${headText({ machine: machine(), device, isa, threads }, flops)}\n${HEADER}`)
     },
-    onRow: (row) => process.stdout.write(rowText(row)),
-    onRestore: (restore) => process.stdout.write(restoreText(restore)),
+    onRow: (row) => print(rowText(row)),
+    onRestore: (restore) => print(restoreText(restore)),
   })
-  process.stdout.write(`\n${tailText(report)}`)
+  print(`\n${tailText(report)}`)
   return report
 }
 
@@ -159,8 +160,8 @@ function cacheFolder(preset: PresetName): string {
 async function cached(preset: PresetName, stop: AbortSignal): Promise<string> {
   const folder = cacheFolder(preset)
   if (existsSync(join(folder, 'iconface.json'))) return folder // written last
-  process.stderr.write(`writing random weights, 7.8 GiB, into ${folder}\n`)
-  const display = progressDisplay(process.stderr)
+  tell(`writing random weights, 7.8 GiB, into ${folder}\n`)
+  const display = progressDisplay()
   const begun = performance.now()
   try {
     await synthesizeCheckpoint(preset, folder, {

@@ -9,6 +9,7 @@ import { closest } from '../closest'
 import { IConFaceError, invalid } from '../errors'
 import { PACKAGE_ROOT } from '../native'
 import type { IConFaceWarning } from '../warning'
+import { tell } from './output'
 
 /** One command, in a file of its own name that exports it as `command`. */
 export interface Command {
@@ -58,7 +59,7 @@ export function missing(option: string, what: string): IConFaceError {
 
 /** Writes warnings to standard error. */
 export function warn(warnings: readonly IConFaceWarning[]): void {
-  for (const warning of warnings) process.stderr.write(`iconface: warning: ${warning.message}\n`)
+  for (const warning of warnings) tell(`iconface: warning: ${warning.message}\n`)
 }
 
 /** The version in package.json. */

@@ -6,6 +6,7 @@ import { type Conversion, CONVERT_DTYPES, convertWeights } from '../checkpoint/c
 import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, parse } from './command'
+import { print } from './output'
 import { byteSize, progressDisplay, table } from './terminal'
 
 export const command: Command = {
@@ -32,7 +33,7 @@ become bf16, multiplied by the scales beside them.
     const [input, output] = positionals
     if (positionals.length !== 2) throw invalid('the arguments', 'an input and an output file', positionals)
     oneOf('--dtype', values.dtype, CONVERT_DTYPES)
-    const display = progressDisplay(process.stderr)
+    const display = progressDisplay()
     const begun = performance.now()
     let conversion: Conversion
     try {
@@ -45,7 +46,7 @@ become bf16, multiplied by the scales beside them.
     } finally {
       display.end()
     }
-    process.stdout.write(values.json ? `${JSON.stringify(conversion, null, 2)}\n` : describe(conversion))
+    print(values.json ? `${JSON.stringify(conversion, null, 2)}\n` : describe(conversion))
   },
 }
 

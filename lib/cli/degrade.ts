@@ -8,6 +8,7 @@ import { checkPictureFile, toSharp } from '../image'
 import { encode, outputFormat } from '../restoration'
 import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, missing, numeric, parse } from './command'
+import { print } from './output'
 import { table } from './terminal'
 
 export const command: Command = {
@@ -53,8 +54,8 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
     const { width, height, pipeline, operations } = result
     const { strength, seed } = options
     const report = { output: values.output, width, height, strength, seed, pipeline, operations }
-    if (values.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
-    else if (!values.quiet) process.stdout.write(summary(report))
+    if (values.json) print(`${JSON.stringify(report, null, 2)}\n`)
+    else if (!values.quiet) print(summary(report))
   },
 }
 

@@ -15,6 +15,7 @@ import { type Column, strips } from '../strip'
 import { checkWritable, checkWritableFolder, writeWhole } from '../whole-file'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
+import { print } from './output'
 import { duration, progressDisplay } from './terminal'
 
 const NAME = 'demo.png'
@@ -56,7 +57,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   if (!values.quiet) warn(model.info.warnings)
   const began = performance.now()
   const rows: Column[][] = []
-  const display = values.quiet ? null : progressDisplay(process.stderr)
+  const display = values.quiet ? null : progressDisplay()
   let evaluation: Evaluation
   try {
     evaluation = await evaluate(model, cases, {
@@ -77,7 +78,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await writeWhole(file, await strips(rows, Math.max(160, evaluation.settings.size)))
   if (values.quiet) return
   const spent = `${duration(time)}, ${duration(time / count)} a person`
-  process.stdout.write(`${reportText(evaluation)}\nwritten  ${file} (${spent})\n`)
+  print(`${reportText(evaluation)}\nwritten  ${file} (${spent})\n`)
 }
 
 /** Refuses a folder that cannot be made or written into, before the work. */

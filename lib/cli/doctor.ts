@@ -10,6 +10,7 @@ import { invalid, isIConFaceError } from '../errors'
 import { addonPlaces, findAddon, glibcVersion, loadAddon, native, type NativeInfo } from '../native'
 import { findModel } from '../restore'
 import { type Command, packageVersion, parse } from './command'
+import { print } from './output'
 import { byteSize, table } from './terminal'
 
 export const command: Command = {
@@ -23,7 +24,7 @@ would be used, and for each part that is missing or broken what to do. The exit 
     const { values, positionals } = parse(args, { json: { type: 'boolean', default: false } } as const)
     if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
     const report = await examine()
-    process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : text(report))
+    print(values.json ? `${JSON.stringify(report, null, 2)}\n` : text(report))
     if (!report.ok) process.exitCode = 1
   },
 }

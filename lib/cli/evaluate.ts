@@ -14,6 +14,7 @@ import { checkRestoreOptions, integer, oneOf } from '../options'
 import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
+import { print } from './output'
 import { progressDisplay } from './terminal'
 
 const OPTIONS = {
@@ -72,7 +73,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await using model = await openModel(values, stop)
   if (!quiet) warn(model.info.warnings)
   const page = html === undefined ? null : new EvaluationPage()
-  const display = quiet ? null : progressDisplay(process.stderr)
+  const display = quiet ? null : progressDisplay()
   const onCase: EvaluateOptions['onCase'] = page ? (result, pictures) => page.add(result, pictures) : undefined
   let evaluation: Evaluation
   try {
@@ -84,8 +85,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   const numbers = `${JSON.stringify(evaluation, null, 2)}\n`
   if (json !== undefined && json !== '-') await writeWhole(json, Buffer.from(numbers))
   if (page) await writeWhole(html!, Buffer.from(page.html(evaluation)))
-  if (json === '-') process.stdout.write(numbers)
-  else if (!quiet) process.stdout.write(reportText(evaluation))
+  if (json === '-') print(numbers)
+  else if (!quiet) print(reportText(evaluation))
 }
 
 /** The values of an option that takes several, by commas. */

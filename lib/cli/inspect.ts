@@ -9,6 +9,7 @@ import { TITLES } from '../checkpoint/recognise'
 import { invalid } from '../errors'
 import { findModel } from '../restore'
 import { type Command, parse } from './command'
+import { print } from './output'
 import { missingTable, partRow } from './parts'
 import { byteSize, table } from './terminal'
 
@@ -32,7 +33,7 @@ The exit code is 1 when there are problems.
     if (positionals.length > 1) throw invalid('the arguments', 'at most one path', positionals)
     const description = describePath(positionals[0] ?? findModel())
     const limit = values.all ? Infinity : undefined
-    process.stdout.write(values.json ? `${JSON.stringify(description, null, 2)}\n` : describeText(description, limit))
+    print(values.json ? `${JSON.stringify(description, null, 2)}\n` : describeText(description, limit))
     if (description.problems.length > 0) process.exitCode = 1
   },
 }

@@ -7,6 +7,7 @@ import { downloadFromHub } from '../checkpoint/hub'
 import { type Preparation, prepareModel } from '../checkpoint/prepare'
 import { invalid } from '../errors'
 import { type Command, missing, parse } from './command'
+import { print } from './output'
 import { missingTable, partRow } from './parts'
 import { progressDisplay, type Shown, table } from './terminal'
 
@@ -48,7 +49,7 @@ What is missing is listed with what that costs.
     if (!values.out) throw missing('--out', 'the folder to make')
     const { out, hub, json, ...options } = values
     if (positionals.length + hub.length === 0) throw invalid('the arguments', 'files, folders or --hub', positionals)
-    const display = progressDisplay(process.stderr)
+    const display = progressDisplay()
     const show = (stage: string) => {
       const begun = performance.now()
       return (progress: Bytes) => display.show(megabytes(stage, progress, performance.now() - begun))
@@ -68,7 +69,7 @@ What is missing is listed with what that costs.
           display.show({ stage: 'encode', step, steps: 2, elapsedMs: performance.now() - begun, etaMs: null }),
       })
       display.end()
-      process.stdout.write(json ? `${JSON.stringify(preparation, null, 2)}\n` : describe(preparation))
+      print(json ? `${JSON.stringify(preparation, null, 2)}\n` : describe(preparation))
     } finally {
       display.end()
     }

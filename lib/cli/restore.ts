@@ -12,6 +12,7 @@ import { strip } from '../strip'
 import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, missing, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
+import { print } from './output'
 import { duration, progressDisplay, table } from './terminal'
 
 const OPTIONS = {
@@ -69,7 +70,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await using model = await openModel(values, stop)
   if (!values.quiet) warn(model.info.warnings)
 
-  const display = values.quiet ? null : progressDisplay(process.stderr)
+  const display = values.quiet ? null : progressDisplay()
   let result: Restoration
   try {
     result = await model.restore(input, values.ref, { ...restoreOptions, signal: stop, onProgress: display?.show })
@@ -82,8 +83,8 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await result.toFile(values.output)
   if (comparison) await writeWhole(values.strip!, comparison)
 
-  if (values.json) process.stdout.write(`${JSON.stringify(report(model, result, values.output), null, 2)}\n`)
-  else if (!values.quiet) process.stdout.write(summary(result, values.output))
+  if (values.json) print(`${JSON.stringify(report(model, result, values.output), null, 2)}\n`)
+  else if (!values.quiet) print(summary(result, values.output))
 }
 
 /** What can be wrong with the files is found before the model is loaded, which may take long. */

@@ -6,6 +6,7 @@ import { PRESET_NAMES, type PresetName, synthesizeCheckpoint } from '../checkpoi
 import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, numeric, parse } from './command'
+import { print } from './output'
 import { byteSize, duration, progressDisplay } from './terminal'
 
 export const command: Command = {
@@ -33,7 +34,7 @@ Writes every file of a model (or a text encoder) with random weights. It loads, 
     if (!values.out) throw invalid('--out', 'a folder', values.out)
     oneOf('--preset', values.preset, PRESET_NAMES)
     oneOf('--dtype', values.dtype, ['bf16', 'f32'])
-    const display = progressDisplay(process.stderr)
+    const display = progressDisplay()
     const begun = performance.now()
     try {
       const { folder, bytes, parameters } = await synthesizeCheckpoint(values.preset as PresetName, values.out, {
@@ -45,7 +46,7 @@ Writes every file of a model (or a text encoder) with random weights. It loads, 
       })
       display.end()
       const time = performance.now() - begun
-      process.stdout.write(
+      print(
         `${folder}: ${parameters} random weights, ${byteSize(bytes)} in ${duration(time)} ` +
           `(${byteSize((1000 * bytes) / time)}/s)\n`,
       )

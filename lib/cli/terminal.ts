@@ -3,6 +3,7 @@
  */
 
 import type { Progress } from '../options'
+import { standardError } from './output'
 
 const BAR_WIDTH = 24
 
@@ -21,7 +22,7 @@ export interface Screen {
  *
  * @returns `show` for every report, `end` to leave the screen tidy.
  */
-export function progressDisplay(screen: Screen): { show(progress: Shown): void; end(): void } {
+export function progressDisplay(screen: Screen = standardError): { show(progress: Shown): void; end(): void } {
   return screen.isTTY ? bar(screen) : lines(screen)
 }
 

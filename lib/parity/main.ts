@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { IConFaceError, invalid, isIConFaceError } from '../errors'
 import { loadAddon } from '../native'
 import { compareFile, type CompareOptions, type FileReport, filesIn, goldenFolder } from './compare'
+import { print, tell, watchStreams } from '../cli/output'
 import { type Precision, tableOf } from './sheet'
 
 const USAGE = `Usage: npm run parity -- [options] [file or folder ...]
@@ -37,17 +38,17 @@ async function main(args: string[]): Promise<number> {
     for (const file of files) {
       const report = await compareFile(file, options)
       reports.push(report)
-      if (!values.json) process.stdout.write(textOf(report))
+      if (!values.json) print(textOf(report))
     }
   }
-  process.stdout.write(values.json ? `${JSON.stringify(reports, null, 2)}\n` : summary(reports))
+  print(values.json ? `${JSON.stringify(reports, null, 2)}\n` : summary(reports))
   const rows = reports.flatMap((report) => report.rows)
   const passed = rows.some(({ verdict }) => verdict === 'pass') && rows.every(({ verdict }) => verdict !== 'FAIL')
   return passed ? 0 : 1
 }
 
 function say(text: string): number {
-  process.stdout.write(text)
+  print(text)
   return 0
 }
 
@@ -113,15 +114,14 @@ function summary(reports: readonly FileReport[]): string {
 }
 
 if (require.main === module) {
+  watchStreams()
   main(process.argv.slice(2)).then(
     (code) => {
       process.exitCode = code
     },
     (error: unknown) => {
       const usage = isIConFaceError(error) && error.code === 'ERR_ICONFACE_INVALID_ARGUMENT'
-      process.stderr.write(
-        `parity: ${isIConFaceError(error) ? `${error.code}: ${error.message}` : String((error as Error).stack)}\n`,
-      )
+      tell(`parity: ${isIConFaceError(error) ? `${error.code}: ${error.message}` : String((error as Error).stack)}\n`)
       process.exitCode = usage ? 2 : 1
     },
   )
