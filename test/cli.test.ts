@@ -162,6 +162,27 @@ t.test('Ctrl-C stops the job, exit code 130, no partial file', async (t) => {
   t.notOk(readdirSync(scratch).some((name) => name.includes('late')))
 })
 
+t.test('a reader that has seen enough: no complaint, exit code 0', async (t) => {
+  for (const args of [
+    ['--help'],
+    ['--version'],
+    ['doctor'],
+    ['inspect', folder],
+    ['restore', photo, '-o', 'piped.png', '-m', folder, '--json'],
+  ]) {
+    // prettier-ignore
+    const settings = { ICONFACE_BINARY: FAKE_ADDON, ICONFACE_MODEL: '', FAKE_STEP_MS: '0' }
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...settings }, cwd: scratch })
+    child.stdout.destroy() // before it has written anything
+    let err = ''
+    child.stderr.on('data', (chunk) => (err += String(chunk)))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    t.equal(code, 0, `${args[0]}: ${err}`)
+    t.notMatch(err, /EPIPE|INTERNAL|node:internal/)
+  }
+  t.ok(readdirSync(scratch).includes('piped.png'), 'what was to be done is done')
+})
+
 t.test('help and version', async (t) => {
   const help = await iconface(['--help'])
   t.equal(help.code, 0)

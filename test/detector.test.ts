@@ -93,6 +93,63 @@ t.test('decoding', (t) => {
   t.end()
 })
 
+t.test('priors', (t) => {
+  // 64 x 40 pixels: cells of 8 (5 rows of 8), of 16 (3 of 4), of 32 (2 of 2), two sides in each.
+  const of = (row: number) => priorAt(row, 40, 64).map((v, i) => v * (i % 2 ? 40 : 64))
+  t.strictSame(of(0), [4, 4, 16, 16])
+  t.strictSame(of(1), [4, 4, 32, 32])
+  t.strictSame(of(2), [12, 4, 16, 16])
+  t.strictSame(of(2 * 8 + 1), [4, 12, 32, 32])
+  t.strictSame(of(2 * 40 - 1), [60, 36, 32, 32])
+  t.strictSame(of(2 * 40), [8, 8, 64, 64])
+  t.strictSame(of(2 * 40 + 1), [8, 8, 128, 128])
+  t.strictSame(of(2 * 52 - 1), [56, 40, 128, 128])
+  t.strictSame(of(2 * 52), [16, 16, 256, 256])
+  t.strictSame(of(2 * 56 - 1), [48, 48, 512, 512])
+  t.throws(() => priorAt(2 * 56, 40, 64), /112 priors/)
+  t.end()
+})
+
+t.test('only so many candidates are looked at, best first', (t) => {
+  const count = 2 * 16 + 2 * 4 + 2 // 32 x 32 pixels
+  const predictions = {
+    boxes: new Float32Array(4 * count),
+    logits: new Float32Array(2 * count).fill(-9),
+    landmarks: new Float32Array(10 * count),
+  }
+  // Of the first row of cells: two anchors in one place, and the one three cells further.
+  for (const [row, logit] of [[0, -7], [2, -8], [6, -8.5]] as const) predictions.logits[2 * row + 1] = logit // prettier-ignore
+  predictions.boxes[4 * 2] = -5 // half a side to the left: onto the first
+  const rows = (candidates: number, faces = 9) =>
+    decodeFaces(predictions, 32, 32, { confidence: 0.6, overlap: 0.4, candidates, faces }).map(({ box }) => box[0])
+  t.strictSame(rows(3), [-4, 20])
+  t.strictSame(rows(2), [-4], 'the third is not looked at, although the second is dropped')
+  t.strictSame(rows(1), [-4])
+  t.strictSame(rows(9, 1), [-4], 'one face at most')
+  t.end()
+})
+
+t.test('5000 candidates and 750 faces', async (t) => {
+  const same = new Map(weights)
+  for (const head of ['class_head', 'bbox_head'])
+    for (const level of [0, 1, 2]) {
+      const name = `${head}.${head}.${level}`
+      for (const part of ['weight', 'bias']) {
+        const { shape } = weights.get(`${name}.${part}`)!
+        const v = new Float64Array(shape.reduce((a, b) => a * b, 1))
+        same.set(`${name}.${part}`, { shape, v: head === 'class_head' && part === 'bias' ? v.map((_, i) => (i % 2 ? 9 : -9)) : v }) // prettier-ignore
+      }
+    }
+  await using detector = await FaceDetector.load(await write('same.safetensors', same))
+  const grey = { width: 640, height: 640, data: new Uint8Array(640 * 640 * 3).fill(90) }
+  // All 16,800 anchors score alike, so the first 5,000 are taken: rows 0 to 31 of the 80 x 80 cells with two anchors each.
+  t.equal((await detector.detect(grey, { overlap: 1 })).length, 750)
+  const apart = await detector.detect(grey, { overlap: 0 })
+  // Boxes of 16 pixels whose last ones count touch what is two cells away: every third of 80 columns and of 31 whole rows.
+  t.equal(apart.length, 27 * 11)
+  t.equal(Math.max(...apart.map(({ box }) => (box[1] + box[3]) / 2)), 8 * 30 + 4)
+})
+
 const faceOf = (box: DetectedFace['box'], score = 1): DetectedFace => ({
   box,
   score,
@@ -116,7 +173,20 @@ t.test('policy', (t) => {
   )
   t.strictSame(detectorSize(101, 100, 150), { height: 152, width: 150, scale: 1.5 })
   t.strictSame(detectorSize(103, 100, 150), { height: 154, width: 150, scale: 1.5 })
+  t.strictSame(detectorSize(100, 101, 150), { height: 150, width: 152, scale: 1.5 }, '151.5: to even')
+  t.strictSame(detectorSize(100, 102, 150), { height: 150, width: 153, scale: 1.5 })
+  t.strictSame(detectorSize(100, 103, 150), { height: 150, width: 154, scale: 1.5 }, '154.5: to even')
   t.strictSame(detectorSize(200, 300, 0), { height: 200, width: 300, scale: 1 })
+  t.strictSame(detectorSize(150, 151, 150), { height: 150, width: 151, scale: 1 }, 'large enough')
+  t.strictSame(detectorSize(149, 298, 150), { height: 150, width: 300, scale: 150 / 149 })
+  const confidences = (first: number) => [...new Set(detectionAttempts(640, first).map(({ confidence }) => confidence))]
+  t.strictSame(confidences(0.6), [0.6, 0.45, 0.3])
+  t.strictSame(confidences(0.4), [0.4, 0.3], 'none above the one asked for')
+  t.strictSame(confidences(0.125), [0.12], 'in the middle: to even')
+  t.strictSame(confidences(0.375), [0.38, 0.3])
+  t.strictSame(confidences(0.145), [0.14], 'which is less than it looks')
+  t.strictSame(confidences(0.555), [0.56, 0.45, 0.3], 'which is more')
+  t.strictSame([...new Set(detectionAttempts(960, 0.3).map(({ shortSide }) => shortSide))], [960, 1280])
   const faces = [faceOf([0, 0, 10, 10], 0.9), faceOf([0, 0, 40, 20], 0.7), faceOf([45, 45, 55, 55], 0.8)]
   t.equal(selectFace(faces, 'largest', 100, 100), 1)
   t.equal(selectFace(faces, 'center', 100, 100), 2)
