@@ -6,8 +6,12 @@ import t from 'tap'
 import { writeSafetensors } from '../dist/checkpoint/safetensors-writer.js'
 import { compareFile, filesIn } from '../dist/parity/compare.js'
 import { fnv1a64, splitMix64 } from '../dist/parity/formula.js'
+import { KIND_NAMES } from '../dist/parity/kinds.js'
 import { difference, judge } from '../dist/parity/sheet.js'
 import { GOLDEN, needsGolden } from './fixtures/golden'
+
+const REFERENCE = join(__dirname, 'fixtures', 'reference')
+const NUMPY = spawnSync('python3', ['-c', 'import numpy']).status === 0
 
 const ALL = { precisions: ['f32', 'bf16'] as const, verbose: true }
 
@@ -27,6 +31,30 @@ void t.test('golden files', needsGolden, async (t) => {
   }
   t.ok(judged > 0, `${judged} comparisons`)
 })
+
+void t.test('reference tensors of this repository', async (t) => {
+  const kinds = new Set<string>()
+  for (const file of filesIn([REFERENCE])) {
+    const { kind, rows, skipped } = await compareFile(file, ALL)
+    t.equal(skipped, undefined, `${file} is compared`)
+    kinds.add(kind)
+    const judged = rows.filter(({ verdict }) => verdict !== 'info')
+    t.ok(judged.length > 0, `${kind}: ${judged.length} comparisons`)
+    for (const { precision, output, relative, absolute, verdict, note } of judged)
+      t.equal(verdict, 'pass', `${kind} ${precision} ${output}: ${relative} relative, ${absolute} absolute ${note ?? ''}`) // prettier-ignore
+  }
+  t.strictSame([...kinds].sort(), KIND_NAMES, 'there is a file of every kind that is compared')
+})
+
+void t.test(
+  'reference tensors are what their script computes',
+  { skip: NUMPY ? false : 'numpy is not installed' },
+  (t) => {
+    const { status, stdout, stderr } = spawnSync('python3', ['-B', join(REFERENCE, 'make'), '--check'], { encoding: 'utf8' }) // prettier-ignore
+    t.equal(status, 0, stdout + stderr)
+    t.end()
+  },
+)
 
 void t.test('differences', (t) => {
   t.same(difference([3, 4], [3, 4]), { relative: 0, absolute: 0, share: 0 })

@@ -41,7 +41,9 @@ export async function compareAdapter(golden: Golden, run: Run): Promise<void> {
     'adapter.residualStrength': [config.degraded_strength],
     'adapter.temperature': [config.temperature],
   }
-  const networks = await run.networks(golden.checkpoint({ 'weight.': 'transformer.', 'adapter.': 'adapter.' }, numbers))
+  const networks = await run.networks(
+    await run.checkpoint(golden, { 'weight.': 'transformer.', 'adapter.': 'adapter.' }, numbers),
+  )
   const anchors = await compareAnchors(golden, run, config)
   for (const output of golden.names('output.')) {
     const parts = VARIANTS[output]

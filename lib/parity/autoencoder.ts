@@ -25,7 +25,7 @@ export function autoencoderNumbers({ bn_eps, group_norm_groups }: AutoencoderCon
 /** `vae`: encode, decode, and decode of what was encoded. */
 export async function compareAutoencoder(golden: Golden, run: Run): Promise<void> {
   const numbers = autoencoderNumbers(golden.json<AutoencoderConfig>('config'))
-  await compareOutputs(golden, run, golden.checkpoint({ 'weight.': 'vae.' }, numbers))
+  await compareOutputs(golden, run, await run.checkpoint(golden, { 'weight.': 'vae.' }, numbers))
 }
 
 async function compareOutputs(golden: Golden, run: Run, checkpoint: Checkpoint): Promise<void> {
@@ -93,7 +93,8 @@ function compareIntermediates(golden: Golden, run: Run, traces: Batch): void {
 export async function compareDiffusersNames(golden: Golden, run: Run): Promise<void> {
   const file = golden.files[0]!
   const { tensors, naming, problems } = canonicalNames('autoencoder', file, 0)
-  const contract = [...problems, ...checkAutoencoder(tensors).problems.map(({ message }) => message)]
+  const { group_norm_groups: groups } = golden.metadata.config ? golden.json<AutoencoderConfig>('config') : {}
+  const contract = [...problems, ...checkAutoencoder(tensors, groups).problems.map(({ message }) => message)]
   run.verdict(
     `names (${naming})`,
     contract.length === 0,

@@ -30,6 +30,14 @@ export function goldenFolder(): string | undefined {
   return places.find((place) => existsSync(place))
 }
 
+/** This package's own small reference tensors, in its repository: small networks in float64. */
+const OWN = path.join(PACKAGE_ROOT, 'test', 'fixtures', 'reference')
+
+/** What is compared when nothing is named: the package's own files, and the golden ones where they are. */
+export function referencePlaces(): string[] {
+  return [OWN, goldenFolder()].filter((place) => place !== undefined && existsSync(place)) as string[]
+}
+
 /** The files themselves, and all safetensors and JSON files in folders, sorted. Pictures are read with their cases. */
 export function filesIn(places: readonly string[]): string[] {
   return places.flatMap((place) => {

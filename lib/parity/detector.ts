@@ -5,7 +5,6 @@ import { decodeFaces, type DetectedFace, faceScore, type Predictions, priorAt } 
 import { detectionAttempts, detectorSize, type FaceSelection, selectFace } from '../photo/policy'
 import { channelsFirst, channelsLast, item, reshape, values } from './arrange'
 import { summaries } from './face'
-import { type FormulaWeights, withFormulaWeights } from './formula'
 import type { Golden, Json } from './golden'
 import type { Run } from './run'
 import { type Limit, LIMITS } from './sheet'
@@ -26,20 +25,11 @@ interface Limits {
 
 /** `retinaface_*`: every run of the file; the weights of the full-size one are computed, not stored. */
 export async function compareDetector(golden: Golden, run: Run): Promise<void> {
-  if (golden.metadata.formula === undefined) {
-    const limits = { raw: LIMITS.detector, maps: LIMITS.detectorMaps }
-    return compareRuns(golden, run, golden.checkpoint({ 'weight.': 'detector.' }, {}), limits)
-  }
-  const limits = { raw: LIMITS.detectorFormula, maps: LIMITS.detectorFormula }
-  await withFormulaWeights(
-    golden.json<FormulaWeights>('formula'),
-    (name) => `detector.${name}`,
-    {},
-    async (checkpoint) => {
-      await compareRuns(golden, run, checkpoint, limits)
-      await run.dispose() // unmaps the file
-    },
-  )
+  const limits =
+    golden.metadata.formula === undefined
+      ? { raw: LIMITS.detector, maps: LIMITS.detectorMaps }
+      : { raw: LIMITS.detectorFormula, maps: LIMITS.detectorFormula }
+  await compareRuns(golden, run, await run.checkpoint(golden, { 'weight.': 'detector.' }, {}), limits)
 }
 
 async function compareRuns(golden: Golden, run: Run, checkpoint: Checkpoint, limits: Limits): Promise<void> {

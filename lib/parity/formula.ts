@@ -5,13 +5,7 @@
  * 64-bit numbers are pairs of 32-bit halves: BigInt would take minutes for a network of 43 million weights, this
  * takes a second.
  */
-import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
-import { openSafetensors } from '../checkpoint/safetensors'
 import { SafetensorsWriter } from '../checkpoint/safetensors-writer'
-import type { Checkpoint } from '../networks'
 
 export interface FormulaTensor {
   name: string
@@ -102,26 +96,8 @@ export function formulaValues(
   })
 }
 
-/** Runs `body` on a checkpoint of computed weights, which lies in a temporary file for as long as that takes. */
-export async function withFormulaWeights(
-  formula: FormulaWeights,
-  rename: (name: string) => string,
-  numbers: Checkpoint['numbers'],
-  body: (checkpoint: Checkpoint) => Promise<void>,
-): Promise<void> {
-  const file = path.join(tmpdir(), `iconface-parity-${randomUUID()}.safetensors`)
-  try {
-    await writeFormulaWeights(file, formula, rename)
-    const { fileSize, tensors } = openSafetensors(file)
-    const stored = Object.fromEntries([...tensors].map(([name, tensor]) => [name, { file: 0, ...tensor }]))
-    await body({ files: [{ path: file, size: fileSize }], tensors: stored, numbers })
-  } finally {
-    await rm(file, { force: true })
-  }
-}
-
-/** Writes all tensors to a safetensors file. */
-async function writeFormulaWeights(
+/** Writes all tensors to a safetensors file; `rename` gives their names in it. */
+export async function writeFormulaWeights(
   file: string,
   { prefix, tensors }: FormulaWeights,
   rename: (name: string) => string,

@@ -50,6 +50,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
   formula_values: numbers(compareFormulaValues),
 }
 
+/** Every kind that is compared, sorted. */
+export const KIND_NAMES: readonly string[] = Object.keys(KINDS).sort()
+
 /** Files that belong to a case and are read with it. */
 const COMPANIONS: Readonly<Record<string, string>> = {
   part: 'another part of a case',

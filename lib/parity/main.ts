@@ -8,15 +8,15 @@ import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { IConFaceError, invalid, isIConFaceError } from '../errors'
 import { loadAddon } from '../native'
-import { compareFile, type CompareOptions, type FileReport, filesIn, goldenFolder } from './compare'
+import { compareFile, type CompareOptions, type FileReport, filesIn, referencePlaces } from './compare'
 import { print, tell, watchStreams } from '../cli/output'
 import { type Precision, tableOf } from './sheet'
 
 const USAGE = `Usage: npm run parity -- [options] [file or folder ...]
 
 Runs the networks and operations on golden files and compares what they give with what the files hold. What a file is
-and all its sizes are read from the file. Without a file: everything in $ICONFACE_GOLDEN, shared/golden or
-../shared/golden.
+and all its sizes are read from the file. Without a file: everything in test/fixtures/reference, and in $ICONFACE_GOLDEN,
+shared/golden or ../shared/golden where that is.
 
   --precision f32|bf16   only this one (default: both; what does not depend on it runs once)
   --isa NAME             instruction set; "all" for every one this machine runs (default: the best)
@@ -31,7 +31,7 @@ model-spec.md 9); exact or nearly so where nothing accumulates.
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parse(args)
   if (values.help) return say(USAGE)
-  const places = positionals.length > 0 ? positionals : [goldenFolder() ?? noGolden()]
+  const places = positionals.length > 0 ? positionals : referencePlaces()
   const files = filesIn(places)
   const reports: FileReport[] = []
   for (const options of choices(values)) {
@@ -50,10 +50,6 @@ async function main(args: string[]): Promise<number> {
 function say(text: string): number {
   print(text)
   return 0
-}
-
-function noGolden(): never {
-  throw invalid('the arguments', 'a file or folder, since there is no golden folder (set ICONFACE_GOLDEN)', undefined)
 }
 
 function parse(args: string[]) {

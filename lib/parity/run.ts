@@ -1,8 +1,15 @@
 /** One case being compared: what it computes with, and the rows it has made so far. */
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { openSafetensors } from '../checkpoint/safetensors'
 import { loadAddon, native, type NativeSession } from '../native'
 import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
 import { OpContext, type Result, type Tensor } from '../ops'
 import { concatenate, values } from './arrange'
+import { type FormulaWeights, writeFormulaWeights } from './formula'
+import type { Golden } from './golden'
 import { difference, judge, type Limit, LIMITS, type Precision, type Row } from './sheet'
 
 export interface RunOptions {
@@ -15,6 +22,8 @@ export interface RunOptions {
 export class Run {
   readonly rows: Row[] = []
   private readonly open: { dispose(): Promise<void> }[] = []
+  /** Weights that were computed; mapped by what is open. */
+  private readonly files: string[] = []
   #ops: OpContext | undefined
 
   constructor(
@@ -46,6 +55,31 @@ export class Run {
     return networks
   }
 
+  /**
+   * The case's weights as a checkpoint: those that it stores, and those that it describes by a formula, which are written
+   * to a file for as long as the run lasts.
+   *
+   * @param prefixes  Prefix in the case -> prefix in the checkpoint; names with none of them are left out.
+   */
+  async checkpoint(
+    golden: Golden,
+    prefixes: Readonly<Record<string, string>>,
+    numbers: Checkpoint['numbers'],
+  ): Promise<Checkpoint> {
+    const stored = golden.checkpoint(prefixes, numbers)
+    if (golden.metadata.formula === undefined) return stored
+    const file = path.join(tmpdir(), `iconface-parity-${randomUUID()}.safetensors`)
+    this.files.push(file)
+    await writeFormulaWeights(file, golden.json<FormulaWeights>('formula'), (name) => renamed(name, prefixes))
+    const { fileSize, tensors } = openSafetensors(file)
+    const computed = [...tensors].map(([name, tensor]) => [name, { file: stored.files.length, ...tensor }] as const)
+    return {
+      ...stored,
+      files: [...stored.files, { path: file, size: fileSize }],
+      tensors: { ...stored.tensors, ...Object.fromEntries(computed) },
+    }
+  }
+
   /** What restores faces runs in, over a checkpoint; not loaded yet. */
   session(checkpoint: Checkpoint): NativeSession {
     const { isa, threads } = this.options
@@ -58,6 +92,7 @@ export class Run {
 
   async dispose(): Promise<void> {
     for (const each of this.open.splice(0)) await each.dispose()
+    for (const file of this.files.splice(0)) await rm(file, { force: true })
   }
 
   /** Compares one output. */
@@ -95,6 +130,15 @@ export class Run {
   private add({ note, ...row }: Omit<Row, 'precision' | 'note'> & { note?: string | undefined }): void {
     this.rows.push({ ...row, precision: this.chosen ?? 'exact', ...(note === undefined ? {} : { note }) })
   }
+}
+
+/** A computed weight's name in the checkpoint. Cases store weights as `weight.<name>`, and formulas leave that out. */
+function renamed(name: string, prefixes: Readonly<Record<string, string>>): string {
+  const full = Object.keys(prefixes).some((prefix) => name.startsWith(prefix)) ? name : `weight.${name}`
+  const from = Object.keys(prefixes).find((prefix) => full.startsWith(prefix))
+  if (from === undefined)
+    throw new Error(`its formula has a tensor "${name}", which is none of ${Object.keys(prefixes).join(', ')}`)
+  return prefixes[from]! + full.slice(from.length)
 }
 
 /** Results of several runs, batch item after batch item, by name. */

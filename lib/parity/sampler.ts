@@ -21,7 +21,11 @@ export async function compareSampler(golden: Golden, run: Run): Promise<void> {
     ...transformerNumbers(golden.json<TransformerConfig>('config_transformer')),
     ...autoencoderNumbers(golden.json<AutoencoderConfig>('config_vae')),
   }
-  const checkpoint = golden.checkpoint({ 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' }, numbers)
+  const checkpoint = await run.checkpoint(
+    golden,
+    { 'weight.transformer.': 'transformer.', 'weight.vae.': 'vae.' },
+    numbers,
+  )
   const networks = await run.networks(checkpoint)
   for (const name of runNames(golden)) await compareRun(golden, run, networks, name)
   await compareRestores(golden, run, checkpoint, runNames(golden))

@@ -1,7 +1,6 @@
 /** Qwen3 text encoders: whole ones with stored weights, and some layers of the true widths with computed ones. */
 import { i32, type Tensor } from '../ops'
 import { concatenate, item, items, values } from './arrange'
-import { type FormulaWeights, withFormulaWeights } from './formula'
 import type { Golden } from './golden'
 import type { Checkpoint } from '../networks'
 import { Batch, type Run } from './run'
@@ -21,19 +20,7 @@ export async function compareTextEncoder(golden: Golden, run: Run): Promise<void
     'text.outputLayers': config.output_layers ?? Array.from({ length: config.num_hidden_layers }, (_, i) => i + 1),
     'text.ropeTheta': [config.rope_theta],
   }
-  if (golden.metadata.formula === undefined) {
-    return compareEmbeddings(golden, run, golden.checkpoint({ 'weight.model.': 'text.' }, numbers))
-  }
-  const formula = golden.json<FormulaWeights>('formula')
-  await withFormulaWeights(
-    formula,
-    (name) => name.replace(/^model\./, 'text.'),
-    numbers,
-    async (checkpoint) => {
-      await compareEmbeddings(golden, run, checkpoint)
-      await run.dispose() // unmaps the file
-    },
-  )
+  await compareEmbeddings(golden, run, await run.checkpoint(golden, { 'weight.model.': 'text.' }, numbers))
 }
 
 async function compareEmbeddings(golden: Golden, run: Run, checkpoint: Checkpoint): Promise<void> {

@@ -23,7 +23,9 @@ export function transformerNumbers({ axes_dim, theta }: TransformerConfig): Reco
 /** `flux2_transformer`: every run, every batch item by itself, since one call has one timestep. */
 export async function compareTransformer(golden: Golden, run: Run): Promise<void> {
   const config = golden.json<TransformerConfig>('config')
-  const networks = await run.networks(golden.checkpoint({ 'weight.': 'transformer.' }, transformerNumbers(config)))
+  const networks = await run.networks(
+    await run.checkpoint(golden, { 'weight.': 'transformer.' }, transformerNumbers(config)),
+  )
   for (const name of runNames(golden)) {
     const results = await predict(golden, run, networks, `${name}.`)
     await compareIntermediates(golden, run, results, name, config)
@@ -123,7 +125,7 @@ export async function compareRope(
 /** `flux2_single_block_wide`: one block of each kind, modulation given. */
 export async function compareBlocks(golden: Golden, run: Run): Promise<void> {
   const { axes_dim: ropeAxes, theta: ropeTheta } = golden.json<TransformerConfig>('config')
-  const networks = await run.networks(golden.checkpoint({ 'weight.': 'transformer.' }, {}))
+  const networks = await run.networks(await run.checkpoint(golden, { 'weight.': 'transformer.' }, {}))
   const input = (name: string) => golden.read(`input.${name}`)
   const [doubles, singles] = [new Batch(), new Batch()]
   for (let i = 0; i < golden.shape('input.x')[0]!; i++) {
@@ -152,7 +154,8 @@ interface AdapterEntry {
 
 /** `lora`: the base, and every adapter merged into it, from the case itself and from its folder beside the case. */
 export async function compareLora(golden: Golden, run: Run): Promise<void> {
-  const base = golden.checkpoint(
+  const base = await run.checkpoint(
+    golden,
     { 'weight.': 'transformer.' },
     transformerNumbers(golden.json<TransformerConfig>('config')),
   )
