@@ -20,6 +20,7 @@ import {
 } from './expected'
 import { isFp8 } from './fp8'
 import type { NamedTensors } from './names'
+import { quantisation } from './quantised'
 
 /** Something that keeps a checkpoint from being used. */
 export interface Problem {
@@ -34,6 +35,16 @@ export interface Problem {
 export interface Checked<Sizes> {
   readonly sizes: Sizes | undefined
   readonly problems: readonly Problem[]
+}
+
+/** Checks the tensors of one network, unless they are quantised in a way that makes everything else about them wrong. */
+export function checkUnlessQuantised<Sizes>(
+  part: string,
+  tensors: NamedTensors,
+  check: (tensors: NamedTensors) => Checked<Sizes>,
+): Checked<Sizes> {
+  const message = quantisation(tensors)
+  return message === undefined ? check(tensors) : { sizes: undefined, problems: [{ kind: 'dtype', part, message }] }
 }
 
 /** How many problems a message lists before it only counts. */

@@ -9,9 +9,11 @@ import {
   checkPrompt,
   checkTextEncoder,
   checkTransformer,
+  checkUnlessQuantised,
   type Problem,
 } from './contract'
 import { elementCount } from './dtype'
+import { refuseForeign } from './formats'
 import { openLora } from './lora'
 import { applyNameMap, type NameMap } from './name-map'
 import { canonicalTensors, canonicalTextNames, type NamedTensors, type Naming, type Role } from './names'
@@ -108,6 +110,7 @@ function conversionProblem(part: string): Problem {
 
 /** The tensors of weights; byte ranges only of safetensors files mean anything. */
 function openTensors(target: string): { path: string; tensors: NamedTensors; pytorch: boolean } {
+  refuseForeign(target)
   if (!isPytorch(target)) return { ...openWeights(target), pytorch: false }
   const file = openPytorch(target)
   try {
@@ -163,7 +166,7 @@ function examineGroup(role: PartDescription['role'], target: string, tensors: Na
 
 function examineNamed(role: Role | 'text encoder', file: string, named: Naming): Found {
   const { naming, ignored, tensors } = named
-  const { sizes, problems } = CHECKS[role](tensors, file)
+  const { sizes, problems } = checkUnlessQuantised(role, tensors, () => CHECKS[role](tensors, file))
   const clashes = named.problems.map((message): Problem => ({ kind: 'config', part: role, message }))
   return { naming, ignored, sizes, problems: [...clashes, ...problems] }
 }

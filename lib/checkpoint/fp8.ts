@@ -10,6 +10,7 @@
  */
 import type { DType } from './dtype'
 import type { NamedTensor, NamedTensors } from './names'
+import { isBlockScale } from './quantised'
 import { type RoundedDType, roundTensor } from './round'
 
 /** What {@link separateScales} makes of the tensors of a file. */
@@ -42,7 +43,7 @@ export function separateScales(sources: NamedTensors): Scaled {
     const [, module] = SCALE.exec(name) ?? []
     const weight = module === undefined ? undefined : sources.get(`${module}.weight`)
     if (UNUSED.test(name)) ignored.push(tensor.published)
-    else if (!weight || !isFp8(weight.dtype)) tensors.set(name, tensor)
+    else if (!weight || !isFp8(weight.dtype) || isBlockScale(tensor)) tensors.set(name, tensor)
     else {
       const complaint =
         checkScale(tensor, weight) ?? (scales.has(`${module}.weight`) ? 'is the second scale' : undefined)

@@ -14,6 +14,7 @@ import {
   checkFace,
   checkPrompt,
   checkTransformer,
+  checkUnlessQuantised,
   formatProblems,
   type Problem,
   type PromptNames,
@@ -328,7 +329,7 @@ class SpecBuilder {
   }
 
   private take<Sizes>(role: Role, { tensors }: Naming, check: (tensors: NamedTensors) => Checked<Sizes>) {
-    const { sizes, problems } = check(tensors)
+    const { sizes, problems } = checkUnlessQuantised(role, tensors, check)
     this.problems.push(...problems)
     for (const [name, tensor] of tensors) this.add(PREFIX[role] + name, tensor)
     return sizes

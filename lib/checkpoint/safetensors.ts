@@ -14,6 +14,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describeValue, IConFaceError } from '../errors'
 import { type DType, dtypeBits, elementCount, isDType } from './dtype'
+import { foreignFormat, START_BYTES } from './formats'
 import { openRegularFile, readFully } from './source'
 
 /** The format's own cap on the header, in bytes. */
@@ -59,7 +60,9 @@ export function openSafetensors(file: string): SafetensorsFile {
   const descriptor = openRegularFile(absolute)
   try {
     const { size, mtimeMs } = fs.fstatSync(descriptor)
-    const start = readFully(descriptor, absolute, 0, Math.min(size, 8))
+    const start = readFully(descriptor, absolute, 0, Math.min(size, START_BYTES))
+    const format = foreignFormat(absolute, start)
+    if (format !== undefined) throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${absolute} is ${format}`)
     const headerBytes = headerLength(start, size, absolute)
     const json = readFully(descriptor, absolute, 8, headerBytes)
     return { path: absolute, fileSize: size, mtimeMs, headerBytes, ...parseHeader(json, size, absolute) }
@@ -353,7 +356,6 @@ function otherKind(start: Uint8Array): string {
   if (magic.startsWith('PK\x03\x04')) return '; it looks like a PyTorch file, convert it with "iconface convert"'
   if (/^\x80[\x02-\x05]/.test(magic))
     return '; it looks like a PyTorch file (a pickle), convert it with "iconface convert"'
-  if (magic.startsWith('GGUF')) return '; it looks like a GGUF file'
   if (magic === 'version ') return '; it looks like a Git LFS pointer, run "git lfs pull" to fetch the real file'
   if (/^(<!DOC|<html|\{)/i.test(magic)) return '; it looks like a text file, perhaps a failed download'
   return ''

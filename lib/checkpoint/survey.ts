@@ -6,6 +6,7 @@ import path from 'node:path'
 import { fileError, isIConFaceError } from '../errors'
 import type { Problem } from './contract'
 import { describeWeights, type Finding } from './findings'
+import { foreignName } from './formats'
 import { isLoraFolder, loraWeights } from './lora-file'
 import { isPytorch } from './pytorch'
 import { TITLES } from './recognise'
@@ -99,11 +100,12 @@ export function surveyFolder(folder: string): FolderSurvey {
     for (const entry of listEntries(current)) {
       if (++entries > MAX_ENTRIES) return
       const file = path.join(current, entry.name)
-      if (entry.folder) {
+      const foreign = foreignName(entry.name)
+      if (foreign !== undefined) report(file, `it is ${foreign}`)
+      else if (entry.folder) {
         if (depth < MAX_DEPTH && !SKIPPED_FOLDERS.test(entry.name)) visit(file, depth + 1)
       } else if (isTokenizer(file)) tokenizers.push(file)
       else if (HALF.test(entry.name)) report(file, 'it is only half downloaded')
-      else if (entry.name.endsWith('.gguf')) report(file, 'GGUF files cannot be used: take the safetensors file')
       else if (isPytorchName(entry.name) && isPytorch(file)) describe(file)
     }
   }
@@ -118,7 +120,7 @@ export function isTokenizer(file: string): boolean {
 }
 
 function isPytorchName(name: string): boolean {
-  return /\.(pt|pth|ckpt|bin)$/.test(name)
+  return /\.(pt|pth|ckpt|bin|pkl|pickle)$/i.test(name)
 }
 
 function listEntries(folder: string): { name: string; folder: boolean }[] {

@@ -4,9 +4,10 @@
 import fs from 'node:fs'
 import { IConFaceError } from '../errors'
 import { type DType, toFloat32 } from './dtype'
-import { separateScales } from './fp8'
+import { isFp8, separateScales } from './fp8'
 import type { NamedTensor } from './names'
 import { openPytorch, type SkippedValue } from './pytorch'
+import { quantisation } from './quantised'
 import { openWeights } from './shards'
 import { openRegularFile, readFully } from './source'
 
@@ -48,11 +49,14 @@ export function openPytorchSource(target: string): TensorSource {
 
 /**
  * A safetensors file, or the index of several; throws as {@link openWeights} does, and
- * `ERR_ICONFACE_INVALID_CHECKPOINT` when a scale of fp8 values has another shape than it should.
+ * `ERR_ICONFACE_INVALID_CHECKPOINT` when a scale of fp8 values has another shape than it should, and
+ * `ERR_ICONFACE_UNSUPPORTED` when fp8 values have scales of a kind that is not read.
  */
 export function openSafetensorsSource(target: string): TensorSource {
   const { path, files, tensors: named } = openWeights(target)
   const { tensors, scales, ignored, problems } = separateScales(named)
+  const foreign = [...tensors.values()].some(({ dtype }) => isFp8(dtype)) ? quantisation(tensors) : undefined
+  if (foreign !== undefined) throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${path}: ${foreign}`)
   if (problems.length > 0) throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${path}: ${problems[0]}`)
   const descriptors = files.map((file) => openRegularFile(file.path))
   const read = ({ parts }: NamedTensor) => {

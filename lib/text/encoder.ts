@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { readJson } from '../checkpoint/config'
-import { checkTextEncoder, formatProblems } from '../checkpoint/contract'
+import { checkTextEncoder, checkUnlessQuantised, formatProblems } from '../checkpoint/contract'
 import { canonicalTextNames } from '../checkpoint/names'
 import { type SafetensorsFile } from '../checkpoint/safetensors'
 import { openWeights, type WeightFiles } from '../checkpoint/shards'
@@ -54,7 +54,9 @@ export function openTextEncoder(file: string, options: TextEncoderOptions = {}):
   const weights = openWeights(file)
   const { tensors } = canonicalTextNames(weights.tensors)
   const outputLayers = options.outputLayers ?? OUTPUT_LAYERS
-  const { sizes, problems } = checkTextEncoder(tensors, outputLayers)
+  const { sizes, problems } = checkUnlessQuantised('text encoder', tensors, () =>
+    checkTextEncoder(tensors, outputLayers),
+  )
   if (!sizes || problems.length > 0) {
     throw new IConFaceError(
       'ERR_ICONFACE_INVALID_CHECKPOINT',
