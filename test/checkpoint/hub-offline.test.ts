@@ -27,7 +27,7 @@ async function setUp(t: Test) {
   const server = await hubServer(REPO, FILES)
   t.teardown(server.close)
   const cacheDir = t.testdir({})
-  const options = { hubUrl: server.url, cacheDir, token: 'hf_secret', idleMs: 300 }
+  const options = { hubUrl: server.url, cacheDir, token: 'hf_secret', idleMs: 600_000 }
   const storage = join(cacheDir, 'models--owner--model-4B')
   return { ...server, options, storage, snapshot: join(storage, 'snapshots', COMMIT) }
 }

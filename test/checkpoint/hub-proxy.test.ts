@@ -96,7 +96,7 @@ async function setUp(t: Test, rules: ProxyRules = {}) {
   t.teardown(async () => Promise.all([hub.close(), proxy.close()]))
   const cacheDir = t.testdir({})
   const download = async () => {
-    const folder = await downloadFromHub(REPO, { hubUrl: hub.url, cacheDir, token: 'hf_secret', idleMs: 2000 })
+    const folder = await downloadFromHub(REPO, { hubUrl: hub.url, cacheDir, token: 'hf_secret', idleMs: 600_000 })
     return readFileSync(join(folder, 'vae', 'diffusion_pytorch_model.safetensors')).equals(Object.values(FILES)[0]!)
   }
   return { hub, proxy, download }
