@@ -108,9 +108,12 @@ export function shortened(text: string): string {
 
 /** A short, safe description of any value for a message: its literal where that is short, otherwise its kind. */
 export function describeValue(value: unknown): string {
+  if (typeof value === 'string') return `"${shortened(JSON.stringify(shortened(value)).slice(1, -1))}"`
+  return shortened(describeOther(value))
+}
+
+function describeOther(value: unknown): string {
   switch (typeof value) {
-    case 'string':
-      return JSON.stringify(shortened(value))
     case 'bigint':
       return `${value}n`
     case 'function':

@@ -186,9 +186,11 @@ export function checkDevice(device: unknown, expected = "'cpu', 'cuda' or 'cuda:
 
 /** The most that a picture may ever have: a square of the largest side that WebP takes. */
 export const MOST_PIXELS = 0x3fff ** 2
+/** What the option `maxPixels` is where nothing is said. */
+export const DEFAULT_MAX_PIXELS = 100e6
 
 function checkLimits({
-  maxPixels = 100e6,
+  maxPixels = DEFAULT_MAX_PIXELS,
   maxReferences = 8,
   maxQueue = 64,
 }: LoadOptions): Required<Pick<LoadOptions, Limit>> {

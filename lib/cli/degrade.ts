@@ -7,8 +7,10 @@ import { invalid } from '../errors'
 import { checkPictureFile, toSharp } from '../image'
 import { encode, outputFormat } from '../restoration'
 import { checkWritable, writeWhole } from '../whole-file'
-import { type Command, missing, numeric, parse } from './command'
+import type { IConFaceWarning } from '../warning'
+import { type Command, missing, numeric, parse, warn } from './command'
 import { print } from './output'
+import { PICTURE_OPTIONS, pictureLimits, pictureUsage } from './pictures'
 import { table } from './terminal'
 
 export const command: Command = {
@@ -19,7 +21,7 @@ export const command: Command = {
       --strength S     how much, 0 (nothing) to 16; mild 0 to 3, moderate 4 to 8, severe 9 to 16
       --seed N         which kind of damage (default: 0)
       --pipeline P     real-esrgan, bsrgan or auto (default: auto, the seed's choice)
-      --json           print what was done as JSON
+${pictureUsage('2^24')}      --json           print what was done as JSON
   -q, --quiet          print nothing but errors
 
 Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
@@ -30,6 +32,7 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
       strength: { type: 'string' },
       seed: { type: 'string', default: '0' },
       pipeline: { type: 'string', default: 'auto' },
+      ...PICTURE_OPTIONS,
       json: { type: 'boolean', default: false },
       quiet: { type: 'boolean', short: 'q', default: false },
     } as const)
@@ -41,6 +44,7 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
       strength: numeric('strength', values.strength)!,
       seed: numeric('seed', values.seed)!,
       pipeline: values.pipeline as DegradeOptions['pipeline'],
+      ...pictureLimits(values),
       signal: stop,
     }
     checkDegradeOptions(options)
@@ -51,9 +55,11 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
     const result = await degrade(input, options)
     await writeWhole(values.output, await encode(toSharp(result), format))
 
-    const { width, height, pipeline, operations } = result
+    if (!values.quiet) warn(result.warnings)
+
+    const { width, height, pipeline, operations, warnings } = result
     const { strength, seed } = options
-    const report = { output: values.output, width, height, strength, seed, pipeline, operations }
+    const report = { output: values.output, width, height, strength, seed, pipeline, operations, warnings }
     if (values.json) print(`${JSON.stringify(report, null, 2)}\n`)
     else if (!values.quiet) print(summary(report))
   },
@@ -67,6 +73,7 @@ interface Report {
   seed: number
   pipeline: string
   operations: Operation[]
+  warnings: readonly IConFaceWarning[]
 }
 
 function summary({ output, width, height, strength, seed, pipeline, operations }: Report): string {

@@ -13,6 +13,7 @@ import { syntheticCases } from '../evaluate/synthetic'
 import { integer } from '../options'
 import { type Column, strips } from '../strip'
 import { checkWritable, checkWritableFolder, writeWhole } from '../whole-file'
+import { caseWarnings, failIfAny } from './cases'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { print } from './output'
@@ -76,7 +77,9 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   })
   await checkWritable(file)
   await writeWhole(file, await strips(rows, Math.max(160, evaluation.settings.size)))
+  failIfAny(evaluation)
   if (values.quiet) return
+  warn(caseWarnings(evaluation))
   const spent = `${duration(time)}, ${duration(time / count)} a person`
   print(`${reportText(evaluation)}\nwritten  ${file} (${spent})\n`)
 }

@@ -6,6 +6,7 @@ import { extname, resolve } from 'node:path'
 import { invalid } from '../errors'
 import type { EvaluationCase } from '../evaluate/case'
 import { checkCounts, evaluate, type EvaluateOptions, type Evaluation } from '../evaluate/evaluate'
+import { caseWarnings, failIfAny } from './cases'
 import { EvaluationPage } from '../evaluate/page'
 import { pairedCases } from '../evaluate/pairs'
 import { reportText } from '../evaluate/report'
@@ -15,6 +16,7 @@ import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { print } from './output'
+import { PICTURE_OPTIONS, pictureLimits, pictureUsage } from './pictures'
 import { progressDisplay } from './terminal'
 
 const OPTIONS = {
@@ -28,6 +30,7 @@ const OPTIONS = {
   guidance: { type: 'string' },
   json: { type: 'string' },
   html: { type: 'string' },
+  ...PICTURE_OPTIONS,
   quiet: { type: 'boolean', short: 'q', default: false },
 } as const
 
@@ -46,9 +49,12 @@ reference and to the truth (with the checkpoint's own identity encoder) and, whe
 ${MODEL_USAGE}      --seed N         other states, degradations and noise (default: 0)
       --steps N        sampling steps (default: the checkpoint's)
       --guidance X     guidance scale (default: the checkpoint's)
-      --json FILE      write every number as JSON; - writes them to standard output instead of the table
+${pictureUsage('100 million')}      --json FILE      write every number as JSON; - writes them to standard output instead of the table
       --html FILE      write a page with tables and picture strips
   -q, --quiet          print nothing but errors
+
+Files are written anew whenever a case is done. A case with a picture that cannot be used is listed, the others go on, and
+the exit code is 1.
 
 Example: iconface evaluate --synthetic 20 --html evaluation.html
 `,
@@ -64,29 +70,54 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     seed: numeric('seed', values.seed) ?? 0,
     steps: numeric('steps', values.steps),
     guidance: numeric('guidance', values.guidance),
+    ...pictureLimits(values),
   }
   checkRestoreOptions({ steps: options.steps, guidance: options.guidance })
   if (options.references) checkCounts(options.references)
   await checkOutputs(json, html)
   const cases = await chosenCases(values, options)
 
-  await using model = await openModel(values, stop)
+  await using model = await openModel(values, stop, options.maxPixels)
   if (!quiet) warn(model.info.warnings)
   const page = html === undefined ? null : new EvaluationPage()
   const display = quiet ? null : progressDisplay()
-  const onCase: EvaluateOptions['onCase'] = page ? (result, pictures) => page.add(result, pictures) : undefined
+  let soFar: Evaluation | undefined
+  const onCase: EvaluateOptions['onCase'] = async (result, pictures, evaluation) => {
+    soFar = evaluation
+    await page?.add(result, pictures)
+    await writeFiles(evaluation, json, html, page)
+  }
+  const show = (evaluation: Evaluation) => {
+    if (!quiet) warn(caseWarnings(evaluation))
+    if (json === '-') print(numbersOf(evaluation))
+    else if (!quiet) print(reportText(evaluation))
+  }
   let evaluation: Evaluation
   try {
     evaluation = await evaluate(model, cases, { ...options, signal: stop, onProgress: display?.show, onCase })
-  } finally {
+  } catch (error) {
     display?.end()
+    if (soFar) show(soFar)
+    throw error
   }
+  display?.end()
+  await writeFiles(evaluation, json, html, page)
+  show(evaluation)
+  failIfAny(evaluation)
+}
 
-  const numbers = `${JSON.stringify(evaluation, null, 2)}\n`
-  if (json !== undefined && json !== '-') await writeWhole(json, Buffer.from(numbers))
+function numbersOf(evaluation: Evaluation): string {
+  return `${JSON.stringify(evaluation, null, 2)}\n`
+}
+
+async function writeFiles(
+  evaluation: Evaluation,
+  json: string | undefined,
+  html: string | undefined,
+  page: EvaluationPage | null,
+): Promise<void> {
+  if (json !== undefined && json !== '-') await writeWhole(json, Buffer.from(numbersOf(evaluation)))
   if (page) await writeWhole(html!, Buffer.from(page.html(evaluation)))
-  if (json === '-') print(numbers)
-  else if (!quiet) print(reportText(evaluation))
 }
 
 /** The values of an option that takes several, by commas. */

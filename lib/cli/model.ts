@@ -25,9 +25,9 @@ export const MODEL_USAGE = `  -m, --model FOLDER   checkpoint folder (default: I
 type Values = { [Name in keyof typeof MODEL_OPTIONS]?: string }
 
 /** Loads the model that the options name, or the default. */
-export function openModel(values: Values, signal: AbortSignal): Promise<IConFace> {
+export function openModel(values: Values, signal: AbortSignal, maxPixels?: number): Promise<IConFace> {
   const { device, threads } = values
   const precision = values.precision as LoadOptions['precision']
-  const options = { device, precision, threads: numeric('threads', threads), signal }
+  const options = { device, precision, threads: numeric('threads', threads), maxPixels, signal }
   return IConFace.load(values.model ?? findModel(), options)
 }

@@ -13,6 +13,7 @@ import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, missing, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { print } from './output'
+import { PICTURE_OPTIONS, pictureLimits, pictureUsage } from './pictures'
 import { duration, progressDisplay, table } from './terminal'
 
 const OPTIONS = {
@@ -26,6 +27,7 @@ const OPTIONS = {
   rng: { type: 'string' },
   prompt: { type: 'string' },
   strip: { type: 'string' },
+  ...PICTURE_OPTIONS,
   json: { type: 'boolean', default: false },
   quiet: { type: 'boolean', short: 'q', default: false },
 } as const
@@ -43,7 +45,7 @@ ${MODEL_USAGE}      --steps N        sampling steps (default: the checkpoint's)
       --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
       --prompt TEXT    what the picture shall be, in words (default: the checkpoint's; others need its text encoder)
       --strip FILE     also write degraded, references and result side by side
-      --json           print the report as JSON
+${pictureUsage('100 million')}      --json           print the report as JSON
   -q, --quiet          print nothing but errors
 
 Example: iconface restore blurred.jpg --ref me-2019.jpg --ref me-2021.jpg -o restored.png
@@ -56,7 +58,9 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   const [input, ...extra] = positionals
   if (input === undefined || extra.length > 0) throw invalid('the arguments', 'one photo to restore', positionals)
   if (values.output === undefined) throw missing('-o', 'the file to write')
+  const { maxPixels, strict } = pictureLimits(values)
   const restoreOptions = {
+    strict,
     steps: numeric('steps', values.steps),
     guidance: numeric('guidance', values.guidance),
     seed: seed(values.seed),
@@ -67,7 +71,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
-  await using model = await openModel(values, stop)
+  await using model = await openModel(values, stop, maxPixels)
   if (!values.quiet) warn(model.info.warnings)
 
   const display = values.quiet ? null : progressDisplay()

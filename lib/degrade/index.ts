@@ -13,7 +13,7 @@ import { showsCaller } from '../caller'
 import { IConFaceError } from '../errors'
 import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
-import { checkSeed, checkSignal, known, number, oneOf } from '../options'
+import { boolean, checkSeed, checkSignal, integer, known, MOST_PIXELS, number, oneOf } from '../options'
 import { abortError } from '../abort'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
@@ -21,6 +21,7 @@ import { MAX_SIDE } from './compress'
 import { Random } from '../random'
 import { realEsrgan } from './real-esrgan'
 import { MAX_STRENGTH, rangesFor } from './strength'
+import type { IConFaceWarning } from '../warning'
 
 export type { ImageInput, RgbImage } from '../image'
 export type { Operation } from './chain'
@@ -36,6 +37,10 @@ export interface DegradeOptions {
   seed: number
   /** The order of operations. Default `auto`: the seed's choice, half and half. */
   pipeline?: Pipeline | 'auto'
+  /** Largest picture accepted, in pixels. Default 2^24 (4096 x 4096): faces are smaller, and more takes minutes. */
+  maxPixels?: number | undefined
+  /** Refuses pictures that the decoder complains about. Default `false`: its words are a warning. */
+  strict?: boolean | undefined
   /** Stops the work between two operations, before each of which the event loop goes round once. */
   signal?: AbortSignal
 }
@@ -46,9 +51,10 @@ export interface Degraded extends RgbImage {
   pipeline: Pipeline
   /** What was done, in order, with its numbers: lengths in pixels of the picture as it then was, angles in radians. */
   operations: Operation[]
+  /** What to know about the input; empty when all is well. */
+  warnings: readonly IConFaceWarning[]
 }
 
-/** 4096 x 4096: faces are smaller, and more would take minutes. */
 const MAX_PIXELS = 2 ** 24
 
 /**
@@ -58,7 +64,7 @@ const MAX_PIXELS = 2 ** 24
  * Computes on the calling thread, all but the compression, and for a large picture keeps it busy for whole seconds
  * between two operations: call it from a worker where the event loop must stay free.
  *
- * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 2^24 pixels and 16383 on a side.
+ * @param input A path, a `file:` URL, encoded bytes or raw pixels; at most 16383 pixels on a side.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`, `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`,
  *         `ERR_ICONFACE_IO`, `ERR_ICONFACE_ABORTED` (the signal's reason as `cause`).
  */
@@ -66,8 +72,9 @@ export const degrade = showsCaller(async function degrade(
   input: ImageInput,
   options: DegradeOptions,
 ): Promise<Degraded> {
-  const { strength, seed, pipeline: wanted = 'auto', signal } = checkDegradeOptions(options)
-  const [picture] = capturePictures([{ name: 'input', image: input }], MAX_PIXELS)
+  const { strength, seed, pipeline: wanted = 'auto', signal, ...limits } = checkDegradeOptions(options)
+  const { maxPixels = MAX_PIXELS, strict } = limits
+  const [picture] = capturePictures([{ name: 'input', image: input }], maxPixels, strict)
   if (signal?.aborted) throw abortError(signal)
   const random = new Random(seed, 'degradation')
   const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
@@ -77,16 +84,18 @@ export const degrade = showsCaller(async function degrade(
   const chain = new Chain(rgb(pixels), random, signal)
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
   if (signal?.aborted) throw abortError(signal)
-  return { ...chain.image, channels: 3, pipeline, operations: chain.operations }
+  return { ...chain.image, channels: 3, pipeline, operations: chain.operations, warnings: pixels.warnings }
 })
 
 /** Refuses options that {@link degrade} does not take. */
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
-  known('options', options, ['strength', 'seed', 'pipeline', 'signal'])
-  const { strength, seed, pipeline, signal } = options
+  known('options', options, ['strength', 'seed', 'pipeline', 'maxPixels', 'strict', 'signal'])
+  const { strength, seed, pipeline, maxPixels, strict, signal } = options
   number('strength', strength, 0, MAX_STRENGTH)
   checkSeed(seed)
   if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
+  if (maxPixels !== undefined) integer('maxPixels', maxPixels, 1, MOST_PIXELS)
+  if (strict !== undefined) boolean('strict', strict)
   checkSignal(signal)
   return options
 }

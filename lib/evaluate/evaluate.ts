@@ -3,25 +3,36 @@
  */
 
 import { showsCaller } from '../caller'
-import { IConFaceError, invalid, isIConFaceError } from '../errors'
+import { IConFaceError, type IConFaceErrorCode, invalid, isIConFaceError } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
-import { checkRestoreOptions, integer, known, type Progress, type RestoreOptions } from '../options'
+import {
+  checkRestoreOptions,
+  DEFAULT_MAX_PIXELS,
+  integer,
+  known,
+  MOST_PIXELS,
+  type Progress,
+  type RestoreOptions,
+} from '../options'
 import { abortError } from '../abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'
-import { readRgb, type RgbImage } from './pixels'
+import { type FittedImage, readRgb, type RgbImage } from './pixels'
 import { type SeveritySummary, summarise } from './summary'
+import type { IConFaceWarning } from '../warning'
 
-export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'signal'> {
+export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'strict' | 'signal'> {
   /** Numbers of references to restore with. Default 0, 1 and 3. A case with fewer references skips the larger ones. */
   references?: readonly number[]
   /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
   seed?: number
   /** Called before every restore and at the end. What it throws ends the evaluation. */
   onProgress?: (progress: EvaluateProgress) => void
-  /** Called when a case is done, with its pictures. What it throws ends the evaluation. */
-  onCase?: (result: CaseResult, pictures: ResultPictures) => void | Promise<void>
+  /** Largest picture accepted, in pixels; the model has its own limit. Default 100 million. */
+  maxPixels?: number
+  /** Called when a case is done, with its pictures and everything so far. What it throws ends the evaluation. */
+  onCase?: (result: CaseResult, pictures: ResultPictures, soFar: Evaluation) => void | Promise<void>
 }
 
 /** How far an evaluation is: restores done, of all. */
@@ -36,6 +47,16 @@ export interface CaseResult {
   /** The input itself, fitted to the model's size. */
   degraded: Measures
   restored: (Measures & { references: number; milliseconds: number })[]
+  /** What to know about its pictures and results, each once; what concerns the model is in `ModelInfo.warnings`. */
+  warnings: IConFaceWarning[]
+}
+
+/** A case that could not be evaluated: one of its pictures cannot be used, or gives values that are not finite. */
+export interface CaseFailure {
+  name: string
+  severity: string
+  code: IConFaceErrorCode
+  message: string
 }
 
 /** The pictures of a case, all of the model's size. */
@@ -54,14 +75,18 @@ export interface Evaluation {
   /** By severity, over all cases. */
   summary: SeveritySummary[]
   cases: CaseResult[]
+  /** Cases that are missing in `cases`, and why. */
+  failures: CaseFailure[]
 }
 
 const DEFAULT_REFERENCES = [0, 1, 3]
 
 /**
- * Restores every case with every number of references and measures the results.
+ * Restores every case with every number of references and measures the results. A case whose pictures cannot be used is
+ * listed in `failures`, and the others go on.
  *
- * @throws {IConFaceError} as `IConFace.restore`; the message names the case. `ERR_ICONFACE_INVALID_ARGUMENT` for what is
+ * @throws {IConFaceError} as `IConFace.restore`; the message names the case. What is wrong with a case's pictures only
+ *         where no case at all could be evaluated. `ERR_ICONFACE_INVALID_ARGUMENT` for what is
  *         no model or no case, and for a case that loads other pictures than it says. `ERR_ICONFACE_ABORTED` when
  *         `signal` fires.
  * @example
@@ -77,7 +102,7 @@ export const evaluate = showsCaller(async function evaluate(
   checkCases(cases)
   const { counts, seed, ...checked } = checkEvaluateOptions(options)
   const { defaults } = model.info
-  const { steps = defaults.steps, guidance = defaults.guidance, signal } = checked
+  const { steps = defaults.steps, guidance = defaults.guidance, strict, maxPixels, signal } = checked
   const size = defaults.size
   const total = cases.reduce((sum, one) => sum + usable(counts, one).length, 0)
   if (total === 0) throw invalid('references', 'a number of references that some case has', counts)
@@ -90,41 +115,77 @@ export const evaluate = showsCaller(async function evaluate(
   }
 
   const results: CaseResult[] = []
-  for (const [i, one] of cases.entries()) {
-    if (signal?.aborted) throw abortError(signal)
-    const run = async () => {
-      const pictures = await readCase(one, size, Math.max(0, ...usable(counts, one)))
-      const measure = await measuring(model, pictures.truth, pictures.first, pictures.landmarks, signal)
-      const result: CaseResult = { ...labels(one), degraded: await measure(pictures.input), restored: [] }
-      const restored: Restoration[] = []
-      for (const references of usable(counts, one)) {
-        report()
-        const chosen = pictures.raw.references.slice(0, references)
-        const restoration = await model.restore(pictures.raw.input, chosen, { steps, guidance, seed: seed + i, signal })
-        const milliseconds = restoration.timings.total!
-        result.restored.push({ references, milliseconds, ...(await measure(restoration)) })
-        restored.push(restoration)
-        done++
-      }
-      results.push(result)
-      const { input, truth, references } = pictures
-      await checked.onCase?.(result, { input, truth, references, restored })
-    }
-    await run().catch((error: unknown) => {
-      throw named(error, one)
-    })
-  }
-  report()
+  const failures: CaseFailure[] = []
+  let first: unknown
   const { name, folder, synthesized, variant } = model.info
-  return {
+  const soFar = (): Evaluation => ({
     model: { name, folder, synthesized, variant },
     settings: { references: counts, steps, guidance, seed, size, precision: model.precision },
     summary: summarise(results, counts),
-    cases: results,
+    cases: [...results],
+    failures: [...failures],
+  })
+
+  const run = async (one: EvaluationCase, i: number): Promise<[CaseResult, ResultPictures]> => {
+    const pictures = await readCase(one, { size, maxPixels, strict }, Math.max(0, ...usable(counts, one)))
+    const measure = await measuring(model, pictures.truth, pictures.first, pictures.landmarks, signal)
+    const result: CaseResult = { ...labels(one), degraded: await measure(pictures.input), restored: [], warnings: [] }
+    const restored: Restoration[] = []
+    for (const references of usable(counts, one)) {
+      report()
+      const chosen = pictures.raw.references.slice(0, references)
+      const settings = { steps, guidance, seed: seed + i, strict, signal }
+      const restoration = await model.restore(pictures.raw.input, chosen, settings)
+      const milliseconds = restoration.timings.total!
+      result.restored.push({ references, milliseconds, ...(await measure(restoration)) })
+      restored.push(restoration)
+      done++
+    }
+    const warnings = [...pictures.warnings, ...restored.flatMap((restoration) => restoration.warnings)]
+    result.warnings = once(warnings.filter((warning) => !model.info.warnings.includes(warning)))
+    const { input, truth, references } = pictures
+    return [result, { input, truth, references, restored }]
   }
+
+  for (const [i, one] of cases.entries()) {
+    if (signal?.aborted) throw abortError(signal)
+    const before = done
+    const outcome = await run(one, i).catch((thrown: unknown) => {
+      const error = named(thrown, one)
+      if (!isOfPictures(error)) throw error
+      first ??= error
+      failures.push({ ...labels(one), code: error.code, message: error.message })
+      done = before + usable(counts, one).length
+      return null
+    })
+    if (!outcome) continue
+    results.push(outcome[0])
+    await checked.onCase?.(...outcome, soFar())
+  }
+  if (results.length === 0) throw first
+  report()
+  return soFar()
 })
 
-const OPTIONS = ['references', 'seed', 'steps', 'guidance', 'signal', 'onProgress', 'onCase'] as const
+/** Failures of one case, which say nothing about the others. */
+const OF_PICTURES = [
+  ...(['ERR_ICONFACE_INVALID_IMAGE', 'ERR_ICONFACE_FILE_NOT_FOUND', 'ERR_ICONFACE_IO'] as const),
+  'ERR_ICONFACE_NUMERICAL',
+] as readonly IConFaceErrorCode[]
+
+function isOfPictures(error: unknown): error is IConFaceError {
+  return isIConFaceError(error) && OF_PICTURES.includes(error.code)
+}
+
+/** Each warning once: a case's restores repeat those of its pictures. */
+function once(warnings: readonly IConFaceWarning[]): IConFaceWarning[] {
+  return [...new Map(warnings.map((warning) => [warning.message, warning])).values()]
+}
+
+const OPTIONS = [
+  ...(['references', 'seed', 'steps', 'guidance', 'strict', 'maxPixels', 'signal'] as const),
+  ...(['onProgress', 'onCase'] as const),
+]
 
 /** A model of this or another copy of the package: judged by what it can do. */
 function checkModel(model: IConFace): void {
@@ -158,14 +219,25 @@ function checkPictures(pictures: CasePictures, { references }: EvaluationCase): 
 
 function checkEvaluateOptions(options: EvaluateOptions) {
   known('options', options, OPTIONS)
-  const { references, seed = 0, steps, guidance, signal, onProgress, onCase } = options
+  const {
+    references,
+    seed = 0,
+    steps,
+    guidance,
+    strict,
+    maxPixels = DEFAULT_MAX_PIXELS,
+    signal,
+    onProgress,
+    onCase,
+  } = options
   const counts = checkCounts(references ?? DEFAULT_REFERENCES)
   integer('seed', seed, 0, 2 ** 31 - 1)
-  checkRestoreOptions({ steps, guidance, signal })
+  checkRestoreOptions({ steps, guidance, strict, signal })
+  integer('maxPixels', maxPixels, 1, MOST_PIXELS)
   for (const [name, value] of Object.entries({ onProgress, onCase })) {
     if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
   }
-  return { counts, seed, steps, guidance, signal, onProgress, onCase }
+  return { counts, seed, steps, guidance, strict, maxPixels, signal, onProgress, onCase }
 }
 
 /** Numbers of references, smallest first. */
@@ -181,16 +253,22 @@ function usable(counts: readonly number[], { references }: EvaluationCase): numb
   return counts.filter((count) => count <= references)
 }
 
-async function readCase(one: EvaluationCase, size: number, most: number) {
+async function readCase(
+  one: EvaluationCase,
+  { size, ...limits }: { size: number; maxPixels: number; strict: boolean | undefined },
+  most: number,
+) {
   const raw = await one.load(size)
   checkPictures(raw, one)
-  const read = (image: (typeof raw.references)[number], name: string) => readRgb(image, name, size)
-  const references: RgbImage[] = []
+  const read = (image: (typeof raw.references)[number], name: string) => readRgb(image, name, size, limits)
+  const references: FittedImage[] = []
   for (const [i, image] of raw.references.slice(0, Math.max(1, most)).entries()) {
     references.push(await read(image, `reference ${i + 1}`))
   }
   const [input, truth] = [await read(raw.input, 'input'), await read(raw.truth, 'truth')]
-  return { raw, input, truth, first: references[0], references: references.slice(0, most), landmarks: raw.landmarks }
+  const warnings = [input, truth, ...references].flatMap((picture) => picture.warnings)
+  const { landmarks } = raw
+  return { raw, input, truth, first: references[0], references: references.slice(0, most), landmarks, warnings }
 }
 
 function labels({ name, severity }: EvaluationCase): { name: string; severity: string } {

@@ -14,6 +14,7 @@
 
 export type { CasePictures, EvaluationCase } from './case'
 export {
+  type CaseFailure,
   type CaseResult,
   evaluate,
   type EvaluateOptions,

@@ -5,8 +5,10 @@
 import { expectation, IConFaceError, invalid } from '../errors'
 import { capturePictures, type ImageInput } from '../image'
 import { OpContext, type Tensor } from '../ops'
-import { integer } from '../options'
+import { DEFAULT_MAX_PIXELS, integer } from '../options'
+import { shapeWarnings } from '../picture/shape'
 import { isBytes } from '../realm'
+import type { IConFaceWarning } from '../warning'
 
 /** 8-bit sRGB pixels, row by row: `height * width * 3` bytes. A `Restoration` is one. */
 export interface RgbImage {
@@ -22,8 +24,11 @@ export interface Plane {
   height: number
 }
 
-/** Largest picture that an evaluation reads, in pixels. */
-const MAX_PIXELS = 100e6
+/** A picture as the model sees it, and what to know about it. */
+export interface FittedImage extends RgbImage {
+  channels: 3
+  warnings: readonly IConFaceWarning[]
+}
 
 /**
  * Reads any picture the way the model sees it, by the model's own operation: short side fitted to `size` by antialiased
@@ -32,15 +37,22 @@ const MAX_PIXELS = 100e6
  * @param name What errors call the picture: `truth`, `input of anna`.
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, `ERR_ICONFACE_FILE_NOT_FOUND`.
  */
-export async function readRgb(image: ImageInput, name: string, size: number): Promise<RgbImage & { channels: 3 }> {
-  const [picture] = capturePictures([{ name, image }], MAX_PIXELS)
-  const { data, width, height, channels } = await picture!.read()
-  if (width === size && height === size && channels === 3) return { data, width, height, channels }
+export async function readRgb(
+  image: ImageInput,
+  name: string,
+  size: number,
+  { maxPixels = DEFAULT_MAX_PIXELS, strict }: { maxPixels?: number; strict?: boolean | undefined } = {},
+): Promise<FittedImage> {
+  const [picture] = capturePictures([{ name, image }], maxPixels, strict)
+  const decoded = await picture!.read()
+  const { data, width, height, channels } = decoded
+  const warnings = [...decoded.warnings, ...shapeWarnings(name, decoded, size)]
+  if (width === size && height === size && channels === 3) return { data, width, height, channels, warnings }
   const pixels: Tensor = { dtype: 'u8', shape: [height, width, channels], data }
   const ops = new OpContext({ threads: 1 })
   try {
     const { out } = await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })
-    return { data: out.data as Uint8Array, width: size, height: size, channels: 3 }
+    return { data: out.data as Uint8Array, width: size, height: size, channels: 3, warnings }
   } finally {
     await ops.dispose() // not `await using`: Node 20 has Symbol.asyncDispose in its main realm only
   }

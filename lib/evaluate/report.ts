@@ -34,6 +34,11 @@ export function notes(evaluation: Evaluation): string[] {
   if (!names.includes('identityTruth')) all.push('Identity was not measured: this checkpoint has no identity encoder.')
   else if (!names.includes('identityReference')) all.push('Identity of references was not measured: no case has any.')
   if (names.includes('identityTruth')) all.push("Identity is the cosine of the checkpoint's own identity encoder.")
+  const { failures, cases } = evaluation
+  if (failures.length > 0) {
+    const names = failures.map(({ name, code }) => `${name} (${code})`)
+    all.push(`${names.length} of ${names.length + cases.length} cases could not be evaluated: ${names.join(', ')}.`)
+  }
   if (evaluation.model.synthesized) all.push('The weights are random: the results mean nothing.')
   return all
 }

@@ -1,6 +1,6 @@
 // `iconface evaluate` and `iconface demo`, as a user runs them, with a small model of random weights.
 import t from 'tap'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import type { Evaluation } from '../../dist/evaluate/index.js'
@@ -38,6 +38,85 @@ t.test('evaluate', { skip }, async (t) => {
   const json = await iconface('evaluate', '--synthetic', '1', ...quickly, '--json', '-', '-q', '--seed', '1')
   t.match({ code: json.code, err: json.err }, { code: 0, err: '' })
   t.match(JSON.parse(json.out), { settings: { seed: 1 } })
+})
+
+t.test('evaluate --pairs goes on after a bad picture, and its exit code says so', { skip }, async (t) => {
+  const pairs = join(work, 'pairs')
+  for (const [name, side] of [
+    ['anna', 80],
+    ['bo', 80],
+    ['cleo', 200],
+  ] as const) {
+    mkdirSync(join(pairs, name), { recursive: true })
+    const picture = sharp({ create: { width: side, height: 80, channels: 3, background: 'teal' } })
+    for (const file of ['input.png', 'truth.png']) await picture.clone().toFile(join(pairs, name, file))
+  }
+  const jpeg = await sharp(join(pairs, 'anna', 'input.png'))
+    .jpeg()
+    .toBuffer()
+  rmSync(join(pairs, 'anna', 'input.png'))
+  writeFileSync(join(pairs, 'anna', 'input.jpg'), jpeg.subarray(0, -2))
+  writeFileSync(join(pairs, 'bo', 'truth.png'), 'no picture')
+  const args = ['evaluate', '--pairs', pairs, '--references', '0', '--steps', '1', '--guidance', '1']
+  const { code, out, err } = await iconface(...args, '--json', 'p.json', '--html', 'p.html')
+  t.equal(code, 1)
+  t.match(err, /warning: anna \(as given\): input: .*input\.jpg: the decoder complains \(premature end/)
+  t.match(err, /warning: cleo \(as given\): input of 200 x 80 pixels is not square/)
+  t.match(
+    err,
+    /^iconface: ERR_ICONFACE_INVALID_IMAGE: bo \(as given\): cannot use truth: .*\n.*1 of 3 cases could not be/m,
+  )
+  t.match(out, /^as given, 2 cases [^]*1 of 3 cases could not be evaluated: bo/m)
+  const numbers = JSON.parse(readFileSync(join(work, 'p.json'), 'utf8')) as Evaluation
+  t.match(numbers, { cases: [{ name: 'anna' }, { name: 'cleo' }], failures: [{ name: 'bo' }] })
+  t.match(readFileSync(join(work, 'p.html'), 'utf8'), /1 of 3 cases could not be evaluated: bo/)
+
+  const strict = await iconface(...args, '--strict', '--json', '-', '-q')
+  t.equal(strict.code, 1)
+  t.match(JSON.parse(strict.out), { cases: [{ name: 'cleo' }], failures: [{ name: 'anna' }, { name: 'bo' }] })
+  t.match(strict.err, /^iconface: \S+: anna [^]*^iconface: \S+: bo [^]*^iconface: \S+: 2 of 3 cases/m)
+  const limited = await iconface(...args, '--max-pixels', '6400', '-q')
+  t.match(limited.err, /cleo .*200 x 80 pixels are more than maxPixels \(6400\).*--max-pixels/)
+  t.equal((await iconface(...args, '--max-pixels', '0')).code, 2)
+})
+
+t.test('results are written case by case: what ends an evaluation does not take them away', { skip }, async (t) => {
+  const pairs = join(work, 'growing')
+  mkdirSync(join(pairs, 'anna'), { recursive: true })
+  const picture = sharp({ create: { width: 64, height: 64, channels: 3, background: 'teal' } })
+  for (const file of ['input.png', 'truth.png']) await picture.clone().toFile(join(pairs, 'anna', file))
+  cpSync(join(pairs, 'anna'), join(pairs, 'bo'), { recursive: true })
+  // A device that fails in the second case, which ends the evaluation.
+  const main = join(ROOT, 'dist', 'cli', 'main.js')
+  const hook = join(work, 'hook.cjs')
+  const evaluation = join(ROOT, 'dist', 'evaluate', 'measure.js')
+  writeFileSync(hook, `
+    const measure = require(${JSON.stringify(evaluation)})
+    const { measuring } = measure
+    let cases = 0
+    const { IConFaceError } = require(${JSON.stringify(join(ROOT, 'dist', 'errors.js'))})
+    measure.measuring = (...args) => {
+      if (++cases === 2) throw new IConFaceError('ERR_ICONFACE_CUDA', 'the device is gone')
+      return measuring(...args)
+    }`) // prettier-ignore
+  const args = [
+    'evaluate',
+    '--pairs',
+    pairs,
+    '--references',
+    '0',
+    '--steps',
+    '1',
+    '--guidance',
+    '1',
+    '--json',
+    'g.json',
+  ]
+  const { code, out, err } = await node(work, ['--require', hook, main, ...args], { ICONFACE_BINARY: ADDON, ICONFACE_MODEL: folder }) // prettier-ignore
+  t.equal(code, 1)
+  t.match(err, /ERR_ICONFACE_CUDA: bo \(as given\): the device is gone/)
+  t.match(out, /^as given, 1 case /m)
+  t.match(JSON.parse(readFileSync(join(work, 'g.json'), 'utf8')), { cases: [{ name: 'anna' }] })
 })
 
 t.test('wrong uses of evaluate and demo are found before any work, and nothing is written', async (t) => {

@@ -1,7 +1,7 @@
 // Whole evaluations with a small model of random weights: what they measure is checked against the metrics themselves.
 import t from 'tap'
 import { createHash } from 'node:crypto'
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import sharp from 'sharp'
 import {
@@ -251,7 +251,6 @@ t.test('folders in which something is missing or odd', async (t) => {
   await fails('loose', { ...right, 'b.png': 1 }, 'INVALID_ARGUMENT', /b\.png belongs to no case/)
   await fails('deep', { ...right, 'a/b/ref.png': 1 }, 'INVALID_ARGUMENT', /a.b belongs to no case/)
   await fails('twice', { ...right, 'a/truth.webp': 1 }, 'INVALID_ARGUMENT', /truth\.webp and .*truth\.png have the same name/) // prettier-ignore
-  await fails('broken', { ...right, 'a/ref1.jpg': 'no picture' }, 'INVALID_IMAGE', /cannot use .*ref1\.jpg: /)
   await fails('flat-truth', { 'input/a.png': 1, 'truth/b.png': 2 }, 'FILE_NOT_FOUND', /input.b\.\* does not exist: .*truth.b\.png is its truth/) // prettier-ignore
   await fails('flat-input', { 'input/a.png': 1, 'input/b.png': 1, 'truth/b.png': 2 }, 'FILE_NOT_FOUND', /truth.a\.\* does not exist: .*input.a\.png needs it/) // prettier-ignore
   await fails('flat-half', { 'input/a.png': 1 }, 'FILE_NOT_FOUND', /truth does not exist/)
@@ -261,8 +260,64 @@ t.test('folders in which something is missing or odd', async (t) => {
   for (const wrong of [undefined, '', 1]) {
     await t.rejects(pairedCases(wrong as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /the path of a folder for folder but received/ }) // prettier-ignore
   }
-  await t.rejects(pairedCases(join(scratch, 'broken', 'a', 'ref1.jpg')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /cannot list .*ref1\.jpg: it, or .*, is not a folder/ }) // prettier-ignore
+  await t.rejects(pairedCases(join(scratch, 'extra', 'a', 'notes.txt')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /cannot list .*notes\.txt: it, or .*, is not a folder/ }) // prettier-ignore
   await t.rejects(pairedCases(join(scratch, 'gone')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /gone does not/ })
+})
+
+t.test('a case with a bad picture is listed, and the others go on', async (t) => {
+  const folder = await folderOf('some-bad', {
+    ...{ 'anna/input.png': 1, 'anna/truth.png': 2, 'anna/ref1.png': 3 },
+    ...{ 'bo/input.png': 1, 'bo/truth.png': 'no picture' },
+    ...{ 'cleo/input.png': 1, 'cleo/truth.png': 2, 'cleo/ref1.png': '' },
+    ...{ 'dan/input.png': 4, 'dan/truth.png': 5 },
+  })
+  symlinkSync(join(folder, 'nowhere.png'), join(folder, 'dan', 'ref1.png'))
+  await folderOf('some-bad', { 'emil/input.png': 4, 'emil/truth.png': 5, 'emil/ref1.png': 6 })
+  const wide = sharp({ create: { width: 80, height: 40, channels: 3, background: 'teal' } })
+  await wide.toFile(join(folder, 'emil', 'truth.png'))
+  const seen: string[][] = []
+  const steps: number[] = []
+  const evaluation = await evaluate(model, await pairedCases(folder), {
+    ...{ ...QUICKLY, references: [0, 1] },
+    onProgress: ({ step }) => steps.push(step),
+    onCase: (result, _, soFar) => void seen.push([result.name, ...soFar.cases.map(({ name }) => name)]),
+  })
+  t.same(
+    evaluation.failures.map(({ name, severity, code }) => [name, severity, code]),
+    [
+      ['bo', 'as given', 'ERR_ICONFACE_INVALID_IMAGE'],
+      ['cleo', 'as given', 'ERR_ICONFACE_INVALID_IMAGE'],
+      ['dan', 'as given', 'ERR_ICONFACE_FILE_NOT_FOUND'],
+    ],
+  )
+  t.match(
+    evaluation.failures[0]!.message,
+    /^bo \(as given\): cannot use truth: .*truth\.png: .*unsupported image format/,
+  )
+  t.same(evaluation.cases.map(({ name }) => name), ['anna', 'emil']) // prettier-ignore
+  t.match(evaluation.summary, [{ cases: 2, rows: [{ values: { psnr: { n: 2 } } }, {}, {}] }])
+  t.same(seen, [['anna', 'anna'], ['emil', 'anna', 'emil']]) // prettier-ignore
+  t.equal(steps.at(-1), 9, 'what failed counts as done')
+  const codes = (i: number) =>
+    evaluation.cases[i]!.warnings.map(({ code, message }) => [code, message.split(' of ')[0]])
+  t.same(codes(0), [])
+  t.same(codes(1), [['WARN_ICONFACE_CROPPED', 'truth']], 'once, and nothing of the model')
+  t.match(
+    reportText(evaluation),
+    /^3 of 5 cases could not be evaluated: bo \(ERR_ICONFACE_INVALID_IMAGE\), cleo .*dan/m,
+  )
+
+  const none = (await pairedCases(folder)).filter(({ name }) => name === 'bo' || name === 'cleo')
+  await t.rejects(
+    evaluate(model, none, QUICKLY),
+    { code: 'ERR_ICONFACE_INVALID_IMAGE', message: /^bo / },
+    'no case left',
+  )
+  const all = await pairedCases(folder)
+  const limited = evaluate(model, all, { ...QUICKLY, maxPixels: 80 * 80 - 1 })
+  await t.rejects(limited, { message: /^anna .* are more than maxPixels \(6399\); scale it down, or raise maxPixels/ })
+  const stop = evaluate(model, all, { ...QUICKLY, onCase: () => Promise.reject(new Error('enough')) })
+  await t.rejects(stop, { message: 'enough' }, 'what onCase throws ends it')
 })
 
 t.test('without an identity encoder, identity is null and the report says so', async (t) => {
