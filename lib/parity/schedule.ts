@@ -27,7 +27,7 @@ export async function compareSchedule(json: Json, run: Run): Promise<void> {
   }
   const note = `${schedules.length} schedules`
   run.compare('timesteps_float64', actual, exact, LIMITS.schedule, note)
-  if (float32.length > 0) run.compare('timesteps_authors_float32', ours32, float32, LIMITS.schedule)
+  if (float32.length > 0) run.compare('timesteps_authors_float32', ours32, float32, LIMITS.scheduleFloat32)
 }
 
 /** `randn`: outputs `torch_<cpu|cuda>….seed<n>`. */
