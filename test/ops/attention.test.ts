@@ -1,7 +1,7 @@
 // Attention over segments: against float64 and the original, awkward sizes, sharp softmax, threads, refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import {
   elements,
   everyGpu,
@@ -250,42 +250,42 @@ t.test('any number of threads gives the same bits', async (t) => {
   }
 })
 
-const golden = loadGolden('flux/qk_rope.safetensors')
-t.test('as the original', needsGolden, async (t) => {
-  const ops = new OpContext()
-  const get = (name: string) => golden!.tensors.get(name)!.data as Float32Array
-  const [batch, heads, tokens, d] = golden!.tensors.get('input.v')!.shape as [number, number, number, number]
-  const size = heads * tokens * d
-  for (let b = 0; b < batch; b++) {
-    // Item b of [batch, H, T, d] as [T, H, d].
-    const item = (name: string, dtype: typeof f32) => {
-      const all = get(name).subarray(b * size, (b + 1) * size)
-      return dtype(
-        [tokens, heads, d],
-        all.map((_, i) => all[((Math.floor(i / d) % heads) * tokens + Math.floor(i / (heads * d))) * d + (i % d)]!),
-      )
+for (const golden of references('flux/qk_rope.safetensors'))
+  t.test(`as ${golden.source}`, async (t) => {
+    const ops = new OpContext()
+    const get = (name: string) => golden.tensors.get(name)!.data as Float32Array
+    const [batch, heads, tokens, d] = golden.tensors.get('input.v')!.shape as [number, number, number, number]
+    const size = heads * tokens * d
+    for (let b = 0; b < batch; b++) {
+      // Item b of [batch, H, T, d] as [T, H, d].
+      const item = (name: string, dtype: typeof f32) => {
+        const all = get(name).subarray(b * size, (b + 1) * size)
+        return dtype(
+          [tokens, heads, d],
+          all.map((_, i) => all[((Math.floor(i / d) % heads) * tokens + Math.floor(i / (heads * d))) * d + (i % d)]!),
+        )
+      }
+      const expected = get('output.attention').subarray(b * size, (b + 1) * size)
+      for (const [dtype, limit] of [
+        [f32, 2e-6],
+        [bf16, 1e-2],
+      ] as const) {
+        const [q0, k0, v0] = [
+          item('output.q_norm_rope', dtype),
+          item('output.k_norm_rope', dtype),
+          item('input.v', dtype),
+        ]
+        const { out0 } = await ops.run('attention', { q0, k0, v0 }, { outDtype: 'f32' })
+        const error = relativeError(toFloat32(out0), expected)
+        t.ok(error < limit, `${dtype.name}: ${error.toExponential(1)}`)
+      }
+      // The file's sharp case multiplies q by 12 and k by 2 after the norm: the same as the scale by 24.
+      const [q0, k0, v0] = [item('output.q_norm_rope', f32), item('output.k_norm_rope', f32), item('input.v', f32)]
+      const { out0 } = await ops.run('attention', { q0, k0, v0 }, { scale: 24 / Math.sqrt(d) })
+      const error = relativeError(toFloat32(out0), get('output.attention_sharp').subarray(b * size, (b + 1) * size))
+      t.ok(error < 2e-5, `sharp: ${error.toExponential(1)}`)
     }
-    const expected = get('output.attention').subarray(b * size, (b + 1) * size)
-    for (const [dtype, limit] of [
-      [f32, 2e-6],
-      [bf16, 1e-2],
-    ] as const) {
-      const [q0, k0, v0] = [
-        item('output.q_norm_rope', dtype),
-        item('output.k_norm_rope', dtype),
-        item('input.v', dtype),
-      ]
-      const { out0 } = await ops.run('attention', { q0, k0, v0 }, { outDtype: 'f32' })
-      const error = relativeError(toFloat32(out0), expected)
-      t.ok(error < limit, `${dtype.name}: ${error.toExponential(1)}`)
-    }
-    // The file's sharp case multiplies q by 12 and k by 2 after the norm: the same as the scale by 24.
-    const [q0, k0, v0] = [item('output.q_norm_rope', f32), item('output.k_norm_rope', f32), item('input.v', f32)]
-    const { out0 } = await ops.run('attention', { q0, k0, v0 }, { scale: 24 / Math.sqrt(d) })
-    const error = relativeError(toFloat32(out0), get('output.attention_sharp').subarray(b * size, (b + 1) * size))
-    t.ok(error < 2e-5, `sharp: ${error.toExponential(1)}`)
-  }
-})
+  })
 
 t.test('refusals', async (t) => {
   const random = numbers(6)

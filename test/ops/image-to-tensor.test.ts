@@ -1,7 +1,7 @@
 // Pictures to tensors, bit-exact with Pillow's 8-bit bicubic, and tensors to pictures.
 import t from 'tap'
 import { f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import { everyIsa, largestError, numbers, sameBits, threadCounts } from '../fixtures/tensors'
 
 const u8 = (shape: number[], data: ArrayLike<number>): Tensor => ({ dtype: 'u8', shape, data: Uint8Array.from(data) })
@@ -168,44 +168,44 @@ t.test('any number of threads gives the same bits', async (t) => {
   for (const { out } of results) t.ok(sameBits(out, results[0]!.out))
 })
 
-const golden = loadGolden('flux/preprocess.safetensors')
-t.test('as the original preprocesses', needsGolden, async (t) => {
-  const { tensors, metadata } = golden!
-  const ops = new OpContext()
-  const images = JSON.parse(metadata.images!) as Record<
-    string,
-    { geometry: Record<string, { crop_left: number; crop_top: number }> }
-  >
-  const channelsLast = (name: string): Tensor => {
-    const { shape, data } = tensors.get(name)!
-    const [channels, height, width] = shape as [number, number, number]
-    const at = (i: number) => Number(data[(i % channels) * height * width + Math.floor(i / channels)])
-    return f32(
-      [height, width, channels],
-      Float64Array.from({ length: data.length }, (_, i) => at(i)),
-    )
-  }
-  for (const [name, { geometry }] of Object.entries(images))
-    for (const [resolution, { crop_left: left, crop_top: top }] of Object.entries(geometry)) {
-      const size = Number(resolution)
-      const source = tensors.get(`input.${name}.pixels_u8`)!
-      const pixels = u8(source.shape, source.data as Uint8Array)
-      const resized = tensors.get(`intermediate.${name}.r${size}.resized_u8`)!
-      const wide = resized.shape[1]!
-      const crop = Array.from({ length: size }, (_, y) =>
-        (resized.data as Uint8Array).subarray(((top + y) * wide + left) * 3, ((top + y) * wide + left + size) * 3),
+for (const golden of references('flux/preprocess.safetensors'))
+  t.test(`as ${golden.source} preprocesses`, async (t) => {
+    const { tensors, metadata } = golden
+    const ops = new OpContext()
+    const images = JSON.parse(metadata.images!) as Record<
+      string,
+      { geometry: Record<string, { crop_left: number; crop_top: number }> }
+    >
+    const channelsLast = (name: string): Tensor => {
+      const { shape, data } = tensors.get(name)!
+      const [channels, height, width] = shape as [number, number, number]
+      const at = (i: number) => Number(data[(i % channels) * height * width + Math.floor(i / channels)])
+      return f32(
+        [height, width, channels],
+        Float64Array.from({ length: data.length }, (_, i) => at(i)),
       )
-      const levels = (await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })).out
-      t.ok(sameBits(levels, u8([size, size, 3], Buffer.concat(crop))), `${name} at ${size}`)
-      const { out } = await ops.run('image_to_tensor', { pixels }, { size })
-      t.equal(largestError(toFloat32(out), toFloat32(channelsLast(`output.${name}.r${size}`))), 0, 'and in f32')
     }
-  for (const name of ['ramp', 'roundtrip']) {
-    const { pixels } = await ops.run('tensor_to_image', { x: channelsLast(`input.${name}.values`) })
-    const expected = tensors.get(`output.${name}.u8`)!
-    t.ok(sameBits(pixels, u8(expected.shape, expected.data as Uint8Array)), name)
-  }
-})
+    for (const [name, { geometry }] of Object.entries(images))
+      for (const [resolution, { crop_left: left, crop_top: top }] of Object.entries(geometry)) {
+        const size = Number(resolution)
+        const source = tensors.get(`input.${name}.pixels_u8`)!
+        const pixels = u8(source.shape, source.data as Uint8Array)
+        const resized = tensors.get(`intermediate.${name}.r${size}.resized_u8`)!
+        const wide = resized.shape[1]!
+        const crop = Array.from({ length: size }, (_, y) =>
+          (resized.data as Uint8Array).subarray(((top + y) * wide + left) * 3, ((top + y) * wide + left + size) * 3),
+        )
+        const levels = (await ops.run('image_to_tensor', { pixels }, { size, outDtype: 'u8' })).out
+        t.ok(sameBits(levels, u8([size, size, 3], Buffer.concat(crop))), `${name} at ${size}`)
+        const { out } = await ops.run('image_to_tensor', { pixels }, { size })
+        t.equal(largestError(toFloat32(out), toFloat32(channelsLast(`output.${name}.r${size}`))), 0, 'and in f32')
+      }
+    for (const name of ['ramp', 'roundtrip']) {
+      const { pixels } = await ops.run('tensor_to_image', { x: channelsLast(`input.${name}.values`) })
+      const expected = tensors.get(`output.${name}.u8`)!
+      t.ok(sameBits(pixels, u8(expected.shape, expected.data as Uint8Array)), name)
+    }
+  })
 
 t.test('refusals', async (t) => {
   const random = numbers(5)

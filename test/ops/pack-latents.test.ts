@@ -1,7 +1,7 @@
 // VAE latents to normalised tokens and back: 2x2 space to depth in the order (channel, row, column).
 import t from 'tap'
 import { OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import { everyIsa, numbers, relativeError } from '../fixtures/tensors'
 
 const EPS = Math.fround(1e-4)
@@ -50,31 +50,31 @@ for (const { isa, ops } of everyIsa()) {
   })
 }
 
-const golden = loadGolden('flux/vae.safetensors')
-t.test('as the original encodes', needsGolden, async (t) => {
-  const get = (name: string) => golden!.tensors.get(name)!
-  const [, both, height, width] = get('intermediate.enc.moments').shape as [number, number, number, number]
-  const moments = get('intermediate.enc.moments').data as Float32Array
-  const map = numbers(0).tensor(
-    [height, width, both],
-    (i) => moments[(i % both) * height * width + Math.floor(i / both)]!,
-  )
-  const vector = (name: string): Tensor => ({
-    dtype: 'f32',
-    shape: get(name).shape,
-    data: get(name).data as Float32Array,
+for (const golden of references('flux/vae.safetensors'))
+  t.test(`as ${golden.source} encodes`, async (t) => {
+    const get = (name: string) => golden.tensors.get(name)!
+    const [, both, height, width] = get('intermediate.enc.moments').shape as [number, number, number, number]
+    const moments = get('intermediate.enc.moments').data as Float32Array
+    const map = numbers(0).tensor(
+      [height, width, both],
+      (i) => moments[(i % both) * height * width + Math.floor(i / both)]!,
+    )
+    const vector = (name: string): Tensor => ({
+      dtype: 'f32',
+      shape: get(name).shape,
+      data: get(name).data as Float32Array,
+    })
+    const { tokens } = await new OpContext().run('pack_latents', {
+      map,
+      mean: vector('weight.bn.running_mean'),
+      var: vector('weight.bn.running_var'),
+    })
+    const expected = get('output.encode').data as Float32Array // [1, 4C, H/2, W/2]
+    const [count, packed] = tokens.shape as [number, number]
+    const rows = Float32Array.from(expected, (_, i) => expected[(i % packed) * count + Math.floor(i / packed)]!)
+    const error = relativeError(toFloat32(tokens), rows)
+    t.ok(error < 1e-6, error.toExponential(1))
   })
-  const { tokens } = await new OpContext().run('pack_latents', {
-    map,
-    mean: vector('weight.bn.running_mean'),
-    var: vector('weight.bn.running_var'),
-  })
-  const expected = get('output.encode').data as Float32Array // [1, 4C, H/2, W/2]
-  const [count, packed] = tokens.shape as [number, number]
-  const rows = Float32Array.from(expected, (_, i) => expected[(i % packed) * count + Math.floor(i / packed)]!)
-  const error = relativeError(toFloat32(tokens), rows)
-  t.ok(error < 1e-6, error.toExponential(1))
-})
 
 t.test('refusals', async (t) => {
   const random = numbers(2)

@@ -1,7 +1,7 @@
 // RMSNorm of q and k with rotary embedding, against float64 and the original implementation.
 import t from 'tap'
 import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import { angles, rotated } from '../fixtures/heads'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
@@ -68,42 +68,43 @@ t.test('any number of threads gives the same bits', async (t) => {
   for (const { q, k } of results) t.ok(sameBits(q, results[0]!.q) && sameBits(k, results[0]!.k))
 })
 
-const golden = loadGolden('flux/qk_rope.safetensors')
-t.test('as the original: tables, norm and rotation', needsGolden, async (t) => {
-  const ops = new OpContext()
-  const get = (name: string) => golden!.tensors.get(name)!
-  const [batch, heads, tokens, d] = get('input.q').shape as [number, number, number, number]
-  const scales = { q: get('weight.query_norm.scale'), k: get('weight.key_norm.scale') }
-  for (let b = 0; b < batch; b++) {
-    const item = (name: string) => {
-      const { shape, data } = get(name)
-      const size = elements(shape) / batch
-      return (data as Float32Array).subarray(b * size, (b + 1) * size)
+for (const golden of references('flux/qk_rope.safetensors'))
+  t.test(`as ${golden.source}: tables, norm and rotation`, async (t) => {
+    const ops = new OpContext()
+    const get = (name: string) => golden.tensors.get(name)!
+    const [batch, heads, tokens, d] = get('input.q').shape as [number, number, number, number]
+    const { axes_dim: axesDim } = JSON.parse(golden.metadata.config!) as { axes_dim: number[] }
+    const scales = { q: get('weight.query_norm.scale'), k: get('weight.key_norm.scale') }
+    for (let b = 0; b < batch; b++) {
+      const item = (name: string) => {
+        const { shape, data } = get(name)
+        const size = elements(shape) / batch
+        return (data as Float32Array).subarray(b * size, (b + 1) * size)
+      }
+      // [H, T, d] as the file has it, to and from [T, H, d].
+      const tokensFirst = (x: Float32Array) =>
+        f32(
+          [1, tokens, heads, d],
+          x.map((_, i) => x[((Math.floor(i / d) % heads) * tokens + Math.floor(i / (heads * d))) * d + (i % d)]!),
+        )
+      const ids = f32([tokens, 4], item('input.ids'))
+      const table = await ops.run('rope_table', { ids }, { axesDim, theta: 2000 })
+      t.ok(relativeError(toFloat32(table.cos), item('intermediate.rope_cos')) < 1e-7)
+      t.ok(relativeError(toFloat32(table.sin), item('intermediate.rope_sin')) < 1e-7)
+      const out = await ops.run('qk_norm_rope', {
+        q: tokensFirst(item('input.q')),
+        k: tokensFirst(item('input.k')),
+        qScale: f32([d], scales.q.data as Float32Array),
+        kScale: f32([d], scales.k.data as Float32Array),
+        cos: table.cos,
+        sin: table.sin,
+      })
+      for (const name of ['q', 'k'] as const) {
+        const error = relativeError(toFloat32(out[name]), toFloat32(tokensFirst(item(`output.${name}_norm_rope`))))
+        t.ok(error < 1e-6, `${name}: ${error.toExponential(1)}`)
+      }
     }
-    // [H, T, d] as the file has it, to and from [T, H, d].
-    const tokensFirst = (x: Float32Array) =>
-      f32(
-        [1, tokens, heads, d],
-        x.map((_, i) => x[((Math.floor(i / d) % heads) * tokens + Math.floor(i / (heads * d))) * d + (i % d)]!),
-      )
-    const ids = f32([tokens, 4], item('input.ids'))
-    const table = await ops.run('rope_table', { ids }, { axesDim: [32, 32, 32, 32], theta: 2000 })
-    t.ok(relativeError(toFloat32(table.cos), item('intermediate.rope_cos')) < 1e-7)
-    t.ok(relativeError(toFloat32(table.sin), item('intermediate.rope_sin')) < 1e-7)
-    const out = await ops.run('qk_norm_rope', {
-      q: tokensFirst(item('input.q')),
-      k: tokensFirst(item('input.k')),
-      qScale: f32([d], scales.q.data as Float32Array),
-      kScale: f32([d], scales.k.data as Float32Array),
-      cos: table.cos,
-      sin: table.sin,
-    })
-    for (const name of ['q', 'k'] as const) {
-      const error = relativeError(toFloat32(out[name]), toFloat32(tokensFirst(item(`output.${name}_norm_rope`))))
-      t.ok(error < 1e-6, `${name}: ${error.toExponential(1)}`)
-    }
-  }
-})
+  })
 
 t.test('refusals', async (t) => {
   const random = numbers(4)

@@ -1,7 +1,7 @@
 // Standard normal noise as PyTorch's two generators make it.
 import t from 'tap'
 import { OpContext, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import { elements, everyIsa, largestError, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 const { fround } = Math
@@ -170,20 +170,20 @@ t.test('the same bits on any instruction set, device and number of threads', asy
   }
 })
 
-const golden = loadGolden('iconface/randn.safetensors')
-t.test('as PyTorch', needsGolden, async (t) => {
-  const ops = new OpContext()
-  for (const [name, { shape, data }] of golden!.tensors) {
-    const [, kind, seed] = /^output\.(\w+)\.seed(\d+)$/.exec(name) as unknown as [string, string, string]
-    const generator = kind === 'torch_cuda' ? 'torch-cuda' : 'torch-cpu'
-    const { out } = await ops.run('random_normal', {}, { seed, generator, shape })
-    t.equal(toFloat32(out).length, elements(shape))
-    const error = relativeError(toFloat32(out), data as Float32Array)
-    t.ok(error < 1e-7, `${name}: ${error.toExponential(1)}`)
-    const largest = largestError(toFloat32(out), data as Float32Array)
-    t.ok(largest < 5e-7, `largest ${largest.toExponential(1)}`)
-  }
-})
+for (const golden of references('iconface/randn.safetensors'))
+  t.test(`as ${golden.source}`, async (t) => {
+    const ops = new OpContext()
+    for (const [name, { shape, data }] of golden.tensors) {
+      const [, kind, seed] = /^output\.(\w+)\.seed(\d+)$/.exec(name) as unknown as [string, string, string]
+      const generator = kind === 'torch_cuda' ? 'torch-cuda' : 'torch-cpu'
+      const { out } = await ops.run('random_normal', {}, { seed, generator, shape })
+      t.equal(toFloat32(out).length, elements(shape))
+      const error = relativeError(toFloat32(out), data as Float32Array)
+      t.ok(error < 1e-7, `${name}: ${error.toExponential(1)}`)
+      const largest = largestError(toFloat32(out), data as Float32Array)
+      t.ok(largest < 5e-7, `largest ${largest.toExponential(1)}`)
+    }
+  })
 
 t.test('refusals', async (t) => {
   const ops = new OpContext()

@@ -1,7 +1,7 @@
 // The sinusoids of a timestep.
 import t from 'tap'
 import { OpContext, toFloat32 } from '../../dist/ops.js'
-import { loadGolden, needsGolden } from '../fixtures/golden'
+import { references } from '../fixtures/golden'
 import { everyIsa, largestError } from '../fixtures/tensors'
 
 /** Cosines first, in float64. */
@@ -24,19 +24,19 @@ t.test('256 wide unless told', async (t) => {
   t.strictSame((await new OpContext().run('timestep_embedding', {}, { timestep: 0.5 })).out.shape, [256])
 })
 
-const golden = loadGolden('flux/flux2_transformer.safetensors')
-t.test('as the original', needsGolden, async (t) => {
-  const ops = new OpContext()
-  for (const run of ['refs', 'norefs']) {
-    const timesteps = golden!.tensors.get(`input.${run}.timesteps`)!.data as Float32Array
-    const expected = golden!.tensors.get(`intermediate.${run}.timestep_embedding`)!.data as Float32Array
-    for (const [i, timestep] of timesteps.entries()) {
-      const { out } = await ops.run('timestep_embedding', {}, { timestep })
-      const error = largestError(toFloat32(out), expected.subarray(i * 256, (i + 1) * 256))
-      t.ok(error < 1e-6, `t ${timestep}: ${error.toExponential(1)}`)
+for (const golden of references('flux/flux2_transformer.safetensors'))
+  t.test(`as ${golden.source}`, async (t) => {
+    const ops = new OpContext()
+    for (const run of ['refs', 'norefs']) {
+      const timesteps = golden.tensors.get(`input.${run}.timesteps`)!.data as Float32Array
+      const expected = golden.tensors.get(`intermediate.${run}.timestep_embedding`)!.data as Float32Array
+      for (const [i, timestep] of timesteps.entries()) {
+        const { out } = await ops.run('timestep_embedding', {}, { timestep })
+        const error = largestError(toFloat32(out), expected.subarray(i * 256, (i + 1) * 256))
+        t.ok(error < 1e-6, `t ${timestep}: ${error.toExponential(1)}`)
+      }
     }
-  }
-})
+  })
 
 t.test('refusals', async (t) => {
   const ops = new OpContext()
