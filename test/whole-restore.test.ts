@@ -68,6 +68,10 @@ async function open(folder: string) {
   }
 }
 
+async function close({ model, networks, ops }: Awaited<ReturnType<typeof open>>): Promise<void> {
+  for (const each of [model, networks, ops]) await each.dispose()
+}
+
 /** Predictions by the package's transformer: the same numbers to the last bits. */
 const byNetworks =
   (networks: Networks): Predict =>
@@ -167,30 +171,70 @@ async function compare(t: Test, at: Awaited<ReturnType<typeof open>>, predict: P
   const { anchor, norms, weights } = found.identity
   if (expected.anchor) t.ok(relativeError(anchor!, expected.anchor) < 2e-6, `${each.name}: anchor`)
   else t.equal(anchor, null, `${each.name}: no anchor`)
+  t.equal(found.identity.source, expected.source, `${each.name}: source`)
   t.ok(relativeError(norms, expected.norms) < 2e-6, `${each.name}: norms`)
   t.ok(relativeError(weights, expected.shares) < 2e-6, `${each.name}: weights`)
+  for (const when of ['before', 'after'] as const) {
+    // A byte that differs moves the result's embedding a little.
+    const [actual, wanted] = [found.identity[when], expected[when]]
+    if (wanted === null) t.equal(actual, null, `${each.name}: nothing to compare with ${when}`)
+    else t.ok(Math.abs(actual! - wanted) < (when === 'before' ? 1e-5 : 1e-3), `${each.name}: similarity ${when}`)
+  }
 }
 
 void t.test('the small model, with every setting off its default', async (t) => {
   const at = await open(await distinctModel())
-  t.teardown(async () => {
-    await at.model.dispose()
-    await at.networks.dispose()
-    await at.ops.dispose()
-  })
+  t.teardown(() => close(at))
   for (const each of CASES) await compare(t, at, byNetworks(at.networks), each, 0.001)
   // A prediction in float64 takes half a second: a restore with everything in it and the parts, all in the long tier.
   const quick = ({ name, variant }: Case) => name === '1 references, guidance 3' || variant !== undefined
   for (const each of full ? CASES : CASES.filter(quick)) await compare(t, at, inFloat64(at), each, 0.005)
 })
 
+/** The small model with a face encoder that gives zeros for black pictures, and only for these. */
+async function blindToBlack(): Promise<string> {
+  const folder = join(scratch, 'blind-to-black')
+  await cp(await distinctModel(), folder, { recursive: true })
+  const random = numbers(9)
+  await changeTensors(join(folder, 'adaface.safetensors'), (name, count) => {
+    if (/\.(bias|running_mean)$/.test(name)) return new Float32Array(count)
+    if (name !== 'input_layer.0.weight') return undefined
+    // Every output is a multiple of blue minus red at the middle of the window [3, 3, 3]: black gives exactly 0.
+    const weights = new Float32Array(count)
+    for (let out = 0; out < count; out += 27) {
+      weights[out + 4] = random.normal()
+      weights[out + 22] = -weights[out + 4]!
+    }
+    return weights
+  })
+  return folder
+}
+
+void t.test('pictures in which the encoder sees nobody', async (t) => {
+  const at = await open(await blindToBlack())
+  t.teardown(() => close(at))
+  const black = { ...PICTURES[1], data: new Uint8Array(64 * 64 * 3) }
+  const [degraded, face] = PICTURES
+  const cases = {
+    'one of two references': { degraded, references: [black, face] },
+    'all references': { degraded, references: [black, black] },
+    'the degraded picture': { degraded: black, references: [face] },
+    'every picture': { degraded: black, references: [black] },
+    'the only picture': { degraded: black, references: [] },
+  }
+  for (const [name, pictures] of Object.entries(cases))
+    await compare(
+      t,
+      at,
+      byNetworks(at.networks),
+      { name, inputs: { ...BASE, ...pictures, steps: 1, guidance: 1 } },
+      0.001,
+    )
+})
+
 void t.test('the model of the package', async (t) => {
   const at = await open(join(MODELS, 'tiny'))
-  t.teardown(async () => {
-    await at.model.dispose()
-    await at.networks.dispose()
-    await at.ops.dispose()
-  })
+  t.teardown(() => close(at))
   for (const count of [0, 2]) {
     const inputs = { ...BASE, references: PICTURES.slice(1, 1 + count), steps: 2 }
     await compare(t, at, byNetworks(at.networks), { name: `${count} references`, inputs }, 0.001)
