@@ -19,12 +19,12 @@ import {
   checkVariant,
   integer,
   known,
+  namesOf,
   type LoadOptions,
   type Precision,
   type Progress,
   type RestoreOptions,
   type Stage,
-  type Variant,
 } from './options'
 import type { Decoded } from './picture/decode'
 import { shapeWarnings } from './picture/shape'
@@ -84,6 +84,15 @@ export interface FaceEmbedding {
 
 /** What `IConFace.embed` takes of a restore's options. */
 export type EmbedOptions = Pick<RestoreOptions, 'size' | 'strict' | 'signal'>
+const EMBED_OPTIONS = namesOf<EmbedOptions>({ size: true, strict: true, signal: true })
+
+/** A restore as `IConFace.estimate` takes it: `references` is how many. */
+export interface EstimateOptions extends Pick<RestoreOptions, 'size' | 'steps' | 'guidance' | 'variant'> {
+  references?: number | undefined
+}
+const ESTIMATE_OPTIONS = namesOf<EstimateOptions>({
+  ...{ references: true, size: true, steps: true, guidance: true, variant: true },
+})
 
 /** A restore whose arguments are checked and whose pictures are captured. */
 export interface RestoreRequest {
@@ -308,7 +317,7 @@ export class IConFace implements AsyncDisposable {
   @showsCaller
   async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
-    known('options', options, ['size', 'strict', 'signal'])
+    known('options', options, EMBED_OPTIONS)
     const { size = this.info.defaults.size, strict, signal } = checkRestoreOptions(options)
     checkAborted(signal)
     if (!this.info.identityEncoder) {
@@ -337,11 +346,9 @@ export class IConFace implements AsyncDisposable {
    * @example
    * const { total } = model.estimate({ references: 3, size: 512 })
    */
-  estimate(
-    job: { references?: number; size?: number; steps?: number; guidance?: number; variant?: Variant } = {},
-  ): MemoryEstimate {
+  estimate(job: EstimateOptions = {}): MemoryEstimate {
     if (this.disposed) throw disposedError()
-    known('options', job, ['references', 'size', 'steps', 'guidance', 'variant'])
+    known('options', job, ESTIMATE_OPTIONS)
     const { defaults } = this.info
     const { references = 0, size = defaults.size } = job
     integer('references', references, 0, this.#limits.maxReferences)

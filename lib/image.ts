@@ -11,6 +11,7 @@ import { stat } from 'node:fs/promises'
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import type { Sharp } from 'sharp'
 import { expectation, IConFaceError, invalid, shortened } from './errors'
+import { checkWithin, LIMITS } from './limits'
 import { integer } from './options'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
@@ -34,7 +35,7 @@ export interface RawImage {
   /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Alpha is dropped. */
   channels: 1 | 2 | 3 | 4
   /** Takes the whole buffer behind `data` over instead of copying it; `data` is empty afterwards. */
-  transfer?: boolean
+  transfer?: boolean | undefined
 }
 
 /** Plain 8-bit sRGB pixels, row by row without padding: `height * width * 3` bytes, red, green, blue. */
@@ -66,8 +67,8 @@ export interface Picture {
  * const face = await model.restore(frame)
  */
 export function allocateImage(width: number, height: number, channels: 3 | 4 = 3): RawImage & { data: Uint8Array } {
-  integer('width', width, 1, 65535)
-  integer('height', height, 1, 65535)
+  checkWithin('width', width, LIMITS.side)
+  checkWithin('height', height, LIMITS.side)
   integer('channels', channels, 3, 4)
   return { data: new Uint8Array(new SharedArrayBuffer(width * height * channels)), width, height, channels }
 }
@@ -180,8 +181,8 @@ export async function checkPictureFile(name: string, path: string): Promise<void
 function rawIn(name: string, image: RawImage, maxPixels: number): Capture {
   const { data, width, height, channels, transfer = false } = image
   if (!isBytes(data)) throw invalid(`${name}.data`, 'a Uint8Array', data)
-  integer(`${name}.width`, width, 1, 65535)
-  integer(`${name}.height`, height, 1, 65535)
+  checkWithin(`${name}.width`, width, LIMITS.side)
+  checkWithin(`${name}.height`, height, LIMITS.side)
   integer(`${name}.channels`, channels, 1, 4)
   if (typeof transfer !== 'boolean') throw invalid(`${name}.transfer`, 'true or false', transfer)
   if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)

@@ -11,6 +11,7 @@ export {
   type EmbedOptions,
   type FaceEmbedding,
   IConFace,
+  type EstimateOptions,
   type MemoryEstimate,
   type ModelInfo,
   type RestoreDefaults,

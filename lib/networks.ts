@@ -15,13 +15,15 @@
 import { showsCaller } from './caller'
 import type { DType as StoredDType } from './checkpoint/dtype'
 import { openCheckpoint } from './checkpoint/layout'
+import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
-import type { Result, RunParams, Tensor } from './ops'
-import { checkDevice, type Precision } from './options'
+import { isRecord } from './realm'
+import type { Explicit, Result, RunParams, Tensor } from './ops'
+import { checkCompute, DEFAULT_PRECISION, known, namesOf, oneOf, type Precision, PRECISIONS } from './options'
 
 export type { Result, RunParams, Tensor } from './ops'
 export type { DetectedFace, Point } from './photo/anchors'
-export { FaceDetector, type DetectOptions, type FindOptions } from './photo/detect'
+export { FaceDetector, type DetectOptions, type DetectorOptions, type FindOptions } from './photo/detect'
 export type { FaceSelection } from './photo/policy'
 export { type OpenTextEncoder, openTextEncoder, type TextEncoderOptions } from './text/encoder'
 export { PromptTokenizer, type PromptTokens } from './text/tokenizer'
@@ -38,29 +40,33 @@ export interface Checkpoint {
   readonly files: readonly { readonly path: string; readonly size: number }[]
   readonly tensors: Readonly<Record<string, StoredTensor>>
   /** Tensors whose bytes lie apart: the parts follow each other in memory. */
-  readonly joins?: readonly {
-    readonly name: string
-    readonly dtype: StoredDType
-    readonly shape: readonly number[]
-    readonly parts: readonly { readonly file: number; readonly offset: number; readonly bytes: number }[]
-  }[]
+  readonly joins?:
+    | readonly {
+        readonly name: string
+        readonly dtype: StoredDType
+        readonly shape: readonly number[]
+        readonly parts: readonly { readonly file: number; readonly offset: number; readonly bytes: number }[]
+      }[]
+    | undefined
   /**
    * `transformer.<module>.weight += factor * B A`; `a` and `b` are names among `tensors`, [r, in] and [rows, r]; the rows
    * that change begin at `row` (default 0).
    */
-  readonly loras?: readonly {
-    readonly module: string
-    readonly a: string
-    readonly b: string
-    readonly factor: number
-    readonly row?: number
-  }[]
+  readonly loras?:
+    | readonly {
+        readonly module: string
+        readonly a: string
+        readonly b: string
+        readonly factor: number
+        readonly row?: number | undefined
+      }[]
+    | undefined
   /**
    * What shapes do not tell: `transformer.ropeAxes`, `transformer.ropeTheta`, `adapter.residualStrength`, `vae.groups`,
    * `vae.bnEps`, `face.stageUnits`, `text.outputLayers`, `text.ropeTheta`. A single number is a list of one.
    */
-  readonly numbers?: Readonly<Record<string, readonly number[]>>
-  readonly texts?: Readonly<Record<string, string>>
+  readonly numbers?: Readonly<Record<string, readonly number[]>> | undefined
+  readonly texts?: Readonly<Record<string, string>> | undefined
 }
 
 /** A tensor as one byte range of the `file`-th file. */
@@ -168,14 +174,16 @@ export interface NetworksOptions {
    * What matrix products read: f32 exactly, bf16 with float32 sums, or fp8 in the transformer's blocks, which is approximate
    * and for GPUs of compute capability 8.9 or later. Default bf16.
    */
-  precision?: Precision
-  /** Threads that compute; all processors by default. Results do not depend on it. */
-  threads?: number
+  precision?: Precision | undefined
+  /** Threads that compute, 1 to 1024; all processors by default. Results do not depend on it. */
+  threads?: number | undefined
   /** Instruction set (`iconface doctor` lists them); the best by default. */
-  isa?: string
+  isa?: string | undefined
   /** `cpu` (default), `cuda`, `cuda:<n>`, or `cuda-emulated` in a build that holds the emulator. */
-  device?: string
+  device?: string | undefined
 }
+
+const OPTIONS = namesOf<NetworksOptions>({ precision: true, threads: true, isa: true, device: true })
 
 /** Networks over one checkpoint, with a thread of their own. Runs are done one after the other. */
 export class Networks {
@@ -189,14 +197,17 @@ export class Networks {
    * Maps the weights and prepares the networks that they hold.
    *
    * @param source  A model folder, or a checkpoint already described.
-   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` when a tensor is missing or has another shape,
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_INVALID_CHECKPOINT` when a tensor is missing or has another shape,
    *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_UNSUPPORTED`
    *         for an unknown instruction set, or `fp8` where the device does not multiply it.
    */
   @showsCaller
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {
-    const { precision, threads, isa, device = 'cpu' } = options
-    checkDevice(device)
+    known('options', options, OPTIONS)
+    const { precision = DEFAULT_PRECISION, threads, isa, device = 'cpu' } = options
+    oneOf('precision', precision, PRECISIONS)
+    checkCompute(options)
+    checkSource(source)
     const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source
     const session = native(() => new (loadAddon().Session)({ precision, threads, isa, device, checkpoint }))
     try {
@@ -218,8 +229,8 @@ export class Networks {
   @showsCaller
   async run<Name extends keyof NetworkKinds>(
     name: Name,
-    tensors: NetworkKinds[Name]['tensors'],
-    params?: NetworkKinds[Name]['params'] & RunParams & { trace?: boolean },
+    tensors: Explicit<NetworkKinds[Name]['tensors']>,
+    params?: Explicit<NetworkKinds[Name]['params']> & RunParams & { trace?: boolean | undefined },
   ): Promise<NetworkKinds[Name]['results'] & { seconds: Result } & Traced> {
     const results = await native(() => this.#session.run(name, tensors as Record<string, NativeTensor>, { ...params }))
     return results as unknown as NetworkKinds[Name]['results'] & { seconds: Result } & Traced
@@ -233,4 +244,9 @@ export class Networks {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
+}
+
+function checkSource(source: unknown): void {
+  if (typeof source === 'string' ? source !== '' : isRecord(source)) return
+  throw invalid('source', 'the path of a model folder, or a checkpoint', source)
 }

@@ -15,7 +15,7 @@
 import { showsCaller } from './caller'
 import { invalid } from './errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
-import { checkDevice, known } from './options'
+import { checkCompute, known, namesOf } from './options'
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'f8_e4m3' | 'f64' | 'i64' | 'i32' | 'u8'
 
@@ -256,18 +256,23 @@ export interface Operations {
  * operands that change in place then go on from what earlier runs left.
  */
 export interface RunParams {
-  repeat?: number
-  rotate?: boolean
+  repeat?: number | undefined
+  rotate?: boolean | undefined
 }
 
+/** `T`, where `undefined` is as good as leaving out, with `exactOptionalPropertyTypes` too. */
+export type Explicit<T> = { [Name in keyof T]: object extends Pick<T, Name> ? T[Name] | undefined : T[Name] }
+
 export interface OpContextOptions {
-  /** Threads that compute; all processors by default. Results do not depend on it. */
-  threads?: number
+  /** Threads that compute, 1 to 1024; all processors by default. Results do not depend on it. */
+  threads?: number | undefined
   /** Instruction set (`iconface doctor` lists them); the best by default. */
-  isa?: string
+  isa?: string | undefined
   /** `cpu` (default), `cuda`, `cuda:<n>`, or `cuda-emulated` in a build that holds the emulator. */
-  device?: string
+  device?: string | undefined
 }
+
+const OPTIONS = namesOf<OpContextOptions>({ threads: true, isa: true, device: true })
 
 /**
  * Runs operations on threads of its own, one after the other. Dispose it when done, or let it be collected.
@@ -280,9 +285,9 @@ export class OpContext {
   readonly #session: NativeSession
 
   constructor(options: OpContextOptions = {}) {
-    known('options', options, ['threads', 'isa', 'device'])
+    known('options', options, OPTIONS)
     const { threads, isa, device = 'cpu' } = options
-    checkDevice(device)
+    checkCompute(options)
     this.#session = native(() => new (loadAddon().Session)({ threads, isa, device }))
   }
 
@@ -290,8 +295,8 @@ export class OpContext {
   @showsCaller
   async run<Name extends keyof Operations>(
     name: Name,
-    tensors: Operations[Name]['tensors'],
-    params?: Operations[Name]['params'] & RunParams,
+    tensors: Explicit<Operations[Name]['tensors']>,
+    params?: Explicit<Operations[Name]['params']> & RunParams,
   ): Promise<Operations[Name]['results'] & { seconds: Result }> {
     const results = await native(() => this.#session.run(name, tensors as Record<string, NativeTensor>, { ...params }))
     return results as Operations[Name]['results'] & { seconds: Result }

@@ -5,6 +5,7 @@
 import { RNGS, type Rng } from './checkpoint/config'
 import { closest } from './closest'
 import { describeValue, IConFaceError, invalid } from './errors'
+import { checkWithin, expectedOf, isWithin, LIMITS, MAX_PROMPT } from './limits'
 import type { NativeVariant } from './native'
 import { isRecord } from './realm'
 
@@ -13,6 +14,8 @@ export type Precision = 'f32' | 'bf16' | 'fp8'
 export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
 /** What `auto` means. */
 export const DEFAULT_PRECISION: Precision = 'bf16'
+/** Most pixels of a picture where nobody says. */
+export const DEFAULT_MAX_PIXELS = 100e6
 
 /** The stages of a restore, in their order. */
 export const STAGES = [
@@ -54,88 +57,84 @@ export interface Progress {
 /** Parts of the model to leave out, as the paper's ablations do (Table 3). Everything takes part by default. */
 export interface Variant {
   /** `false`: no identity anchor. */
-  identity?: boolean
+  identity?: boolean | undefined
   /** `false`: neither residual nor memory; `'residual'`: no memory; `'one-route'`: memory without its detail route. */
-  structure?: boolean | 'one-route' | 'residual'
+  structure?: boolean | 'one-route' | 'residual' | undefined
   /** `false`: as if no references were given. */
-  references?: boolean
+  references?: boolean | undefined
 }
 
 export interface RestoreOptions {
   /** Sampling steps, 1 to 1000. Default: the checkpoint's, 12 in the paper. */
-  steps?: number
-  /** Classifier-free guidance, 0 or more; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
-  guidance?: number
+  steps?: number | undefined
+  /** Classifier-free guidance, 0 to 100; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
+  guidance?: number | undefined
   /** Seed of the noise: a safe integer, or a bigint below 2^64. Default: the checkpoint's, 42. */
-  seed?: number | bigint
+  seed?: number | bigint | undefined
   /** Side of the result in pixels, a multiple of 16 from 16 to 4096. Default: the checkpoint's, 512 in the paper. */
-  size?: number
+  size?: number | undefined
   /** Whose `torch.randn` the seed means: `torch-cuda` or `torch-cpu`. Default: the checkpoint's, `torch-cuda`. */
-  rng?: Rng
+  rng?: Rng | undefined
   /**
    * What the picture shall be, in words. Default: the checkpoint's own prompt. Another one needs a model with a text
    * encoder (`textEncoder` in its iconface.json); it is encoded once, then kept beside the model.
    */
-  prompt?: string
-  variant?: Variant
+  prompt?: string | undefined
+  variant?: Variant | undefined
   /**
    * Refuses pictures that the decoder complains about. Default `false`: what can be decoded is, and its words are a
    * warning; a picture whose rows are missing is an error either way.
    */
   strict?: boolean | undefined
   /** Stops the job; the promise then rejects with `ERR_ICONFACE_ABORTED` and the signal's reason as `cause`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /**
    * Called on the way. What it throws, or a promise of it rejects with before the job ends, stops the job and is what
    * the restore rejects with.
    */
-  onProgress?: (progress: Progress) => void | Promise<void>
+  onProgress?: ((progress: Progress) => void | Promise<void>) | undefined
 }
 
 export interface LoadOptions {
   /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
-  device?: string
+  device?: string | undefined
   /**
    * What matrix products read. `f32` is twice the work and memory. `fp8` is approximate: the linears of the transformer's
    * blocks multiply in 8 bits (e4m3, a scale for every row), everything else is as in bf16, and those weights take half the
    * memory; only on GPUs of compute capability 8.9 or later. Default `auto`: bf16.
    */
-  precision?: 'auto' | Precision
-  /** Threads to compute with. Default: one per core this process may use. */
-  threads?: number
+  precision?: 'auto' | Precision | undefined
+  /** Threads to compute with, 1 to 1024. Default: one per core this process may use. */
+  threads?: number | undefined
   /** Instruction set, one of those `iconface doctor` lists. Default: the best. */
-  isa?: string
-  /** Largest picture accepted, in pixels (width x height). Default 100 million. */
-  maxPixels?: number
-  /** Most references per restore. Default 8. */
-  maxReferences?: number
-  /** Most restores waiting for their turn. Default 64. */
-  maxQueue?: number
+  isa?: string | undefined
+  /** Largest picture accepted, in pixels (width x height), 1 to 16383². Default 100 million. */
+  maxPixels?: number | undefined
+  /** Most references per restore, 0 to 64. Default 8. */
+  maxReferences?: number | undefined
+  /** Most restores waiting for their turn, 0 to 1 million. Default 64. */
+  maxQueue?: number | undefined
   /** Stops the loading. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
-export const RESTORE_OPTIONS = [
-  'steps',
-  'guidance',
-  'seed',
-  'size',
-  'rng',
-  'prompt',
-  'variant',
-  'strict',
-  'signal',
-  'onProgress',
-] as const
-export const LOAD_OPTIONS = [
-  ...(['device', 'precision', 'threads', 'isa', 'maxPixels', 'maxReferences', 'maxQueue'] as const),
-  'signal',
-] as const
+/** The names of the options of a type, all of them: the compiler refuses one too few. */
+export function namesOf<T>(names: { readonly [Name in keyof Required<T>]: true }): readonly (keyof T & string)[] {
+  return Object.keys(names) as (keyof T & string)[]
+}
+
+export const RESTORE_OPTIONS = namesOf<RestoreOptions>({
+  ...{ steps: true, guidance: true, seed: true, size: true, rng: true, prompt: true, variant: true },
+  ...{ strict: true, signal: true, onProgress: true },
+})
+export const LOAD_OPTIONS = namesOf<LoadOptions>({
+  ...{ device: true, precision: true, threads: true, isa: true },
+  ...{ maxPixels: true, maxReferences: true, maxQueue: true, signal: true },
+})
 
 /** The names of {@link LoadOptions} and {@link RestoreOptions} together, for `restore`, which takes both. */
 export const ALL_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...RESTORE_OPTIONS]), 'model']
 
-const SEED = 'a whole number from 0 to 2^53 - 1'
 const MAX_TORCH_SEED = 2n ** 64n - 1n
 
 /** Restore options that are right; what was not said is left to the checkpoint. */
@@ -146,10 +145,8 @@ export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
   known('options', options, RESTORE_OPTIONS)
   const { steps, guidance, seed, size, rng, prompt, strict, signal, onProgress } = options
-  if (steps !== undefined) integer('steps', steps, 1, 1000)
-  if (guidance !== undefined && !(Number.isFinite(guidance) && guidance >= 0)) {
-    throw invalid('guidance', 'a finite number of 0 or more', guidance)
-  }
+  if (steps !== undefined) checkWithin('steps', steps, LIMITS.steps)
+  if (guidance !== undefined) checkWithin('guidance', guidance, LIMITS.guidance)
   if (seed !== undefined) checkTorchSeed(seed)
   if (size !== undefined) checkSize(size)
   if (rng !== undefined) oneOf('rng', rng, RNGS)
@@ -172,10 +169,16 @@ export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
   const { device = 'auto', precision = 'auto', threads, isa } = options
   if (device !== 'auto') checkDevice(device, "'auto', 'cpu', 'cuda' or 'cuda:<number>'")
   oneOf('precision', precision, ['auto', ...PRECISIONS])
-  if (threads !== undefined) integer('threads', threads, 1, 1024)
-  if (isa !== undefined && typeof isa !== 'string') throw invalid('isa', 'a string', isa)
+  checkCompute({ threads, isa })
   checkSignal(options.signal)
   return { ...options, device, precision, ...checkLimits(options) }
+}
+
+/** Refuses what can be nowhere; whether this machine has such a device or instruction set shows when it is used. */
+export function checkCompute({ threads, isa, device }: { threads?: unknown; isa?: unknown; device?: unknown }): void {
+  if (device !== undefined) checkDevice(device)
+  if (threads !== undefined) checkWithin('threads', threads, LIMITS.threads)
+  if (isa !== undefined && typeof isa !== 'string') throw invalid('isa', 'a string', isa)
 }
 
 /** Refuses what names no device; whether there is such a device shows when it is opened. */
@@ -184,45 +187,31 @@ export function checkDevice(device: unknown, expected = "'cpu', 'cuda' or 'cuda:
   throw invalid('device', expected, device)
 }
 
-/** The most that a picture may ever have: a square of the largest side that WebP takes. */
-export const MOST_PIXELS = 0x3fff ** 2
-/** What the option `maxPixels` is where nothing is said. */
-export const DEFAULT_MAX_PIXELS = 100e6
-
 function checkLimits({
   maxPixels = DEFAULT_MAX_PIXELS,
   maxReferences = 8,
   maxQueue = 64,
 }: LoadOptions): Required<Pick<LoadOptions, Limit>> {
-  integer('maxPixels', maxPixels, 1, MOST_PIXELS)
-  integer('maxReferences', maxReferences, 0, 64)
-  integer('maxQueue', maxQueue, 0, 1e6)
+  checkWithin('maxPixels', maxPixels, LIMITS.pixels)
+  checkWithin('maxReferences', maxReferences, LIMITS.references)
+  checkWithin('maxQueue', maxQueue, LIMITS.queue)
   return { maxPixels, maxReferences, maxQueue }
 }
 
 export function checkSize(size: unknown): asserts size is number {
-  if (!Number.isInteger(size) || (size as number) % 16 !== 0 || (size as number) < 16 || (size as number) > 4096) {
-    throw invalid('size', 'a multiple of 16 from 16 to 4096', size)
-  }
+  checkWithin('size', size, LIMITS.size)
 }
 
 /** Refuses what is no seed of our own generators. */
 export function checkSeed(seed: unknown): asserts seed is number {
-  if (!isSeed(seed)) throw invalid('seed', SEED, seed)
-}
-
-function isSeed(seed: unknown): seed is number {
-  return Number.isSafeInteger(seed) && (seed as number) >= 0
+  checkWithin('seed', seed, LIMITS.seed)
 }
 
 /** PyTorch's seeds have 64 bits, more than a number can hold. */
 function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
-  const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isSeed(seed)
-  if (!fits) throw invalid('seed', `${SEED}, or a bigint from 0n to 2n ** 64n - 1n`, seed)
+  const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isWithin(seed, LIMITS.seed)
+  if (!fits) throw invalid('seed', `${expectedOf(LIMITS.seed)}, or a bigint from 0n to 2n ** 64n - 1n`, seed)
 }
-
-/** Longer than the text encoder's tokens can be, and short enough to be tokenized at once. */
-const MAX_PROMPT = 10_000
 
 export function checkPromptText(prompt: unknown): void {
   if (typeof prompt !== 'string') throw invalid('prompt', 'a text', prompt)
@@ -233,7 +222,7 @@ export function checkPromptText(prompt: unknown): void {
 }
 
 export function checkVariant(variant: Variant = {}): NativeVariant {
-  known('variant', variant, ['identity', 'structure', 'references'])
+  known('variant', variant, namesOf<Variant>({ identity: true, structure: true, references: true }))
   const { identity = true, structure = true, references = true } = variant
   boolean('variant.identity', identity)
   boolean('variant.references', references)

@@ -7,7 +7,7 @@ import type { Sharp } from 'sharp'
 import { showsCaller } from './caller'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
-import { integer, known, oneOf } from './options'
+import { integer, known, namesOf, oneOf } from './options'
 import { isUrl, pathOfUrl } from './realm'
 import type { IConFaceWarning } from './warning'
 import { writeWhole } from './whole-file'
@@ -43,7 +43,7 @@ export type OutputFormat = keyof typeof ENCODERS
 
 export interface EncodeOptions {
   /** 1 to 100, for the formats that lose something: JPEG, WebP, AVIF. Default 95. */
-  quality?: number
+  quality?: number | undefined
 }
 
 /** One restored face; also a raw picture, so that it can be an input itself. */
@@ -110,7 +110,7 @@ export class Restoration implements RgbImage {
 /** `image` in a file format. */
 export async function encode(image: Sharp, format: OutputFormat, options: EncodeOptions = {}): Promise<Buffer> {
   oneOf('format', format, Object.keys(ENCODERS))
-  known('options', options, ['quality'])
+  known('options', options, namesOf<EncodeOptions>({ quality: true }))
   const { quality = 95 } = options
   integer('quality', quality, 1, 100)
   const encoder = ENCODERS[format]

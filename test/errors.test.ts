@@ -20,7 +20,7 @@ t.test('restore options', async (t) => {
     [{ steps: 1001 }, /received 1001/],
     [{ steps: 2.5 }, /received 2\.5/],
     [{ steps: '4' }, /for steps but received "4"/],
-    [{ guidance: -1 }, /expected a finite number of 0 or more for guidance but received -1/],
+    [{ guidance: -1 }, /expected a number from 0 to 100 for guidance but received -1/],
     [{ guidance: NaN }, /received NaN/],
     [{ guidance: Infinity }, /received Infinity/],
     [{ seed: -1 }, /expected a whole number from 0 to 2\^53 - 1, or a bigint .* for seed but received -1/],

@@ -51,6 +51,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, expectation, fileError, IConFaceError, isIConFaceError } from '../errors'
+import { expectedOf, isWithin, type Limit, LIMITS } from '../limits'
 import { GROUP_NORM_GROUPS } from './contract'
 import { notThere } from './hub-id'
 
@@ -210,13 +211,11 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
 }
 
 function readDefaults(fields: Fields): ModelDefaults {
-  const whole = (min: number, max: number) => (x: number) => Number.isInteger(x) && x >= min && x <= max
-  const multiple = (x: number) => whole(16, 4096)(x) && x % 16 === 0
   return {
-    resolution: fields.number('resolution', 'a multiple of 16 from 16 to 4096', multiple, 512),
-    steps: fields.number('steps', 'a whole number from 1 to 1000', whole(1, 1000), 12),
-    guidance: fields.number('guidance', 'a number from 0 to 100', (x) => x >= 0 && x <= 100, 4),
-    seed: fields.number('seed', 'a whole number from 0 to 2^53 - 1', whole(0, Number.MAX_SAFE_INTEGER), 42),
+    resolution: fields.within('resolution', LIMITS.size, 512),
+    steps: fields.within('steps', LIMITS.steps, 12),
+    guidance: fields.within('guidance', LIMITS.guidance, 4),
+    seed: fields.within('seed', LIMITS.seed, 42),
     rng: fields.oneOf('rng', RNGS, 'torch-cuda'),
   }
 }
@@ -308,6 +307,10 @@ class Fields {
     const value = this.take(key, otherwise)
     if (typeof value !== 'number' || !Number.isFinite(value) || !valid(value)) throw this.error(key, expected, value)
     return value
+  }
+
+  within(key: string, limit: Limit, otherwise: number): number {
+    return this.number(key, expectedOf(limit), (x) => isWithin(x, limit), otherwise)
   }
 
   count(key: string, otherwise?: number): number {

@@ -72,10 +72,10 @@ function describeModel(folder: string): Description {
 }
 
 /** The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here. */
-function describeTextEncoder(config: TextEncoderConfig): Pick<Finding, 'parts' | 'problems'> {
+function describeTextEncoder({ file, ...settings }: TextEncoderConfig): Pick<Finding, 'parts' | 'problems'> {
   try {
-    const { parts, problems } = describeWeights(config.file)
-    if (problems.length === 0) tokenizerFile(openTextEncoder(config.file, config).weights, config)
+    const { parts, problems } = describeWeights(file)
+    if (problems.length === 0) tokenizerFile(openTextEncoder(file, settings).weights, settings)
     return { parts, problems }
   } catch (error) {
     if (!isIConFaceError(error)) throw error

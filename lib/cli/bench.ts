@@ -14,8 +14,9 @@ import { HEADER, headText, restoreText, rowText, tailText } from '../bench/repor
 import { FAMILIES, GROUPS, type Plan, type Report, run } from '../bench/suite'
 import { type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
 import { invalid } from '../errors'
+import { checkWithin, LIMITS } from '../limits'
 import { loadAddon, native } from '../native'
-import { checkDevice, integer, oneOf, PRECISIONS } from '../options'
+import { checkDevice, oneOf, PRECISIONS } from '../options'
 import { checkWritable, isStream, writeWhole } from '../whole-file'
 import { type Command, numeric, parse } from './command'
 import { print, tell } from './output'
@@ -83,7 +84,7 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     if (values.precision === 'fp8' && device === 'cpu') throw invalid('--device', 'a GPU for fp8', device)
     for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
     const threads = numeric('threads', values.threads) ?? availableParallelism()
-    integer('--threads', threads, 1, 1024)
+    checkWithin('--threads', threads, LIMITS.threads)
     const patience = numeric('patience', values.patience) ?? (values.quick ? 0 : 20)
     const isa = values.isa ?? native(() => loadAddon().info()).isa
     const unnamed = device === 'cpu' ? [...OPERATIONS, 'host'] : OPERATIONS

@@ -4,6 +4,7 @@
 
 import { checkDegradeOptions, degrade, type DegradeOptions, type Operation } from '../degrade'
 import { invalid } from '../errors'
+import { expectedOf, LIMITS } from '../limits'
 import { checkPictureFile, toSharp } from '../image'
 import { encode, outputFormat } from '../restoration'
 import { checkWritable, writeWhole } from '../whole-file'
@@ -18,7 +19,7 @@ export const command: Command = {
   usage: `Usage: iconface degrade <photo> -o <file> --strength <s> [options]
 
   -o, --output FILE    where to write the result: .png, .jpg, .webp, .tiff or .avif (.png keeps every pixel)
-      --strength S     how much, 0 (nothing) to 16; mild 0 to 3, moderate 4 to 8, severe 9 to 16
+      --strength S     how much, 0 (nothing) to ${LIMITS.strength.max}; mild 0 to 3, moderate 4 to 8, severe 9 to 16
       --seed N         which kind of damage (default: 0)
       --pipeline P     real-esrgan, bsrgan or auto (default: auto, the seed's choice)
 ${pictureUsage('2^24')}      --json           print what was done as JSON
@@ -39,7 +40,7 @@ Example: iconface degrade face.png -o blurred.png --strength 8 --seed 1
     const [input, ...extra] = positionals
     if (input === undefined || extra.length > 0) throw invalid('the arguments', 'one photo to degrade', positionals)
     if (values.output === undefined) throw missing('-o', 'the file to write')
-    if (values.strength === undefined) throw missing('--strength', 'a number from 0 to 16')
+    if (values.strength === undefined) throw missing('--strength', expectedOf(LIMITS.strength))
     const options: DegradeOptions = {
       strength: numeric('strength', values.strength)!,
       seed: numeric('seed', values.seed)!,

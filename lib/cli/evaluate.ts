@@ -4,6 +4,7 @@
 
 import { extname, resolve } from 'node:path'
 import { invalid } from '../errors'
+import { checkWithin, LIMITS, rangeOf } from '../limits'
 import type { EvaluationCase } from '../evaluate/case'
 import { checkCounts, evaluate, type EvaluateOptions, type Evaluation } from '../evaluate/evaluate'
 import { caseWarnings, failIfAny } from './cases'
@@ -11,7 +12,7 @@ import { EvaluationPage } from '../evaluate/page'
 import { pairedCases } from '../evaluate/pairs'
 import { reportText } from '../evaluate/report'
 import { syntheticCases } from '../evaluate/synthetic'
-import { checkRestoreOptions, integer, oneOf } from '../options'
+import { checkRestoreOptions, oneOf } from '../options'
 import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
@@ -47,8 +48,8 @@ reference and to the truth (with the checkpoint's own identity encoder) and, whe
       --severity LIST  how badly the drawn faces are degraded: mild, moderate, severe (default: moderate,severe)
       --references L   numbers of references to restore with (default: 0,1,3)
 ${MODEL_USAGE}      --seed N         other states, degradations and noise (default: 0)
-      --steps N        sampling steps (default: the checkpoint's)
-      --guidance X     guidance scale (default: the checkpoint's)
+      --steps N        sampling steps, ${rangeOf(LIMITS.steps)} (default: the checkpoint's)
+      --guidance X     guidance scale, ${rangeOf(LIMITS.guidance)} (default: the checkpoint's)
 ${pictureUsage('100 million')}      --json FILE      write every number as JSON; - writes them to standard output instead of the table
       --html FILE      write a page with tables and picture strips
   -q, --quiet          print nothing but errors
@@ -151,7 +152,7 @@ async function chosenCases(
     return pairedCases(pairs)
   }
   const count = numeric('synthetic', synthetic)
-  integer('--synthetic', count, 1, 100_000)
+  checkWithin('--synthetic', count, LIMITS.people)
   const severities = list('severity', severity)
   return syntheticCases({
     count,

@@ -4,9 +4,10 @@
 
 import { extname, resolve } from 'node:path'
 import { invalid } from '../errors'
+import { expectedOf, LIMITS, rangeOf } from '../limits'
 import type { IConFace, ModelInfo } from '../iconface'
 import { capturePictures, checkPictureFile } from '../image'
-import { checkRestoreOptions, MOST_PIXELS, oneOf, type RestoreOptions } from '../options'
+import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
 import { outputFormat, type Restoration } from '../restoration'
 import { strip } from '../strip'
 import { checkWritable, writeWhole } from '../whole-file'
@@ -38,10 +39,10 @@ export const command: Command = {
 
   -r, --ref FILE       a photo of the same person; repeat for more
   -o, --output FILE    where to write the result: .png, .jpg, .webp, .tiff or .avif
-${MODEL_USAGE}      --steps N        sampling steps (default: the checkpoint's)
-      --guidance X     guidance scale (default: the checkpoint's)
+${MODEL_USAGE}      --steps N        sampling steps, ${rangeOf(LIMITS.steps)} (default: the checkpoint's)
+      --guidance X     guidance scale, ${rangeOf(LIMITS.guidance)} (default: the checkpoint's)
       --seed N         seed of the noise (default: 42)
-      --size N         side of the result in pixels, a multiple of 16 (default: the checkpoint's)
+      --size N         side of the result in pixels, ${expectedOf(LIMITS.size)} (default: the checkpoint's)
       --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
       --prompt TEXT    what the picture shall be, in words (default: the checkpoint's; others need its text encoder)
       --strip FILE     also write degraded, references and result side by side
@@ -118,7 +119,7 @@ async function draw(
   const { before, after } = result.identity
   const labels = ['degraded', ...references.map((_, i) => `reference ${i + 1}`)]
   const images = [input, ...references].map((image, i) => ({ name: labels[i]!, image }))
-  const pictures = await Promise.all(capturePictures(images, MOST_PIXELS).map((picture) => picture.read()))
+  const pictures = await Promise.all(capturePictures(images, LIMITS.pixels.max).map((picture) => picture.read()))
   const columns = pictures.map((image, i) => ({ label: labels[i]!, note: i === 0 ? similarity(before) : '', image }))
   columns.push({ label: synthesized ? 'by random weights' : 'restored', note: similarity(after), image: result })
   return strip(columns, result.height)

@@ -11,16 +11,17 @@
 
 import { showsCaller } from '../caller'
 import { IConFaceError } from '../errors'
+import { checkWithin, LIMITS } from '../limits'
 import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
-import { boolean, checkSeed, checkSignal, integer, known, MOST_PIXELS, number, oneOf } from '../options'
+import { boolean, checkSeed, checkSignal, known, namesOf, oneOf } from '../options'
 import { abortError } from '../abort'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
 import { MAX_SIDE } from './compress'
 import { Random } from '../random'
 import { realEsrgan } from './real-esrgan'
-import { MAX_STRENGTH, rangesFor } from './strength'
+import { rangesFor } from './strength'
 import type { IConFaceWarning } from '../warning'
 
 export type { ImageInput, RgbImage } from '../image'
@@ -36,14 +37,18 @@ export interface DegradeOptions {
   /** Which kind, a whole number from 0 to 2^53 - 1. */
   seed: number
   /** The order of operations. Default `auto`: the seed's choice, half and half. */
-  pipeline?: Pipeline | 'auto'
+  pipeline?: Pipeline | 'auto' | undefined
   /** Largest picture accepted, in pixels. Default 2^24 (4096 x 4096): faces are smaller, and more takes minutes. */
   maxPixels?: number | undefined
   /** Refuses pictures that the decoder complains about. Default `false`: its words are a warning. */
   strict?: boolean | undefined
   /** Stops the work between two operations, before each of which the event loop goes round once. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
+
+const OPTIONS = namesOf<DegradeOptions>({
+  ...{ strength: true, seed: true, pipeline: true, maxPixels: true, strict: true, signal: true },
+})
 
 /** A degraded picture, as large as what it was made from; also a picture for `restore`. */
 export interface Degraded extends RgbImage {
@@ -89,12 +94,12 @@ export const degrade = showsCaller(async function degrade(
 
 /** Refuses options that {@link degrade} does not take. */
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
-  known('options', options, ['strength', 'seed', 'pipeline', 'maxPixels', 'strict', 'signal'])
+  known('options', options, OPTIONS)
   const { strength, seed, pipeline, maxPixels, strict, signal } = options
-  number('strength', strength, 0, MAX_STRENGTH)
+  checkWithin('strength', strength, LIMITS.strength)
   checkSeed(seed)
   if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
-  if (maxPixels !== undefined) integer('maxPixels', maxPixels, 1, MOST_PIXELS)
+  if (maxPixels !== undefined) checkWithin('maxPixels', maxPixels, LIMITS.pixels)
   if (strict !== undefined) boolean('strict', strict)
   checkSignal(signal)
   return options

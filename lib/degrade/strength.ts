@@ -10,13 +10,15 @@
  */
 
 import { invalid } from '../errors'
+import { LIMITS } from '../limits'
 import { checkSeed } from '../options'
 import { Random } from '../random'
 
 /** The side that sizes are given for, in pixels. */
 export const REFERENCE_SIDE = 512
 
-export const MAX_STRENGTH = 16
+/** The strongest: what leaves a face barely recognisable. */
+const MAX_STRENGTH = LIMITS.strength.max
 
 /** The two ends of a uniform draw. */
 export type Range = readonly [from: number, to: number]

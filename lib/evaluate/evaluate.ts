@@ -5,12 +5,13 @@
 import { showsCaller } from '../caller'
 import { IConFaceError, type IConFaceErrorCode, invalid, isIConFaceError } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
+import { checkWithin, LIMITS } from '../limits'
 import {
   checkRestoreOptions,
   DEFAULT_MAX_PIXELS,
   integer,
   known,
-  MOST_PIXELS,
+  namesOf,
   type Progress,
   type RestoreOptions,
 } from '../options'
@@ -24,15 +25,15 @@ import type { IConFaceWarning } from '../warning'
 
 export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'strict' | 'signal'> {
   /** Numbers of references to restore with. Default 0, 1 and 3. A case with fewer references skips the larger ones. */
-  references?: readonly number[]
+  references?: readonly number[] | undefined
   /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
-  seed?: number
+  seed?: number | undefined
   /** Called before every restore and at the end. What it throws ends the evaluation. */
-  onProgress?: (progress: EvaluateProgress) => void
+  onProgress?: ((progress: EvaluateProgress) => void) | undefined
   /** Largest picture accepted, in pixels; the model has its own limit. Default 100 million. */
-  maxPixels?: number
+  maxPixels?: number | undefined
   /** Called when a case is done, with its pictures and everything so far. What it throws ends the evaluation. */
-  onCase?: (result: CaseResult, pictures: ResultPictures, soFar: Evaluation) => void | Promise<void>
+  onCase?: ((result: CaseResult, pictures: ResultPictures, soFar: Evaluation) => void | Promise<void>) | undefined
 }
 
 /** How far an evaluation is: restores done, of all. */
@@ -182,10 +183,10 @@ function once(warnings: readonly IConFaceWarning[]): IConFaceWarning[] {
   return [...new Map(warnings.map((warning) => [warning.message, warning])).values()]
 }
 
-const OPTIONS = [
-  ...(['references', 'seed', 'steps', 'guidance', 'strict', 'maxPixels', 'signal'] as const),
-  ...(['onProgress', 'onCase'] as const),
-]
+const OPTIONS = namesOf<EvaluateOptions>({
+  ...{ references: true, seed: true, steps: true, guidance: true, strict: true, maxPixels: true },
+  ...{ signal: true, onProgress: true, onCase: true },
+})
 
 /** A model of this or another copy of the package: judged by what it can do. */
 function checkModel(model: IConFace): void {
@@ -231,9 +232,9 @@ function checkEvaluateOptions(options: EvaluateOptions) {
     onCase,
   } = options
   const counts = checkCounts(references ?? DEFAULT_REFERENCES)
-  integer('seed', seed, 0, 2 ** 31 - 1)
+  checkWithin('seed', seed, LIMITS.baseSeed)
   checkRestoreOptions({ steps, guidance, strict, signal })
-  integer('maxPixels', maxPixels, 1, MOST_PIXELS)
+  checkWithin('maxPixels', maxPixels, LIMITS.pixels)
   for (const [name, value] of Object.entries({ onProgress, onCase })) {
     if (value !== undefined && typeof value !== 'function') throw invalid(name, 'a function', value)
   }
@@ -244,7 +245,7 @@ function checkEvaluateOptions(options: EvaluateOptions) {
 export function checkCounts(counts: unknown): number[] {
   const right = Array.isArray(counts) && counts.length > 0 && new Set(counts).size === counts.length
   if (!right) throw invalid('references', 'a list of different numbers', counts)
-  for (const count of counts as unknown[]) integer('references', count, 0, 8)
+  for (const count of counts as unknown[]) checkWithin('references', count, LIMITS.evaluatedReferences)
   return [...(counts as number[])].sort((a, b) => a - b)
 }
 

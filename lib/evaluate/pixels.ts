@@ -3,9 +3,10 @@
  */
 
 import { expectation, IConFaceError, invalid } from '../errors'
+import { checkWithin, LIMITS } from '../limits'
 import { capturePictures, type ImageInput } from '../image'
 import { OpContext, type Tensor } from '../ops'
-import { DEFAULT_MAX_PIXELS, integer } from '../options'
+import { DEFAULT_MAX_PIXELS } from '../options'
 import { shapeWarnings } from '../picture/shape'
 import { isBytes } from '../realm'
 import type { IConFaceWarning } from '../warning'
@@ -62,8 +63,8 @@ export async function readRgb(
 function checkRgb(name: string, image: RgbImage): void {
   const { data, width, height } = (image ?? {}) as Partial<RgbImage>
   if (!isBytes(data)) throw invalid(name, 'RGB pixels { data, width, height }', image)
-  integer(`${name}.width`, width, 1, 65535)
-  integer(`${name}.height`, height, 1, 65535)
+  checkWithin(`${name}.width`, width, LIMITS.side)
+  checkWithin(`${name}.height`, height, LIMITS.side)
   const bytes = width * height * 3
   if (data.length !== bytes) throw invalid(`${name}.data`, `${bytes} bytes (${width} x ${height} x 3)`, data)
 }

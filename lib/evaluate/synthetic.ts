@@ -5,14 +5,13 @@
 
 import { degrade, type Severity, strengthFor } from '../degrade/index'
 import { invalid } from '../errors'
-import { boolean, integer, known, oneOf } from '../options'
+import { checkWithin, LIMITS } from '../limits'
+import { boolean, known, namesOf, oneOf } from '../options'
 import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits/index'
 import type { CasePictures, EvaluationCase } from './case'
 
 /** Identities from this seed on are for evaluation alone; training draws below it. */
 const HELD_OUT = 1_000_000
-/** Most faces: with them, and the seeds below 2^31, every draw has a seed of its own below 2^53. */
-const MOST = 100_000
 /** Draws of one face: the truth's state, two sets of up to 8 references' states, the degradation. */
 const DRAWS = 32
 const DEGRADATION = 31
@@ -23,17 +22,21 @@ export interface SyntheticOptions {
   /** How many faces, 1 to 100,000; each gives one case for every severity. Identities 1,000,000 and up. */
   count: number
   /** Default moderate and severe. */
-  severities?: readonly Severity[]
+  severities?: readonly Severity[] | undefined
   /** References of every face, 0 to 8, in other states than the truth. Default 3. */
-  references?: number
+  references?: number | undefined
   /** Other states and degradations of the same people, 0 to 2^31 - 1. Default 0. */
-  seed?: number
+  seed?: number | undefined
   /**
    * References in yet other states, while truth and input stay as they are: what then changes in a result comes from the
    * references' pose, expression and light. Default `false`.
    */
-  otherReferences?: boolean
+  otherReferences?: boolean | undefined
 }
+
+const OPTIONS = namesOf<SyntheticOptions>({
+  ...{ count: true, severities: true, references: true, seed: true, otherReferences: true },
+})
 
 /**
  * Cases of drawn faces. The same options give the same pictures.
@@ -47,17 +50,20 @@ export interface SyntheticOptions {
  * const { summary } = await evaluate(model, syntheticCases({ count: 20, severities: ['severe'] }))
  */
 export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
-  known('options', options, ['count', 'severities', 'references', 'seed', 'otherReferences'])
+  known('options', options, OPTIONS)
   const { count, severities = ['moderate', 'severe'], references = 3, seed = 0, otherReferences = false } = options
-  integer('count', count, 1, MOST)
-  integer('references', references, 0, 8)
-  integer('seed', seed, 0, 2 ** 31 - 1)
+  checkWithin('count', count, LIMITS.people)
+  checkWithin('references', references, LIMITS.evaluatedReferences)
+  checkWithin('seed', seed, LIMITS.baseSeed)
   boolean('otherReferences', otherReferences)
   if (!Array.isArray(severities) || severities.length === 0 || new Set(severities).size !== severities.length) {
     throw invalid('severities', 'a list of different severities', severities)
   }
   for (const severity of severities) oneOf('severities', severity, SEVERITIES)
-  const slots = Array.from({ length: references }, (_, k) => 1 + k + (otherReferences ? 8 : 0))
+  const slots = Array.from(
+    { length: references },
+    (_, k) => 1 + k + (otherReferences ? LIMITS.evaluatedReferences.max : 0),
+  )
   const drawn = lastOnly((i: number, size: number) => drawFace(i, seed, slots, size))
   const people = Array.from({ length: count }, (_, i) => i)
   return people.flatMap((i) =>
@@ -77,7 +83,7 @@ export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
 
 /** The seed of draw `slot` of face `i`. */
 function drawSeed(i: number, seed: number, slot: number): number {
-  return (seed * MOST + i) * DRAWS + slot
+  return (seed * LIMITS.people.max + i) * DRAWS + slot
 }
 
 /**

@@ -8,9 +8,10 @@
 import { showsCaller } from '../caller'
 import { detectorCheckpoint } from '../checkpoint/detector'
 import { IConFaceError, invalid } from '../errors'
+import { checkWithin, LIMITS } from '../limits'
 import type { RgbImage } from '../image'
 import { Networks, type NetworksOptions } from '../networks'
-import { integer, known, number, oneOf } from '../options'
+import { checkCompute, integer, known, namesOf, number, oneOf } from '../options'
 import { isUint8Array } from '../realm'
 import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
@@ -24,19 +25,25 @@ import {
 
 export interface DetectOptions {
   /** Pictures whose short side is below it are enlarged to it first, 0 to 4096; 0: none is. Default 640. */
-  shortSide?: number
+  shortSide?: number | undefined
   /** Only faces with a score above it, 0 to 1. Default 0.6. */
-  confidence?: number
+  confidence?: number | undefined
   /** Faces that overlap a better one by more than this share (intersection over union) are dropped. Default 0.4. */
-  overlap?: number
+  overlap?: number | undefined
 }
 
 export interface FindOptions extends DetectOptions {
   /** Which of several faces is meant. Default `largest`. */
-  selection?: FaceSelection
+  selection?: FaceSelection | undefined
 }
 
-const NAMES = ['shortSide', 'confidence', 'overlap']
+/** Its numbers are those of f32: precision is no choice. */
+export type DetectorOptions = Omit<NetworksOptions, 'precision'>
+
+const LOAD_OPTIONS = namesOf<DetectorOptions>({ threads: true, isa: true, device: true })
+const DETECT_OPTIONS = { shortSide: true, confidence: true, overlap: true } as const
+const DETECT_NAMES = namesOf<DetectOptions>(DETECT_OPTIONS)
+const FIND_NAMES = namesOf<FindOptions>({ ...DETECT_OPTIONS, selection: true })
 const MOST = { candidates: 5000, faces: 750 }
 /** Of a side, in the pixels that the network looks at. */
 const MOST_PIXELS = 16384
@@ -55,7 +62,10 @@ export class FaceDetector {
    *         for an unknown instruction set, `ERR_ICONFACE_DEVICE_UNAVAILABLE`.
    */
   @showsCaller
-  static async load(file: string, options: Omit<NetworksOptions, 'precision'> = {}): Promise<FaceDetector> {
+  static async load(file: string, options: DetectorOptions = {}): Promise<FaceDetector> {
+    known('options', options, LOAD_OPTIONS)
+    checkCompute(options)
+    if (typeof file !== 'string' || file === '') throw invalid('file', 'the path of a safetensors file', file)
     return new FaceDetector(await Networks.load(detectorCheckpoint(file), { ...options, precision: 'f32' }))
   }
 
@@ -68,7 +78,7 @@ export class FaceDetector {
    */
   @showsCaller
   async detect(image: RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
-    known('detect', options, NAMES)
+    known('options', options, DETECT_NAMES)
     const { shortSide, confidence, overlap } = check(options)
     const look = await this.look(checkImage(image), shortSide)
     return look.faces(confidence, overlap)
@@ -83,7 +93,7 @@ export class FaceDetector {
    */
   @showsCaller
   async find(image: RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
-    known('find', options, [...NAMES, 'selection'])
+    known('options', options, FIND_NAMES)
     const { selection = 'largest' } = options
     oneOf('selection', selection, FACE_SELECTIONS)
     const { shortSide, confidence, overlap } = check(options)
@@ -158,8 +168,8 @@ function check(options: DetectOptions): Required<DetectOptions> {
 function checkImage(image: unknown): RgbImage {
   if (typeof image !== 'object' || image === null) throw invalid('the picture', 'an object', image)
   const { data, width, height } = image as Partial<RgbImage>
-  integer('width', width, 1, 65535)
-  integer('height', height, 1, 65535)
+  checkWithin('width', width, LIMITS.side)
+  checkWithin('height', height, LIMITS.side)
   const bytes = width * height * 3
   if (!isUint8Array(data) || data.length !== bytes) throw invalid('data', `${bytes} bytes (RGB)`, data)
   return { data, width, height }

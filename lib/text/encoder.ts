@@ -11,7 +11,8 @@ import { canonicalTextNames } from '../checkpoint/names'
 import { type SafetensorsFile } from '../checkpoint/safetensors'
 import { openWeights, type WeightFiles } from '../checkpoint/shards'
 import { openSource } from '../checkpoint/source'
-import { describeValue, expectation, IConFaceError } from '../errors'
+import { describeValue, expectation, IConFaceError, invalid } from '../errors'
+import { known, namesOf } from '../options'
 import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
 import { i32, type Result } from '../ops'
 import { abortError } from '../abort'
@@ -25,6 +26,8 @@ export interface TextEncoderOptions {
   /** Default: `tokenizer.json` beside the weights, or in the folder `tokenizer` beside theirs. */
   tokenizer?: string | undefined
 }
+
+const OPTIONS = namesOf<TextEncoderOptions>({ outputLayers: true, ropeTheta: true, tokenizer: true })
 
 export const OUTPUT_LAYERS: readonly number[] = [9, 18, 27]
 const ROPE_THETA = 1e6
@@ -51,6 +54,7 @@ export interface OpenTextEncoder {
  * const { embeddings } = await networks.run('text_embedding', { ids: i32([tokens.length], tokens) })
  */
 export function openTextEncoder(file: string, options: TextEncoderOptions = {}): OpenTextEncoder {
+  checkOptions(file, options)
   const weights = openWeights(file)
   const { tensors } = canonicalTextNames(weights.tensors)
   const outputLayers = options.outputLayers ?? OUTPUT_LAYERS
@@ -76,6 +80,20 @@ export function openTextEncoder(file: string, options: TextEncoderOptions = {}):
       },
     },
   }
+}
+
+function checkOptions(file: unknown, options: TextEncoderOptions): void {
+  if (typeof file !== 'string' || file === '') throw invalid('file', 'a safetensors file, or a folder of shards', file)
+  known('options', options, OPTIONS)
+  const { outputLayers: layers, ropeTheta: theta, tokenizer } = options
+  const isLayer = (layer: unknown) => Number.isSafeInteger(layer) && (layer as number) >= 1
+  if (layers !== undefined && !(Array.isArray(layers) && layers.length > 0 && layers.every(isLayer))) {
+    throw invalid('outputLayers', 'a list of whole numbers from 1', layers)
+  }
+  if (theta !== undefined && !(Number.isFinite(theta) && theta > 1))
+    throw invalid('ropeTheta', 'a number above 1', theta)
+  if (tokenizer !== undefined && typeof tokenizer !== 'string')
+    throw invalid('tokenizer', 'the path of a file', tokenizer)
 }
 
 /** RoPE's theta as the `config.json` beside the weights gives it; refuses what this package would compute wrongly. */

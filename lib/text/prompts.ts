@@ -32,7 +32,8 @@ export class Prompts {
     const key = { prompt, precision: options.precision, shape }
     if (!textEncoder) return cache.read({ ...key, encoder: undefined }) ?? this.unknown(prompt)
 
-    const encoder = openTextEncoder(textEncoder.file, textEncoder)
+    const { file: _, ...settings } = textEncoder
+    const encoder = openTextEncoder(textEncoder.file, settings)
     if (encoder.width !== shape[1]) {
       throw new IConFaceError(
         'ERR_ICONFACE_INVALID_CHECKPOINT',
