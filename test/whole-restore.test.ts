@@ -35,8 +35,9 @@ async function distinctModel(): Promise<string> {
   const folder = join(scratch, 'distinct')
   await cp(await tinyModel(), folder, { recursive: true })
   const config = join(folder, 'iconface.json')
-  const settings = JSON.parse(await readFile(config, 'utf8')) as { adapter: object }
+  const settings = JSON.parse(await readFile(config, 'utf8')) as { adapter: object; identity: object }
   settings.adapter = { ...settings.adapter, temperature: 0.4, residualStrength: 0.6 }
+  settings.identity = { ...settings.identity, crop: 'resize' }
   await writeFile(config, JSON.stringify(settings))
   await changeTensors(join(folder, 'adapter.safetensors'), (name) => {
     const block = /blocks\.(\d+)\.gate$/.exec(name)?.[1]
@@ -113,9 +114,15 @@ const matrixOf = (weights: ReturnType<typeof readCheckpoint>, name: string) => (
 const blocks = (weights: ReturnType<typeof readCheckpoint>, kind: string) =>
   new Set([...weights.keys()].flatMap((name) => new RegExp(`${kind}\\.(\\d+)\\.`).exec(name)?.[1] ?? [])).size
 
-const PICTURES = [picture(1, 64), picture(2, 64), picture(3, 80), picture(5, 64)] as const
+/** The third is wider than high, and is cropped. */
+const PICTURES = [
+  picture(1, 64),
+  picture(2, 64),
+  { ...picture(3, 80), width: 100, height: 64 },
+  picture(5, 64),
+] as const
 const BASE = {
-  degraded: PICTURES[0], references: PICTURES.slice(1), size: 64, steps: 3, guidance: 3, seed: 1234567, rng: 'torch-cuda',
+  degraded: PICTURES[0], references: PICTURES.slice(1), size: 64, steps: 3, guidance: 3, seed: 2 ** 40 + 1234567, rng: 'torch-cuda',
   identity: true, residual: true, memory: true, detail: true,
 } satisfies RestoreInputs // prettier-ignore
 
@@ -141,6 +148,7 @@ const CASES: Case[] = [
       inputs: { ...BASE, references: PICTURES.slice(1, 1 + count), guidance },
     })),
   ),
+  ...[0, 0.5].map((guidance) => ({ name: `guidance ${guidance}`, inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 2, guidance } })), // prettier-ignore
   { name: 'five steps, MT19937', inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 5, rng: 'torch-cpu', guidance: 1 } }, // prettier-ignore
   ...PARTS.map(([name, variant, parts]) => ({
     name,
@@ -231,6 +239,42 @@ void t.test('pictures in which the encoder sees nobody', async (t) => {
       0.001,
     )
 })
+
+void t.test('an adapter that lacks a part restores as one whose part is left out', async (t) => {
+  const whole = await distinctModel()
+  const load = (folder: string) => IConFace.load(folder, { precision: 'f32', threads: 2, device: 'cpu' })
+  const restore = async (model: IConFace, variant: RestoreOptions['variant'] = {}) =>
+    (await model.restore(PICTURES[0], [PICTURES[1]], { size: 64, steps: 1, guidance: 1, variant })).data
+  const model = await load(whole)
+  t.teardown(() => model.dispose())
+  const everything = await restore(model)
+  const rows: [name: string, missing: RegExp, variant: RestoreOptions['variant']][] = [
+    ['1-Route', /^structure\.detail/, { structure: 'one-route' }],
+    ['no memory', /^structure\.(base|detail|blocks)/, { structure: 'residual' }],
+    ['ID', /^structure/, { structure: false }],
+    ['Struct', /^identity/, { identity: false }],
+    ['Concat', /./, { structure: false, identity: false }],
+  ]
+  for (const [name, missing, variant] of rows) {
+    const folder = join(scratch, name)
+    await cp(whole, folder, { recursive: true })
+    const file = join(folder, 'adapter.safetensors')
+    const left = readTensors(file).filter((each) => !missing.test(each.name))
+    await writeTensors(file, left)
+    if (left.length === 0) await withoutAdapter(folder)
+    const lacking = await load(folder)
+    const found = await restore(lacking)
+    await lacking.dispose()
+    t.ok(Buffer.from(found).equals(Buffer.from(await restore(model, variant))), name)
+    t.notOk(Buffer.from(found).equals(Buffer.from(everything)), `${name}: the part is heard`)
+  }
+})
+
+async function withoutAdapter(folder: string): Promise<void> {
+  const config = join(folder, 'iconface.json')
+  const { adapter: _, ...rest } = JSON.parse(await readFile(config, 'utf8')) as Record<string, unknown>
+  await writeFile(config, JSON.stringify(rest))
+}
 
 void t.test('the model of the package', async (t) => {
   const at = await open(join(MODELS, 'tiny'))
