@@ -1,5 +1,6 @@
 {
-  # For tools that only know node-gyp (prebuildify, electron-rebuild): the build itself is CMake's.
+  # For prebuildify, which only knows node-gyp: the build itself is CMake's. It stays in the repository, since npm and yarn
+  # build whatever package has a binding.gyp.
   "targets": [{
     "target_name": "iconface",
     "type": "none",

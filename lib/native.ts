@@ -5,16 +5,16 @@
  * works, and `iconface doctor` can say what is wrong, on machines where the addon cannot run.
  */
 
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { addonsAreDisabled, loadDependency } from './dependency'
 import type { Checkpoint } from './networks'
 import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 import { isThenable, messageOf } from './realm'
+import { describeMissing, missingVersions } from './system-libraries'
 
-/** The lowest glibc that the shipped binaries run with. */
-const GLIBC_FLOOR = '2.34'
+const REPOSITORY = 'https://github.com/iconface/native'
 
 /** The package's own folder, in a checkout and in node_modules alike. */
 export const PACKAGE_ROOT = resolve(__dirname, '..')
@@ -181,20 +181,31 @@ export function findAddon(): string {
   const override = process.env.ICONFACE_BINARY
   if (override) {
     if (existsSync(override)) return resolve(override)
-    throw new IConFaceError('ERR_ICONFACE_ADDON_NOT_FOUND', `ICONFACE_BINARY names ${override}, which does not exist`)
+    const message = `ICONFACE_BINARY names ${override}, which does not exist; unset it, or name an iconface.node`
+    throw new IConFaceError('ERR_ICONFACE_ADDON_NOT_FOUND', message)
   }
   const { path: find } = loadDependency('node-gyp-build') as { path(root: string): string }
   try {
     return find(PACKAGE_ROOT)
   } catch (cause) {
-    throw new IConFaceError(
-      'ERR_ICONFACE_ADDON_NOT_FOUND',
-      `no native addon for ${process.platform}-${process.arch}; looked in ${addonPlaces().join(', ')}. ` +
-        `Build it with "npm run build:native" in ${PACKAGE_ROOT} (needs CMake and a C++20 compiler), or name a ` +
-        'built iconface.node in ICONFACE_BINARY. If a bundler moved this package, keep @iconface/native external',
-      { cause },
-    )
+    const message = `no native addon for ${process.platform}-${process.arch}; looked in ${addonPlaces().join(', ')}. `
+    throw new IConFaceError('ERR_ICONFACE_ADDON_NOT_FOUND', message + howToGetOne(), { cause })
   }
+}
+
+const fromClone = `git clone ${REPOSITORY}, npm ci, and name its build/Release/iconface.node in ICONFACE_BINARY`
+
+/** In a clone the addon is built; an installed package has nothing to build it with, and its addons beside it. */
+function howToGetOne(): string {
+  if (existsSync(join(PACKAGE_ROOT, 'binding.gyp'))) {
+    return `Build it with "npm run build:native" in ${PACKAGE_ROOT} (needs CMake and a C++20 compiler)`
+  }
+  const prebuilds = join(PACKAGE_ROOT, 'prebuilds')
+  const platforms = existsSync(prebuilds) ? readdirSync(prebuilds).join(', ') : 'none'
+  return (
+    `The package has addons for: ${platforms}. Install it again if one of them should be there, and keep ` +
+    `@iconface/native external if a bundler moved it; for another platform build one from a clone: ${fromClone}`
+  )
 }
 
 /** Where {@link findAddon} looks, first to last. */
@@ -209,24 +220,18 @@ function open(path: string): Addon {
   try {
     return require(path) as Addon
   } catch (cause) {
-    const hint = addonsAreDisabled(cause) ? '. Start Node without --no-addons' : glibcHint()
-    const message = `cannot load ${path}: ${messageOf(cause).replace(/\.$/, '')}${hint}`
+    const message = `cannot load ${path}: ${messageOf(cause).replace(/\.$/, '')}${loadHint(path, cause)}`
     throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', message, { cause })
   }
 }
 
-/** The version of glibc this process runs with; `null` where there is none (musl, other systems). */
-export function glibcVersion(): string | null {
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
-  return report?.header?.glibcVersionRuntime ?? null
-}
-
-function glibcHint(): string {
-  if (process.platform !== 'linux') return ''
-  const version = glibcVersion()
-  if (version === null) return `. The prebuilt addon needs glibc ${GLIBC_FLOOR} or later and this system has none`
-  const older = version.localeCompare(GLIBC_FLOOR, 'en', { numeric: true }) < 0
-  return older ? `. The prebuilt addon needs glibc ${GLIBC_FLOOR} or later and this system has ${version}` : ''
+/** Why the system does not load an addon, where that can be found out, and what to do. */
+function loadHint(path: string, cause: unknown): string {
+  if (addonsAreDisabled(cause)) return '. Start Node without --no-addons'
+  const missing = missingVersions(path)
+  if (missing.length === 0) return ''
+  const what = missing.map(describeMissing).join('; ')
+  return `. It needs ${what}. Use a newer system (or container image), or build it on this one from a clone: ${fromClone}`
 }
 
 /** Calls into the addon; what it throws or rejects with leaves as an {@link IConFaceError}. */

@@ -1,7 +1,17 @@
 // What is published: packed, installed without scripts into an empty folder, and used from there in every way.
 import t from 'tap'
 import { execFile } from 'node:child_process'
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { scratchFolder } from './fixtures/fake'
@@ -11,9 +21,18 @@ const ROOT = join(__dirname, '..')
 const ADDON = join(ROOT, 'build', 'Release', 'iconface.node')
 const BIN = join(ROOT, 'node_modules', '.bin')
 const PREBUILD = `prebuilds/${process.platform}-${process.arch}/@iconface+native.node`
+/** Glibc 2.34 and the libraries of GCC 12: as the README says. */
+const MOST = { CXXABI: '1.3.13', GCC: '12.0.0', GLIBC: '2.34', GLIBCXX: '3.4.30' }
 const scratch = scratchFolder()
 const stage = join(scratch, 'stage')
 const consumer = join(scratch, 'consumer')
+const installed = join(consumer, 'node_modules', '@iconface', 'native')
+const manifest = () =>
+  JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>
+    gypfile: boolean
+    repository: { url: string }
+  }
 let tarball = ''
 let packed: { path: string; size: number }[] = []
 
@@ -25,7 +44,8 @@ const node = (...args: string[]) => exec(process.execPath, args, { cwd: consumer
 /** Lays out what `npm publish` would see after `npm run prebuilds`, packs it, and installs it elsewhere. */
 async function packAndInstall(): Promise<void> {
   const { files } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { files: string[] }
-  for (const entry of [...files, 'package.json', 'README.md', 'LICENSE']) {
+  // What npm adds by itself, and what lies beside it in the repository and must not be packed.
+  for (const entry of [...files, 'package.json', 'README.md', 'LICENSE', 'binding.gyp', 'scripts']) {
     if (existsSync(join(ROOT, entry)) && entry !== 'prebuilds') {
       cpSync(join(ROOT, entry), join(stage, entry), { recursive: true })
     }
@@ -63,11 +83,11 @@ t.test('the package', { skip }, async (t) => {
       'dist/cli/main.js',
       PREBUILD,
     ]
-    for (const path of [...needed, 'binding.gyp', 'CMakeLists.txt', 'scripts/cmake-from-gyp.cjs', 'LICENSE']) {
+    for (const path of [...needed, 'CMakeLists.txt', 'LICENSE']) {
       t.ok(paths.includes(path), path)
     }
     const kinds =
-      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|models\/tiny\/.*\.(json|safetensors|md|txt|sha256)|CMakeLists\.txt|package\.json|binding\.gyp|scripts\/cmake-from-gyp\.cjs)$/
+      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|models\/tiny\/.*\.(json|safetensors|md|txt|sha256)|CMakeLists\.txt|package\.json)$/
     t.same(
       paths.filter((path) => !kinds.test(path)),
       [],
@@ -82,10 +102,51 @@ t.test('the package', { skip }, async (t) => {
   })
 
   await t.test('runs no scripts at installation', async (t) => {
-    const installed = join(consumer, 'node_modules', '@iconface', 'native', 'package.json')
-    const { scripts, gypfile } = JSON.parse(readFileSync(installed, 'utf8')) as { scripts: object; gypfile: boolean }
+    const { scripts, gypfile } = manifest()
     t.equal(gypfile, false)
     for (const name of ['preinstall', 'install', 'postinstall']) t.notOk(Object.hasOwn(scripts, name), name)
+    const builders = packed.filter(({ path }) => /\.gypi?$|(^|\/)package\.json$/.test(path))
+    t.same(
+      builders.map(({ path }) => path),
+      ['package.json'],
+      'npm, yarn and pnpm build where they find a binding.gyp',
+    )
+  })
+
+  await t.test('is not built by npm rebuild', async (t) => {
+    const log = join(scratch, 'scripts-that-were-run')
+    const shell = join(scratch, 'shell.sh')
+    writeFileSync(shell, `#!/bin/sh\necho "$@" >>'${log}'\n`, { mode: 0o755 })
+    const settings = { ...env, npm_config_script_shell: shell, npm_config_ignore_scripts: 'false' }
+    const rebuild = () => exec('npm', ['rebuild', '@iconface/native'], { cwd: consumer, env: settings })
+    await rebuild()
+    t.notOk(existsSync(log), 'nothing is run')
+
+    const original = readFileSync(join(installed, 'package.json'))
+    const { gypfile: _, ...others } = manifest()
+    writeFileSync(join(installed, 'package.json'), JSON.stringify(others))
+    writeFileSync(join(installed, 'binding.gyp'), '{ "targets": [] }')
+    await rebuild()
+    t.match(readFileSync(log, 'utf8'), /node-gyp rebuild/, 'it would be, with a binding.gyp')
+    rmSync(join(installed, 'binding.gyp'))
+    writeFileSync(join(installed, 'package.json'), original)
+  })
+
+  await t.test('says what can be done without an addon for the platform', async (t) => {
+    const [own, other] = [PREBUILD.split('/')[1]!, 'somewhere-else'].map((name) => join(installed, 'prebuilds', name))
+    const program = `
+      const { OpContext } = require('@iconface/native/ops')
+      try { new OpContext() } catch ({ code, message }) { console.log(code, message) }`
+    renameSync(own!, other!)
+    const { stdout } = await node('-e', program)
+    renameSync(other!, own!)
+    t.match(
+      stdout,
+      /^ERR_ICONFACE_ADDON_NOT_FOUND no native addon for .*\. The package has addons for: somewhere-else\. /,
+    )
+    t.notMatch(stdout, /npm run/, 'scripts need what an installed package does not have')
+    const { repository } = manifest()
+    t.match(stdout, `git clone ${repository.url.replace(/^git\+|\.git$/g, '')}, npm ci`)
   })
 
   await t.test('works by require, import, in a worker and on the command line', async (t) => {
@@ -162,8 +223,11 @@ t.test('the package', { skip }, async (t) => {
       'napi_register_module_v1',
       'node_api_module_get_api_version_v1',
     ])
-    const versions = [...(await exec('readelf', ['-V', binary])).stdout.matchAll(/GLIBC_(2\.\d+)/g)].map(([, v]) => v!)
-    const highest = versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1)!
-    t.ok(highest.localeCompare('2.34', 'en', { numeric: true }) <= 0, `needs glibc ${highest}`)
+    const { stdout: versions } = await exec('readelf', ['-VW', binary])
+    const found = [...versions.matchAll(/Name: ([A-Z]+)_([\d.]+) /g)].map(([, kind, version]) => ({ kind, version }))
+    t.same([...new Set(found.map(({ kind }) => kind))].sort(), Object.keys(MOST).sort())
+    for (const { kind, version } of found as { kind: keyof typeof MOST; version: string }[]) {
+      t.ok(version.localeCompare(MOST[kind], 'en', { numeric: true }) <= 0, `needs ${kind}_${version}`)
+    }
   })
 })

@@ -7,8 +7,15 @@ import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
 import { DEPENDENCY_NAMES, type DependencyName, loadDependency } from '../dependency'
 import { invalid, isIConFaceError } from '../errors'
-import { addonPlaces, findAddon, glibcVersion, loadAddon, native, type NativeInfo } from '../native'
+import { addonPlaces, findAddon, loadAddon, native, type NativeInfo } from '../native'
 import { findModel } from '../restore'
+import {
+  describeMissing,
+  glibcVersion,
+  type MissingVersion,
+  missingVersions,
+  neededVersions,
+} from '../system-libraries'
 import { type Command, packageVersion, parse } from './command'
 import { print } from './output'
 import { byteSize, table } from './terminal'
@@ -43,6 +50,8 @@ interface Report {
   memory: { totalBytes: number; freeBytes: number; limitBytes: number | null }
   gpu: { driver: string | null; cuda: NativeInfo['cuda'] }
   addon: Finding<AddonFacts> & { places: string[] }
+  /** The highest versions of the system's libraries that the addon needs, and what is missing where it does not load. */
+  libraries: { needed: string[]; missing: MissingVersion[] }
   dependencies: Record<DependencyName, { error: string | null }>
   model: Finding<{ folder: string; name: string; synthesized: boolean }>
 }
@@ -65,6 +74,7 @@ async function examine(): Promise<Report> {
     memory: { totalBytes: totalmem(), freeBytes: freemem(), limitBytes: memoryLimit() },
     gpu: { driver: await nvidiaDriver(), cuda },
     addon: { ...addon, places: addonPlaces() },
+    libraries: examineLibraries(addon.error === null),
     dependencies,
     model,
   }
@@ -77,6 +87,15 @@ function examineAddon(): { addon: Finding<AddonFacts>; cuda: NativeInfo['cuda'] 
     return { addon: { error: null, path, version, isa, isas, threads }, cuda }
   } catch (error) {
     return { addon: { error: reason(error) }, cuda: null }
+  }
+}
+
+function examineLibraries(loads: boolean): Report['libraries'] {
+  try {
+    const addon = findAddon()
+    return { needed: neededVersions(addon), missing: loads ? [] : missingVersions(addon) }
+  } catch {
+    return { needed: [], missing: [] } // there is no addon, which is reported as such
   }
 }
 
@@ -125,7 +144,7 @@ async function nvidiaDriver(): Promise<string | null> {
   return /\b(\d{3}\.\d+(?:\.\d+)?)\b/.exec(text)?.[1] ?? null
 }
 
-function text({ package: version, node, cpu, memory, gpu, addon, dependencies, model }: Report): string {
+function text({ package: version, node, cpu, memory, gpu, addon, libraries, dependencies, model }: Report): string {
   const limit = memory.limitBytes === null ? '' : `, ${byteSize(memory.limitBytes)} allowed`
   const cuda = gpu.cuda === null ? 'this build has no CUDA' : (gpu.cuda.error ?? deviceNames(gpu.cuda.devices))
   return table([
@@ -141,6 +160,7 @@ function text({ package: version, node, cpu, memory, gpu, addon, dependencies, m
     ],
     ['device', addon.error === null ? autoDevice(gpu.cuda) : 'none'],
     ...addonRows(addon),
+    ...(libraries.needed.length > 0 ? [['it needs', librariesText(libraries)] as const] : []),
     ...Object.entries(dependencies).map(([name, { error }]) => [name, error ?? 'loads'] as const),
     ['model', model.error ?? `${model.folder}: ${model.name}${model.synthesized ? ' (random weights)' : ''}`],
   ])
@@ -156,6 +176,11 @@ function deviceNames(devices: { name: string; freeBytes: number }[]): string {
   return (
     devices.map(({ name, freeBytes }, i) => `cuda:${i} ${name}, ${byteSize(freeBytes)} free`).join('; ') || 'no GPU'
   )
+}
+
+function librariesText({ needed, missing }: Report['libraries']): string {
+  const lacking = missing.length > 0 ? `; missing: ${missing.map(describeMissing).join('; ')}` : ''
+  return needed.join(', ') + lacking
 }
 
 function addonRows(addon: Report['addon']): [string, string][] {
