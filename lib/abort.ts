@@ -2,6 +2,7 @@
  * What an `AbortSignal` stops: any number of jobs by one listener, which is there only while one of them runs.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { IConFaceError } from './errors'
 
 /** What one signal stops. */
@@ -56,6 +57,14 @@ export function abortError(signal: AbortSignal): IConFaceError {
 /** Throws where `signal` has fired: asked after every wait, because a signal fires during any of them. */
 export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal)
+}
+
+/** Waits so many milliseconds, less when `signal` fires. */
+export async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  const wake = new AbortController()
+  const release = onAbort(signal, () => wake.abort())
+  await sleep(milliseconds, undefined, { signal: wake.signal }).catch(() => undefined)
+  release()
 }
 
 /** `promise`, or an early rejection when `signal` fires; the work behind `promise` goes on for whoever else waits. */

@@ -234,8 +234,9 @@ export function checkVariant(variant: Variant = {}): NativeVariant {
 /** An `AbortSignal` of this or another realm: judged by what it can do. */
 export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
   if (signal === undefined) return
-  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>
-  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  const methods = [addEventListener, removeEventListener]
+  if (typeof aborted !== 'boolean' || !methods.every((method) => typeof method === 'function')) {
     throw invalid('signal', 'an AbortSignal', signal)
   }
 }

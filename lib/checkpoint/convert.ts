@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, IConFaceError, invalid } from '../errors'
-import { abortError } from '../abort'
+import { checkAborted } from '../abort'
 import type { DType } from './dtype'
 import { dequantise, isFp8 } from './fp8'
 import { isPytorch } from './pytorch'
@@ -69,11 +69,12 @@ export async function convertWeights(input: string, output: string, options: Con
     try {
       let bytes = 0
       for (const item of items) {
-        if (signal?.aborted) throw abortError(signal)
+        checkAborted(signal)
         await writer.write(convertTensor(item))
         bytes += tensorBytes(item)
         onProgress?.({ bytes, totalBytes: writer.dataBytes })
       }
+      checkAborted(signal)
       await writer.finish()
     } finally {
       await writer.abort()

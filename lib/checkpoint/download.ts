@@ -5,8 +5,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import fs from 'node:fs'
 import fsPromises from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { abortError } from '../abort'
+import { abortError, checkAborted, onAbort, pause } from '../abort'
 import { fileError, IConFaceError, isIConFaceError } from '../errors'
 import { messageOf } from '../realm'
 import { flush } from '../whole-file'
@@ -47,21 +46,23 @@ export async function downloadFile(download: Download): Promise<void> {
   const { file, bytes, signal, pauseMs = 500 } = download
   const incomplete = `${file}.incomplete`
   for (let attempt = 1; ; attempt++) {
-    if (signal?.aborted) throw abortError(signal)
+    checkAborted(signal)
     const before = sizeOf(incomplete)
     try {
       if (before < bytes || bytes === 0) await fetchRest(download, incomplete, before)
       break
     } catch (error) {
-      if (signal?.aborted) throw abortError(signal)
+      checkAborted(signal)
+      if (error instanceof CallbackFailure) throw error.cause
       if (isIConFaceError(error)) throw error
       // A connection that brought something was worth the attempt.
       if (sizeOf(incomplete) > before) attempt = 0
       if (attempt >= ATTEMPTS) throw unreachable(download, error)
-      await sleep(pauseMs * 2 ** attempt, undefined, { signal }).catch(() => undefined)
+      await pause(pauseMs * 2 ** attempt, signal)
     }
   }
   await verify(download, incomplete)
+  checkAborted(signal)
   try {
     await fsPromises.rename(incomplete, file)
   } catch (cause) {
@@ -72,13 +73,13 @@ export async function downloadFile(download: Download): Promise<void> {
 /** Appends what is missing. */
 async function fetchRest(download: Download, incomplete: string, from: number): Promise<void> {
   const { url, headers, bytes, signal, onProgress, idleMs = 60_000 } = download
-  const idle = new AbortController()
-  const watch = setTimeout(() => idle.abort(new Error(`no answer for ${idleMs} ms`)), idleMs)
-  const stop = signal ? AbortSignal.any([signal, idle.signal]) : idle.signal
+  const stop = new AbortController()
+  const watch = setTimeout(() => stop.abort(new Error(`no answer for ${idleMs} ms`)), idleMs)
+  const release = onAbort(signal, () => stop.abort(abortError(signal!)))
   try {
     const sent: Record<string, string> = { ...headers, 'Accept-Encoding': 'identity' }
     if (from > 0) sent.Range = `bytes=${from}-`
-    const response = await request(url, { headers: sent, signal: stop })
+    const response = await request(url, { headers: sent, signal: stop.signal })
     const append = continues(response, from)
     if (append === undefined) throw await refusal(download, response)
     let written = append ? from : 0
@@ -89,7 +90,7 @@ async function fetchRest(download: Download, incomplete: string, from: number): 
         written += (chunk as Uint8Array).length
         if (written > bytes) throw await tooLong(download, incomplete)
         await write(handle, chunk as Uint8Array, incomplete)
-        onProgress?.(written)
+        report(onProgress, written)
       }
       await flush(handle)
     } finally {
@@ -98,6 +99,18 @@ async function fetchRest(download: Download, incomplete: string, from: number): 
     if (written < bytes) throw new Error(`the connection ended after ${written} of ${bytes} bytes`)
   } finally {
     clearTimeout(watch)
+    release()
+  }
+}
+
+/** What a caller's callback threw: no fault of the connection. */
+class CallbackFailure extends Error {}
+
+function report(onProgress: Download['onProgress'], bytes: number): void {
+  try {
+    onProgress?.(bytes)
+  } catch (cause) {
+    throw new CallbackFailure('', { cause })
   }
 }
 
@@ -129,9 +142,9 @@ async function tooLong({ url, bytes }: Download, incomplete: string): Promise<IC
   return new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', message)
 }
 
-async function verify({ url, bytes, checksum }: Download, incomplete: string): Promise<void> {
+async function verify({ url, bytes, checksum, signal }: Download, incomplete: string): Promise<void> {
   const size = sizeOf(incomplete)
-  const actual = size === bytes ? await hashFile(incomplete, bytes, checksum.algorithm) : `${size} bytes`
+  const actual = size === bytes ? await hashFile(incomplete, bytes, checksum.algorithm, signal) : `${size} bytes`
   if (actual === checksum.hex) return
   await fsPromises.rm(incomplete, { force: true })
   const promised = size === bytes ? checksum.hex : `${bytes} bytes`
@@ -141,12 +154,21 @@ async function verify({ url, bytes, checksum }: Download, incomplete: string): P
   )
 }
 
-async function hashFile(file: string, bytes: number, algorithm: Checksum['algorithm']): Promise<string> {
+async function hashFile(
+  file: string,
+  bytes: number,
+  algorithm: Checksum['algorithm'],
+  signal: AbortSignal | undefined,
+): Promise<string> {
   const hash: Hash = createHash(algorithm === 'sha256' ? 'sha256' : 'sha1')
   if (algorithm === 'git-sha1') hash.update(`blob ${bytes}\0`)
   try {
-    for await (const chunk of fs.createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer)
+    for await (const chunk of fs.createReadStream(file, { highWaterMark: 1 << 20 })) {
+      checkAborted(signal)
+      hash.update(chunk as Buffer)
+    }
   } catch (cause) {
+    checkAborted(signal)
     throw fileError('read', file, cause)
   }
   return hash.digest('hex')

@@ -7,8 +7,7 @@
 import type { HubApiError, ListFileEntry } from '@huggingface/hub'
 import fs from 'node:fs'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { abortError } from '../abort'
+import { abortError, checkAborted, onAbort, pause } from '../abort'
 import { loadDependency } from '../dependency'
 import { describeValue, fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { messageOf } from '../realm'
@@ -47,7 +46,7 @@ export async function downloadFromHub(text: string, options: HubOptions = {}): P
   const storage = storageOf(wanted.repo, options.cacheDir)
   if (isOffline()) return findCached(wanted, storage, (files) => selectFiles(wanted, files))
   const access = accessOf(options)
-  const { commit, files } = await listRepository(wanted, access)
+  const { commit, files } = await listRepository(wanted, access, options.signal)
   const chosen = selectFiles(wanted, files)
   await writeList(storage, commit, { revision: wanted.revision, files })
   await fetchFiles(wanted, commit, chosen, storage, access, options)
@@ -82,14 +81,29 @@ interface Access {
   readonly hubUrl: string
   readonly accessToken?: string
   readonly fetch: typeof fetch
+  /** Has to be called when the listing is there. */
+  readonly close: () => void
 }
+
+/** Milliseconds in which a listing, or a page of it, has to be there. */
+const LISTING_MS = 60_000
 
 function accessOf({ hubUrl, token, signal }: HubOptions): Access {
   const accessToken =
     token || process.env.HF_TOKEN?.trim() || process.env.HUGGING_FACE_HUB_TOKEN?.trim() || storedToken()
-  const stop = () => AbortSignal.any([...(signal ? [signal] : []), AbortSignal.timeout(60_000)])
-  const listed: typeof fetch = (input, init) => request(input, { ...init, signal: stop() })
-  return { hubUrl: endpoint(hubUrl), ...(accessToken ? { accessToken } : {}), fetch: listed }
+  const stop = new AbortController()
+  const release = onAbort(signal, () => stop.abort(abortError(signal!)))
+  let watch: NodeJS.Timeout | undefined
+  const listed: typeof fetch = (input, init) => {
+    clearTimeout(watch)
+    watch = setTimeout(() => stop.abort(new Error(`no answer for ${LISTING_MS} ms`)), LISTING_MS)
+    return request(input, { ...init, signal: stop.signal })
+  }
+  const close = () => {
+    clearTimeout(watch)
+    release()
+  }
+  return { hubUrl: endpoint(hubUrl), ...(accessToken ? { accessToken } : {}), fetch: listed, close }
 }
 
 /** The server's address, without a slash at its end. */
@@ -110,7 +124,7 @@ function storedToken(): string | undefined {
   }
 }
 
-async function listRepository({ repo, revision }: Wanted, access: Access) {
+async function listRepository({ repo, revision }: Wanted, access: Access, signal: AbortSignal | undefined) {
   const { listFiles, modelInfo } = loadDependency('@huggingface/hub') as typeof import('@huggingface/hub')
   try {
     const { sha } = await modelInfo({ name: repo, revision, additionalFields: ['sha'], ...access })
@@ -121,7 +135,10 @@ async function listRepository({ repo, revision }: Wanted, access: Access) {
     }
     return { commit: sha, files }
   } catch (cause) {
+    checkAborted(signal)
     throw listingError(repo, revision, access, cause)
+  } finally {
+    access.close()
   }
 }
 
@@ -224,8 +241,8 @@ function sizeOf(file: string): number {
 /** Two processes that want the same file download it once: the second waits. A lock of a process that ended is taken over. */
 async function locked(lock: string, signal: AbortSignal | undefined, action: () => Promise<void>): Promise<void> {
   while (!takeLock(lock)) {
-    if (signal?.aborted) throw abortError(signal)
-    await sleep(200, undefined, { signal }).catch(() => undefined)
+    checkAborted(signal)
+    await pause(200, signal)
   }
   try {
     await action()

@@ -3,6 +3,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { checkAborted } from '../abort'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { DEFAULT_PROMPT, TEXT_LENGTH } from '../text/chat'
 import { configuredTheta, encodePrompt, fingerprint, openTextEncoder, OUTPUT_LAYERS, tokenizerPlaces } from '../text/encoder' // prettier-ignore
@@ -147,6 +148,7 @@ export async function embedPrompts(
     const { shape, data } = await encodePrompt(encoder, tokenizer, text, TEXT_LENGTH, { precision: 'f32', signal })
     tensors.push({ name, dtype: 'F32' as const, shape, data })
   }
+  checkAborted(signal)
   if (!there) created.push(file)
   await writeSafetensors(file, tensors, metadata)
   return { ...part, bytes: fs.statSync(file).size }

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { checkAborted } from '../abort'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { checkPromptText } from '../options'
 import { writeWhole } from '../whole-file'
@@ -99,6 +100,7 @@ export async function prepareModel(
 
   const created: string[] = []
   try {
+    checkAborted(options.signal)
     makeFolder(destination, created)
     const convert = new Converter(destination, options, created)
     await convert.plan([...chosen.single.values(), ...chosen.loras])
@@ -110,6 +112,7 @@ export async function prepareModel(
     // What a file is used without is not in the one that it was converted to.
     const known = [...chosen.single.values(), ...chosen.loras].flatMap((candidate) => candidate.warnings)
     notes.push(...new Set([...known, ...warnings].map(({ message }) => message)))
+    checkAborted(options.signal)
     await writeWhole(configFile, Buffer.from(`${JSON.stringify(config, null, 2)}\n`))
     return { folder: destination, parts, unused: unusedFiles(found, chosen), missing, notes }
   } catch (error) {

@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { checkSeed } from '../options'
-import { abortError } from '../abort'
+import { checkAborted } from '../abort'
 import { DEFAULT_PROMPT } from '../text/chat'
 import { writeWhole } from '../whole-file'
 import { CONFIG_NAME, FORMAT, type ModelDefaults } from './config'
@@ -144,10 +144,11 @@ export async function synthesizeCheckpoint(
   let bytes = 0
   for (const { role, file, tensors, texts } of files) {
     await writeFile(path.join(destination, file), role, tensors, { ...metadata, ...texts }, seed, (written) => {
-      if (signal?.aborted) throw abortError(signal)
+      checkAborted(signal)
       bytes += written
       onProgress?.({ file, bytes, totalBytes })
     })
+    checkAborted(signal)
   }
   if (isText(preset))
     await writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 }) // prettier-ignore

@@ -15,7 +15,7 @@ import { checkWithin, LIMITS } from '../limits'
 import { capturePictures, type ImageInput, type RgbImage } from '../image'
 import type { Pixels } from '../native'
 import { boolean, checkSeed, checkSignal, known, namesOf, oneOf } from '../options'
-import { abortError } from '../abort'
+import { checkAborted } from '../abort'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
 import { MAX_SIDE } from './compress'
@@ -79,16 +79,17 @@ export const degrade = showsCaller(async function degrade(
 ): Promise<Degraded> {
   const { strength, seed, pipeline: wanted = 'auto', signal, ...limits } = checkDegradeOptions(options)
   const { maxPixels = MAX_PIXELS, strict } = limits
+  checkAborted(signal)
   const [picture] = capturePictures([{ name: 'input', image: input }], maxPixels, strict)
-  if (signal?.aborted) throw abortError(signal)
   const random = new Random(seed, 'degradation')
   const chosen = random.chance(0.5) ? 'real-esrgan' : 'bsrgan'
   const pipeline = wanted === 'auto' ? chosen : wanted
   const pixels = await picture!.read()
+  checkAborted(signal)
   checkSides(pixels)
   const chain = new Chain(rgb(pixels), random, signal)
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
-  if (signal?.aborted) throw abortError(signal)
+  checkAborted(signal)
   return { ...chain.image, channels: 3, pipeline, operations: chain.operations, warnings: pixels.warnings }
 })
 

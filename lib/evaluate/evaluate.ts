@@ -15,7 +15,7 @@ import {
   type Progress,
   type RestoreOptions,
 } from '../options'
-import { abortError } from '../abort'
+import { checkAborted } from '../abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'
@@ -28,8 +28,8 @@ export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidanc
   references?: readonly number[] | undefined
   /** Seed of the noise: case number i, from 0, gets `seed + i`, the same with every number of references. Default 0. */
   seed?: number | undefined
-  /** Called before every restore and at the end. What it throws ends the evaluation. */
-  onProgress?: ((progress: EvaluateProgress) => void) | undefined
+  /** Called before every restore and at the end, and waited for. What it throws or rejects with ends the evaluation. */
+  onProgress?: ((progress: EvaluateProgress) => unknown) | undefined
   /** Largest picture accepted, in pixels; the model has its own limit. Default 100 million. */
   maxPixels?: number | undefined
   /** Called when a case is done, with its pictures and everything so far. What it throws ends the evaluation. */
@@ -109,10 +109,11 @@ export const evaluate = showsCaller(async function evaluate(
   if (total === 0) throw invalid('references', 'a number of references that some case has', counts)
   const began = performance.now()
   let done = 0
-  const report = () => {
+  const report = async () => {
     const elapsedMs = performance.now() - began
     const etaMs = done === 0 ? null : (elapsedMs / done) * (total - done)
-    checked.onProgress?.({ stage: 'evaluate', step: done, steps: total, elapsedMs, etaMs })
+    await checked.onProgress?.({ stage: 'evaluate', step: done, steps: total, elapsedMs, etaMs })
+    checkAborted(signal)
   }
 
   const results: CaseResult[] = []
@@ -128,12 +129,12 @@ export const evaluate = showsCaller(async function evaluate(
   })
 
   const run = async (one: EvaluationCase, i: number): Promise<[CaseResult, ResultPictures]> => {
-    const pictures = await readCase(one, { size, maxPixels, strict }, Math.max(0, ...usable(counts, one)))
+    const pictures = await readCase(one, { size, maxPixels, strict, signal }, Math.max(0, ...usable(counts, one)))
     const measure = await measuring(model, pictures.truth, pictures.first, pictures.landmarks, signal)
     const result: CaseResult = { ...labels(one), degraded: await measure(pictures.input), restored: [], warnings: [] }
     const restored: Restoration[] = []
     for (const references of usable(counts, one)) {
-      report()
+      await report()
       const chosen = pictures.raw.references.slice(0, references)
       const settings = { steps, guidance, seed: seed + i, strict, signal }
       const restoration = await model.restore(pictures.raw.input, chosen, settings)
@@ -149,7 +150,7 @@ export const evaluate = showsCaller(async function evaluate(
   }
 
   for (const [i, one] of cases.entries()) {
-    if (signal?.aborted) throw abortError(signal)
+    checkAborted(signal)
     const before = done
     const outcome = await run(one, i).catch((thrown: unknown) => {
       const error = named(thrown, one)
@@ -164,7 +165,7 @@ export const evaluate = showsCaller(async function evaluate(
     await checked.onCase?.(...outcome, soFar())
   }
   if (results.length === 0) throw first
-  report()
+  await report()
   return soFar()
 })
 
@@ -256,12 +257,17 @@ function usable(counts: readonly number[], { references }: EvaluationCase): numb
 
 async function readCase(
   one: EvaluationCase,
-  { size, ...limits }: { size: number; maxPixels: number; strict: boolean | undefined },
+  { size, signal, ...limits }: Pick<RestoreOptions, 'signal' | 'strict'> & { size: number; maxPixels: number },
   most: number,
 ) {
   const raw = await one.load(size)
+  checkAborted(signal)
   checkPictures(raw, one)
-  const read = (image: (typeof raw.references)[number], name: string) => readRgb(image, name, size, limits)
+  const read = async (image: (typeof raw.references)[number], name: string) => {
+    const picture = await readRgb(image, name, size, limits)
+    checkAborted(signal)
+    return picture
+  }
   const references: FittedImage[] = []
   for (const [i, image] of raw.references.slice(0, Math.max(1, most)).entries()) {
     references.push(await read(image, `reference ${i + 1}`))

@@ -15,7 +15,7 @@ import { describeValue, expectation, IConFaceError, invalid } from '../errors'
 import { known, namesOf } from '../options'
 import { type Checkpoint, Networks, type NetworksOptions } from '../networks'
 import { i32, type Result } from '../ops'
-import { abortError } from '../abort'
+import { checkAborted, onAbort } from '../abort'
 import { PromptTokenizer } from './tokenizer'
 
 export interface TextEncoderOptions {
@@ -151,18 +151,20 @@ export async function encodePrompt(
   { signal, ...options }: NetworksOptions & { signal?: AbortSignal | undefined } = {},
 ): Promise<Result> {
   const { ids, real } = tokenizer.encodePrompt(prompt, length)
+  checkAborted(signal)
   const networks = await Networks.load(encoder.checkpoint, options)
-  const stop = () => void networks.dispose()
-  signal?.addEventListener('abort', stop, { once: true })
+  const release = onAbort(signal, () => void networks.dispose())
   try {
-    signal?.throwIfAborted()
+    checkAborted(signal)
     const { embeddings } = await networks.run('text_embedding', { ids: i32([length], ids) }, { real })
+    checkAborted(signal)
     if ((embeddings.data as Float32Array).every(Number.isFinite)) return embeddings
     throw new IConFaceError('ERR_ICONFACE_NUMERICAL', `${encoder.weights.path} gave an embedding that is not finite`)
   } catch (error) {
-    throw signal?.aborted ? abortError(signal) : error
+    checkAborted(signal)
+    throw error
   } finally {
-    signal?.removeEventListener('abort', stop)
+    release()
     await networks.dispose()
   }
 }

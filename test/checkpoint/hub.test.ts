@@ -1,5 +1,6 @@
 // Downloads from a Hugging Face Hub on this machine: the cache's layout, going on after a cut, and what is refused.
 import { createHash } from 'node:crypto'
+import { getEventListeners } from 'node:events'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -212,5 +213,38 @@ t.test('abort, and two downloads of the same file at once', async (t) => {
   behaviour.stall = false
   requests.length = 0
   await Promise.all([downloadFromHub(`${REPO}:vae`, options), downloadFromHub(`${REPO}:vae`, options)])
+  t.equal(requests.filter(({ path }) => path.includes('/resolve/')).length, 1)
+})
+
+t.test('aborted while the list is asked for, or when the last byte is there: nothing gets its name', async (t) => {
+  const { options, asked, storage, blob } = await setUp(t)
+  const listing = new AbortController()
+  void asked(/^\/api/).then(() => listing.abort('no list'))
+  const listed = downloadFromHub(REPO, { ...options, signal: listing.signal })
+  await t.rejects(listed, { code: 'ERR_ICONFACE_ABORTED', cause: 'no list' })
+  t.notOk(existsSync(storage))
+
+  const last = new AbortController()
+  const { signal } = last
+  const onProgress = ({ bytes, totalBytes }: { bytes: number; totalBytes: number }) => {
+    if (bytes === totalBytes) last.abort('no file')
+  }
+  const one = `${REPO}:transformer/diffusion_pytorch_model.safetensors`
+  await t.rejects(downloadFromHub(one, { ...options, signal, onProgress }), { code: 'ERR_ICONFACE_ABORTED', cause: 'no file' }) // prettier-ignore
+  t.notOk(existsSync(blob(BIG)))
+  t.ok(existsSync(`${blob(BIG)}.incomplete`), 'what came is kept')
+  t.equal(getEventListeners(signal, 'abort').length, 0)
+  t.same(readFileSync(await downloadFromHub(one, options)), BIG)
+})
+
+t.test('what a progress callback throws ends the download, and is no lost connection', async (t) => {
+  const { options, requests } = await setUp(t)
+  const mistake = new RangeError('my own mistake')
+  const onProgress = () => {
+    throw mistake
+  }
+  const one = `${REPO}:transformer/diffusion_pytorch_model.safetensors`
+  const error = await downloadFromHub(one, { ...options, onProgress }).catch((error: unknown) => error)
+  t.equal(error, mistake)
   t.equal(requests.filter(({ path }) => path.includes('/resolve/')).length, 1)
 })
