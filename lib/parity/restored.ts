@@ -60,7 +60,7 @@ async function compareRestore(golden: Golden, run: Run, session: NativeSession, 
     ),
   )
   const trace = (await native(() => restoring.promise)).trace!
-  const limit = LIMITS.endToEnd[run.precision]
+  const limit = LIMITS.restored[run.precision]
   const expected = (output: string) => values(golden.read(`output.${name}.${output}`))
   compareCondition(golden, run, name, trace)
   for (let step = 1; golden.has(`output.${name}.latents_step_${step}`); step++) {
