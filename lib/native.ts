@@ -29,6 +29,11 @@ export interface Addon {
   failAllocation(n: number): void
   /** Tests, builds with the emulator: its n-th CUDA call or launch from now on fails; 0 turns it off. */
   failCudaCall?(n: number): void
+  /**
+   * Tests, builds with the emulator: the n-th object that the addon makes with `new` (lists, strings, closures) fails; 0
+   * turns it off. Returns how far off the failure asked for before still was: 0 when it has happened.
+   */
+  failNew?(n: number): number
   /** Tests, builds with the emulator: runs a kernel with a planted bug (native/emulator/planted.cu). */
   runPlanted?(name: string): void
 }
@@ -249,6 +254,8 @@ export function native(call: () => unknown): unknown {
 function rethrow(error: unknown): never {
   if (isIConFaceError(error)) throw error
   const { code, message } = error as { code?: string; message?: string }
+  // Node-API's C++ wrapper has no memory for its own objects.
+  if (message === 'std::bad_alloc') throw new IConFaceError('ERR_ICONFACE_OUT_OF_MEMORY', 'out of memory')
   const known = ICONFACE_ERROR_CODES.includes(code as IConFaceErrorCode)
   throw new IConFaceError(known ? (code as IConFaceErrorCode) : 'ERR_ICONFACE_INTERNAL', message ?? String(error), {
     cause: error,

@@ -46,6 +46,18 @@ void change_memory(Change change) {
   g_memory = std::move(next);
 }
 
+/// Bytes of device memory: ICONFACE_EMULATOR_MEMORY, else what the process may have.
+int64_t total_bytes() {
+  const char* text = getenv("ICONFACE_EMULATOR_MEMORY");
+  return text == nullptr ? memory_info().limit : strtoll(text, nullptr, 10);
+}
+
+int64_t held_bytes() {
+  int64_t sum = 0;
+  for (const Allocation& a : *g_memory) sum += static_cast<int64_t>(a.end - a.begin);
+  return sum;
+}
+
 size_t rounded(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
@@ -110,9 +122,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   FAILS_WITH(cudaErrorLaunchFailure);
-  const MemoryInfo m = memory_info();
-  *free = static_cast<size_t>(m.available);
-  *total = static_cast<size_t>(m.limit);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  const int64_t all = total_bytes();
+  *free = static_cast<size_t>(std::clamp<int64_t>(all - held_bytes(), 0, memory_info().available));
+  *total = static_cast<size_t>(all);
   return cudaSuccess;
 }
 
@@ -144,11 +157,12 @@ cudaError_t cudaMallocFromPoolAsync(void** pointer, size_t bytes, cudaMemPool_t,
   REFUSED_IN_CAPTURE;
   FAILS_WITH(cudaErrorMemoryAllocation);
   const size_t n = std::max<size_t>(bytes, 1);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  if (static_cast<int64_t>(n) > total_bytes() - held_bytes()) return cudaErrorMemoryAllocation;
   void* p = mmap(nullptr, rounded(n), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return cudaErrorMemoryAllocation;
   memset(p, 0xff, std::min<size_t>(n, 64 << 20));  // not a number: nobody may count on zeros
   const auto begin = reinterpret_cast<uintptr_t>(p);
-  const std::lock_guard<std::mutex> lock(g_mutex);
   change_memory([&](Allocations& list) {
     const auto at =
         std::upper_bound(list.begin(), list.end(), begin, [](uintptr_t a, const Allocation& x) { return a < x.begin; });

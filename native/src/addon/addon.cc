@@ -16,6 +16,7 @@
 #ifdef ICONFACE_WITH_EMULATOR
 namespace iconface::emulator {
 void fail_call(int64_t n);           // emulator/runtime_api.h
+int64_t fail_new(int64_t n);         // emulator/host_objects.cc
 void run_planted(const char* name);  // emulator/planted.cu
 }  // namespace iconface::emulator
 #endif
@@ -109,6 +110,11 @@ Napi::Value fail_cuda_call(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
+/// (n) -> how far off the failure asked for before still was
+Napi::Value fail_new(const Napi::CallbackInfo& call) {
+  return Napi::Number::New(call.Env(), static_cast<double>(emulator::fail_new(call[0].ToNumber().Int64Value())));
+}
+
 Napi::Value run_planted(const Napi::CallbackInfo& call) {
   return guarded(call.Env(), [&] {
     emulator::run_planted(call[0].ToString().Utf8Value().c_str());
@@ -123,6 +129,7 @@ Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("failAllocation", Napi::Function::New(env, fail_allocation));
 #ifdef ICONFACE_WITH_EMULATOR
   exports.Set("failCudaCall", Napi::Function::New(env, fail_cuda_call));
+  exports.Set("failNew", Napi::Function::New(env, fail_new));
   exports.Set("runPlanted", Napi::Function::New(env, run_planted));
 #endif
   exports.Set("Session", Session::define(env));

@@ -5,13 +5,17 @@
 
 namespace iconface::addon {
 
-Napi::Error to_js(Napi::Env env, Code code, const std::string& message) {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Set("code", Napi::String::New(env, code_name(code)));
+napi_value error_to_js(napi_env env, Code code, const char* message) {
+  napi_value name = nullptr, text = nullptr, error = nullptr;
+  napi_create_string_utf8(env, code_name(code), NAPI_AUTO_LENGTH, &name);
+  napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &text);
+  napi_create_error(env, name, text, &error);  // sets `code`
   return error;
 }
 
-Napi::Error to_js(Napi::Env env, const Error& error) { return to_js(env, error.code, error.what()); }
+Napi::Error to_js(Napi::Env env, Code code, const char* message) {
+  return Napi::Error(env, error_to_js(env, code, message));
+}
 
 std::string dtype_to_js(DType t) {
   std::string name = dtype_name(t);

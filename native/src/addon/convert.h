@@ -10,9 +10,10 @@
 
 namespace iconface::addon {
 
-/// The JavaScript error for a failure of the core: an Error with `code`.
-Napi::Error to_js(Napi::Env env, const Error& error);
-Napi::Error to_js(Napi::Env env, Code code, const std::string& message);
+/// The JavaScript error for a failure of the core: an Error with `code`. Takes no memory of the core's, so that it can say
+/// that there is none.
+napi_value error_to_js(napi_env env, Code code, const char* message);
+Napi::Error to_js(Napi::Env env, Code code, const char* message);
 
 /// Runs `body`; whatever the core throws leaves as a JavaScript error.
 template <class Body>
@@ -20,7 +21,7 @@ auto guarded(Napi::Env env, Body&& body) {
   try {
     return body();
   } catch (const Error& e) {
-    throw to_js(env, e);
+    throw to_js(env, e.code, e.what());
   } catch (const std::bad_alloc&) {
     throw to_js(env, Code::OutOfMemory, "out of memory");
   } catch (const Napi::Error&) {

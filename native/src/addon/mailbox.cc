@@ -1,18 +1,20 @@
 #include "addon/mailbox.h"
 
+#include <new>
+
 namespace iconface::addon {
 
 namespace {
-using Letter = std::function<void(Napi::Env)>;
-
 void deliver(napi_env env, napi_value, void*, void* data) {
   std::unique_ptr<Letter> letter(static_cast<Letter*>(data));
   if (env == nullptr) return;  // the environment is gone; only the letter is to be freed
   try {
     Napi::HandleScope scope(env);
-    (*letter)(Napi::Env(env));
+    letter->read(Napi::Env(env));
   } catch (const Napi::Error& e) {
     e.ThrowAsJavaScriptException();
+  } catch (const std::bad_alloc&) {
+    // A report of progress is lost. Replies need no memory.
   }
 }
 }  // namespace
@@ -26,10 +28,9 @@ Mailbox::Mailbox(Napi::Env env) : env_(env) {
 
 Mailbox::~Mailbox() { close(); }
 
-void Mailbox::post(Letter letter) {
-  auto* data = new Letter(std::move(letter));
-  if (function_ == nullptr || napi_call_threadsafe_function(function_, data, napi_tsfn_nonblocking) != napi_ok)
-    delete data;
+void Mailbox::post(std::unique_ptr<Letter> letter) {
+  if (function_ != nullptr && napi_call_threadsafe_function(function_, letter.get(), napi_tsfn_nonblocking) == napi_ok)
+    letter.release();  // deliver's
 }
 
 void Mailbox::keep_alive(bool on) {

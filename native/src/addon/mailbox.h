@@ -1,11 +1,16 @@
-// Mailbox: the way back from a job's thread to JavaScript. Letters are functions that run on the JavaScript thread.
+// Mailbox: the way back from a job's thread to JavaScript.
 #pragma once
 #include <napi.h>
 
-#include <functional>
 #include <memory>
 
 namespace iconface::addon {
+
+/// Read on the JavaScript thread, or thrown away unread on any thread once the environment is closing.
+struct Letter {
+  virtual ~Letter() = default;
+  virtual void read(Napi::Env) = 0;
+};
 
 class Mailbox {
  public:
@@ -13,7 +18,7 @@ class Mailbox {
   ~Mailbox();
 
   /// Any thread. Once the environment is closing, letters are dropped: nobody is left to read them.
-  void post(std::function<void(Napi::Env)> letter);
+  void post(std::unique_ptr<Letter> letter);
   /// JavaScript thread: while jobs are out, they keep the process alive; an idle model does not.
   void keep_alive(bool on);
   /// JavaScript thread: no letter is delivered after this.

@@ -39,6 +39,7 @@ Session::Session(const Napi::CallbackInfo& info)
         options.Get("threads").IsUndefined() ? usable_processors() : whole_option(options, "threads", 1, 1024);
     if (options.Get("checkpoint").IsObject()) spec_ = spec_from_js(options.Get("checkpoint").As<Napi::Object>());
     pool_ = std::make_unique<ThreadPool>(threads);
+    closing_ = make_closing();
   });
   // Added after the mailbox's own hook, so it runs before it: the thread has ended when the mailbox closes.
   napi_add_env_cleanup_hook(env_, on_environment_end, this);
@@ -73,53 +74,118 @@ const Model& Session::require_model() const {
 
 // ---- jobs -----------------------------------------------------------------------------------------------------------------
 
-Session::Pending& Session::submit(Napi::Env env, std::function<Answer(Job&)> work) {
-  auto job = std::make_shared<Job>();
-  Job* raw = job.get();
-  std::weak_ptr<Job> weak = job;
-  job->work = [this, weak, raw, work = std::move(work)]() mutable {
-    Answer answer;
-    std::shared_ptr<Error> error;
+struct Session::Reply : Letter {
+  Reply(Session* session, const Job* job) : session(session), job(job) {}
+  void read(Napi::Env env) override { session->settle(env, job); }
+  Session* const session;
+  const Job* const job;
+};
+
+/// How far a job is.
+struct Session::Report : Letter {
+  Report(Session* session, const Job* job, std::string stage, int step, int steps, double elapsed, double eta)
+      : session(session), job(job), stage(std::move(stage)), step(step), steps(steps), elapsed(elapsed), eta(eta) {}
+  void read(Napi::Env env) override {
+    const auto found = session->pending_.find(job);
+    if (found == session->pending_.end() || found->second.progress.IsEmpty()) return;
+    found->second.progress.Call({Napi::String::New(env, stage), Napi::Number::New(env, step),
+                                 Napi::Number::New(env, steps), Napi::Number::New(env, elapsed),
+                                 Napi::Number::New(env, eta)});
+  }
+  Session* const session;
+  const Job* const job;
+  const std::string stage;
+  const int step, steps;
+  const double elapsed, eta;
+};
+
+namespace {
+const Error kNoMemory(Code::OutOfMemory, "out of memory");  // made beforehand: copies share its text
+}  // namespace
+
+void Session::prepare(Task& task, Work work) {
+  task.reply = std::make_unique<Reply>(this, &task);
+  task.work = [this, &task, work = std::move(work)]() mutable {
     try {
-      if (raw->cancelled) fail(Code::Aborted, "the job was cancelled");
-      answer = work(*raw);
+      if (task.cancelled) fail(Code::Aborted, "the job was cancelled");
+      task.answer = work(task);
     } catch (const Error& e) {
-      error = std::make_shared<Error>(e);
+      task.error.emplace(e);
     } catch (const std::bad_alloc&) {
-      error = std::make_shared<Error>(Code::OutOfMemory, "out of memory");
+      task.error.emplace(kNoMemory);
     } catch (const std::exception& e) {
-      error = std::make_shared<Error>(Code::Internal, e.what());
+      try {
+        task.error.emplace(Code::Internal, e.what());
+      } catch (const std::bad_alloc&) {
+        task.error.emplace(kNoMemory);
+      }
     }
     // Nothing of the job stays on this thread: whoever awaits the promise finds its memory given back.
     work = nullptr;
-    mailbox_.post([this, job = weak.lock(), answer = std::move(answer), error = std::move(error)](Napi::Env e) {
-      settle(e, job, answer, error.get());
-    });
+    mailbox_.post(std::move(task.reply));
   };
-  queue_.submit(job);
+}
+
+Napi::Promise Session::submit(Napi::Env env, Work work, Pending pending) {
+  const std::shared_ptr<Task> task = pending.task;
+  prepare(*task, std::move(work));
+  pending.deferred = Napi::Promise::Deferred::New(env);
+  const Napi::Promise promise = pending.deferred->Promise();
+  std::map<const Job*, Pending> entry;
+  entry.emplace(task.get(), std::move(pending));
+  queue_.submit(task);
+  add_pending(entry.extract(entry.begin()));
+  return promise;
+}
+
+void Session::add_pending(std::map<const Job*, Pending>::node_type entry) {
   if (pending_.empty()) {
     mailbox_.keep_alive(true);
     Ref();
   }
-  return pending_.emplace(raw, Pending{job, Napi::Promise::Deferred::New(env), {}, {}}).first->second;
+  pending_.insert(std::move(entry));
 }
 
-void Session::settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answer& answer, const Error* error) {
-  const auto found = pending_.find(job.get());
+std::map<const Job*, Session::Pending>::node_type Session::make_closing() {
+  Pending pending;
+  Task* task = pending.task.get();
+  prepare(*task, [this](Task&) -> Answer {
+    loaded_ = false;
+    model_.reset();
+    reserve_.drop();
+    device_.reset();
+    pool_.reset();
+    return [this](Napi::Env e) -> Napi::Value {
+      queue_.stop();  // nothing waits and nothing runs: the thread ends at once
+      return e.Undefined();
+    };
+  });
+  std::map<const Job*, Pending> entry;
+  entry.emplace(task, std::move(pending));
+  return entry.extract(entry.begin());
+}
+
+void Session::settle(Napi::Env env, const Job* job) {
+  const auto found = pending_.find(job);
   if (found == pending_.end()) return;
   const Pending pending = std::move(found->second);
   pending_.erase(found);
-  if (error != nullptr) {
-    const Code code = error->code == Code::Aborted && disposed_ ? Code::Disposed : error->code;
-    pending.deferred.Reject(
-        to_js(env, code, code == error->code ? error->what() : "the model was disposed while the job ran").Value());
+  const Answer answer = std::move(pending.task->answer);
+  const std::optional<Error> error = std::move(pending.task->error);
+  const auto reject = [&](Code code, const char* message) {
+    pending.deferred->Reject(error_to_js(env, code, message));
+  };
+  if (error && error->code == Code::Aborted && disposed_) {
+    reject(Code::Disposed, "the model was disposed while the job ran");
+  } else if (error) {
+    reject(error->code, error->what());
   } else {
     try {
-      pending.deferred.Resolve(answer(env));
+      pending.deferred->Resolve(answer(env));
     } catch (const Napi::Error& e) {
-      pending.deferred.Reject(e.Value());
+      pending.deferred->Reject(e.Value());
     } catch (const std::exception& e) {
-      pending.deferred.Reject(to_js(env, Code::OutOfMemory, e.what()).Value());
+      reject(Code::OutOfMemory, e.what());
     }
   }
   if (pending_.empty()) {
@@ -128,10 +194,12 @@ void Session::settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answe
   }
 }
 
-void Session::cancel(Napi::Env env, const std::shared_ptr<Job>& job) {
-  job->cancelled = true;
-  const Error error(Code::Aborted, "the job was cancelled before it began");
-  if (queue_.remove(job.get())) settle(env, job, nullptr, &error);
+void Session::cancel(Napi::Env env, const std::shared_ptr<Task>& task) {
+  task->cancelled = true;
+  if (!queue_.remove(task.get())) return;
+  static const Error never(Code::Aborted, "the job was cancelled before it began");
+  task->error.emplace(never);
+  settle(env, task.get());
 }
 
 Device* Session::device() {
@@ -194,33 +262,34 @@ void Session::when_idle() {
 Napi::Value Session::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     require_open();
-    return submit(info.Env(),
-                  [this](Job& job) -> Answer {
-                    if (!loaded_) {
-                      device();
-                      require_precision();
-                      Workspace none{Pages()};
-                      Context ctx = context(none, &job.cancelled);
-                      model_ = std::make_unique<Model>(ctx, spec_, precision_);
-                      loaded_ = true;
-                    }
-                    // Taken here: a dispose may have freed the model before JavaScript reads the answer.
-                    const int threads = pool_->workers();
-                    const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
-                    const std::string name = device_ ? device_->name : "cpu";
-                    const std::string text = device_ ? device_->description : device_reason_;
-                    return [this, threads, bytes, name, text](Napi::Env env) -> Napi::Value {
-                      Napi::Object o = Napi::Object::New(env);
-                      o.Set("device", name);
-                      o.Set("deviceText", text);
-                      o.Set("precision", precision_name(precision_));
-                      o.Set("isa", std::string(processor_->name).substr(4));
-                      o.Set("threads", threads);
-                      o.Set("bytes", static_cast<double>(bytes));
-                      return o;
-                    };
-                  })
-        .deferred.Promise();
+    return submit(
+        info.Env(),
+        [this](Task& job) -> Answer {
+          if (!loaded_) {
+            device();
+            require_precision();
+            Workspace none{Pages()};
+            Context ctx = context(none, &job.cancelled);
+            model_ = std::make_unique<Model>(ctx, spec_, precision_);
+            loaded_ = true;
+          }
+          // Taken here: a dispose may have freed the model before JavaScript reads the answer.
+          const int threads = pool_->workers();
+          const int64_t bytes = model_->weights.mapped_bytes() + model_->weights.private_bytes();
+          const std::string name = device_ ? device_->name : "cpu";
+          const std::string text = device_ ? device_->description : device_reason_;
+          return [this, threads, bytes, name, text](Napi::Env env) -> Napi::Value {
+            Napi::Object o = Napi::Object::New(env);
+            o.Set("device", name);
+            o.Set("deviceText", text);
+            o.Set("precision", precision_name(precision_));
+            o.Set("isa", std::string(processor_->name).substr(4));
+            o.Set("threads", threads);
+            o.Set("bytes", static_cast<double>(bytes));
+            return o;
+          };
+        },
+        Pending{});
   });
 }
 
@@ -277,42 +346,44 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
       else
         state->call.number_lists[name] = numbers_from_js(value, name);
     }
-    return submit(info.Env(),
-                  [this, state, body](Job& job) -> Answer {
-                    binding::Call& call = state->call;
-                    call.model = model_.get();
-                    call.device = device();
-                    std::deque<Pages> inputs;  // on the device, given back on this thread
-                    if (call.device != nullptr)
-                      for (auto& [name, tensor] : call.inputs) {
-                        inputs.emplace_back(std::max<int64_t>(tensor.bytes(), 1), call.device);
-                        call.device->upload(inputs.back().data(), tensor.data, tensor.bytes());
-                        tensor.data = inputs.back().data();
-                      }
-                    Recorder recorder(&call, "trace.");
-                    if (model_) model_->weights.check_unchanged();
-                    with_memory(job, [&](Context& ctx) {
-                      if (call.flag("trace")) ctx.trace = &recorder;
-                      if (ctx.planning()) {
-                        body(ctx, call);
-                        binding::plan_repetitions(call);
-                        call.refuse_unused();
-                      } else {
-                        state->times = binding::repeat(ctx, call, body);
-                      }
-                    });
-                    call.fetch_outputs();
-                    return [state](Napi::Env env) -> Napi::Value {
-                      Napi::Object results = outputs_to_js(env, state->call);
-                      auto list = [&](std::vector<double>& v) {
-                        return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
-                      };
-                      results.Set("seconds", list(state->times.seconds));
-                      results.Set("processorSeconds", list(state->times.processor_seconds));
-                      return results;
-                    };
-                  })
-        .deferred.Promise();
+    return submit(
+        info.Env(),
+        [this, state, body](Task& job) -> Answer {
+          binding::Call& call = state->call;
+          call.model = model_.get();
+          call.device = device();
+          std::deque<Pages> inputs;  // on the device, given back on this thread
+          if (call.device != nullptr)
+            for (auto& [name, tensor] : call.inputs) {
+              inputs.emplace_back(std::max<int64_t>(tensor.bytes(), 1), call.device);
+              call.device->upload(inputs.back().data(), tensor.data, tensor.bytes());
+              tensor.data = inputs.back().data();
+            }
+          Recorder recorder(&call, "trace.");
+          if (model_) model_->weights.check_unchanged();
+          with_memory(job, [&](Context& ctx) {
+            if (call.flag("trace")) ctx.trace = &recorder;
+            if (ctx.planning()) {
+              body(ctx, call);
+              binding::plan_repetitions(call);
+              call.refuse_unused();
+            } else {
+              state->times = binding::repeat(ctx, call, body);
+            }
+          });
+          call.fetch_outputs();
+          return [state](Napi::Env env) -> Napi::Value {
+            Napi::Object results = Napi::Object::New(env);
+            for (const binding::Call::Output& o : state->call.outputs) results.Set(o.name, tensor_to_js(env, o.tensor));
+            auto list = [&](std::vector<double>& v) {
+              return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
+            };
+            results.Set("seconds", list(state->times.seconds));
+            results.Set("processorSeconds", list(state->times.processor_seconds));
+            return results;
+          };
+        },
+        Pending{});
   });
 }
 
@@ -370,7 +441,13 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
     held.push_back(Napi::Persistent(out.As<Napi::Object>()));
 
     const auto submitted = std::chrono::steady_clock::now();
-    Pending& pending = submit(env, [this, request, given, trace, submitted](Job& job) -> Answer {
+    Pending pending{.held = std::move(held), .progress = Napi::Persistent(info[1].As<Napi::Function>())};
+    Napi::Object handle = Napi::Object::New(env);
+    handle.Set("cancel",
+               Napi::Function::New(env, [this, task = std::weak_ptr<Task>(pending.task)](const Napi::CallbackInfo& i) {
+                 if (const std::shared_ptr<Task> alive = task.lock()) cancel(i.Env(), alive);
+               }));
+    const auto work = [this, request, given, trace, submitted](Task& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto result = std::make_shared<RestoreResult>();
@@ -391,13 +468,7 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
           eta = milliseconds(now - sample_began) / step * (steps - step) + decode;
         }
         const double elapsed = milliseconds(now - submitted);
-        mailbox_.post([this, job_key, name, step, steps, elapsed, eta](Napi::Env e) {
-          const auto found = pending_.find(job_key);
-          if (found == pending_.end() || found->second.progress.IsEmpty()) return;
-          found->second.progress.Call({Napi::String::New(e, name), Napi::Number::New(e, step),
-                                       Napi::Number::New(e, steps), Napi::Number::New(e, elapsed),
-                                       Napi::Number::New(e, eta)});
-        });
+        mailbox_.post(std::make_unique<Report>(this, job_key, name, step, steps, elapsed, eta));
       };
       auto traced = std::make_shared<binding::Call>();
       Recorder recorder(traced.get(), "");
@@ -410,16 +481,8 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
         if (trace) o.Set("trace", outputs_to_js(e, *traced));
         return o;
       };
-    });
-    pending.held = std::move(held);
-    pending.progress = Napi::Persistent(info[1].As<Napi::Function>());
-
-    Napi::Object handle = Napi::Object::New(env);
-    handle.Set("promise", pending.deferred.Promise());
-    handle.Set("cancel",
-               Napi::Function::New(env, [this, job = std::weak_ptr<Job>(pending.job)](const Napi::CallbackInfo& i) {
-                 if (const std::shared_ptr<Job> alive = job.lock()) cancel(i.Env(), alive);
-               }));
+    };
+    handle.Set("promise", submit(env, work, std::move(pending)));
     return Napi::Value(handle);
   });
 }
@@ -433,16 +496,15 @@ Napi::Value Session::embed(const Napi::CallbackInfo& info) {
     const Tensor picture = pixels_from_js(info[0], &held);
     const int64_t size = info[1].As<Napi::Number>().Int64Value();
     if (size < 1 || size > 1 << 14) fail(Code::InvalidArgument, "size must be from 1 to 16384");
-    Pending& pending = submit(info.Env(), [this, picture, size](Job& job) -> Answer {
+    const auto work = [this, picture, size](Task& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto embedding = std::make_shared<std::vector<float>>(AdaFace::kEmbedding);
       const Tensor out = Tensor::of(embedding->data(), DType::F32, {AdaFace::kEmbedding});
       with_memory(job, [&](Context& ctx) { embed_face(ctx, model, picture, size, out); });
       return [embedding](Napi::Env env) -> Napi::Value { return floats_to_js(env, *embedding); };
-    });
-    pending.held = std::move(held);
-    return pending.deferred.Promise();
+    };
+    return submit(info.Env(), work, Pending{.held = std::move(held)});
   });
 }
 
@@ -488,23 +550,14 @@ Napi::Value Session::dispose(const Napi::CallbackInfo& info) {
       done.Resolve(env.Undefined());
       return Napi::Value(done.Promise());
     }
-    std::vector<std::shared_ptr<Job>> jobs;
-    for (const auto& [key, pending] : pending_) jobs.push_back(pending.job);
     // The last job frees the model on its own thread, behind the one that is running.
-    Pending& closing = submit(env, [this](Job&) -> Answer {
-      loaded_ = false;
-      model_.reset();
-      reserve_.drop();
-      device_.reset();
-      pool_.reset();
-      return [this](Napi::Env e) -> Napi::Value {
-        queue_.stop();  // nothing waits and nothing runs: the thread ends at once
-        return e.Undefined();
-      };
-    });
-    const Napi::Promise promise = closing.deferred.Promise();
+    const std::shared_ptr<Task> closing = closing_.mapped().task;
+    closing_.mapped().deferred = Napi::Promise::Deferred::New(env);
+    const Napi::Promise promise = closing_.mapped().deferred->Promise();
     disposed_ = true;
-    for (const std::shared_ptr<Job>& job : jobs) cancel(env, job);
+    for (auto next = pending_.begin(); next != pending_.end();) cancel(env, (next++)->second.task);
+    add_pending(std::move(closing_));
+    if (!queue_.submit_last(closing)) closing->work();
     return Napi::Value(promise);
   });
 }

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "addon/mailbox.h"
 #include "runtime/device.h"
@@ -30,16 +31,33 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value dispose(const Napi::CallbackInfo&);
 
   using Answer = std::function<Napi::Value(Napi::Env)>;  // made on the job's thread, read on JavaScript's
-  struct Pending {
-    std::shared_ptr<Job> job;
-    Napi::Promise::Deferred deferred;
-    std::vector<Napi::ObjectReference> held;  // buffers the job reads or writes, alive until it is settled
-    Napi::FunctionReference progress;
+  struct Reply;
+  struct Report;
+  /// A job and how it ended.
+  struct Task : Job {
+    std::unique_ptr<Letter> reply;  // made beforehand, so that the way back to JavaScript needs no memory
+    Answer answer;
+    std::optional<Error> error;
   };
-  /// Queues `work`; its answer resolves, its Error rejects the promise. `work` gets the job, to see `cancelled`.
-  Pending& submit(Napi::Env env, std::function<Answer(Job&)> work);
-  void settle(Napi::Env env, const std::shared_ptr<Job>& job, const Answer& answer, const Error* error);
-  void cancel(Napi::Env env, const std::shared_ptr<Job>& job);
+  struct Pending {
+    std::shared_ptr<Task> task = std::make_shared<Task>();
+    std::optional<Napi::Promise::Deferred> deferred = {};
+    std::vector<Napi::ObjectReference> held = {};  // buffers the job reads or writes, alive until it is settled
+    Napi::FunctionReference progress = {};
+  };
+  using Work = std::function<Answer(Task&)>;
+  /// Gives the task its work, what becomes of the work's answer or Error, and its letter.
+  void prepare(Task& task, Work work);
+  /// Queues `work`; its answer resolves, its Error rejects the promise. `work` gets the task, to see `cancelled`. When this
+  /// throws, nothing is queued.
+  Napi::Promise submit(Napi::Env env, Work work, Pending pending);
+  /// The job that frees everything, with its promise still to be made.
+  std::map<const Job*, Pending>::node_type make_closing();
+  /// From here on it keeps the process alive and is settled.
+  void add_pending(std::map<const Job*, Pending>::node_type entry);
+  /// Resolves or rejects the promise of a task that has ended. Needs no memory of the core's.
+  void settle(Napi::Env env, const Job* job);
+  void cancel(Napi::Env env, const std::shared_ptr<Task>& task);
   void require_open() const;
   const Model& require_model() const;
   void shut_down();
@@ -70,6 +88,7 @@ class Session : public Napi::ObjectWrap<Session> {
   std::atomic<bool> loaded_{false};
   bool disposed_ = false, open_ = true;
   std::map<const Job*, Pending> pending_;
+  std::map<const Job*, Pending>::node_type closing_;  // made beforehand: dispose must not need memory
   Mailbox mailbox_;
   Reserve reserve_;                          // the job thread's
   JobQueue queue_{[this] { when_idle(); }};  // last: its thread uses everything above

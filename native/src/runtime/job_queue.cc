@@ -25,6 +25,14 @@ void JobQueue::submit(std::shared_ptr<Job> job) {
   wake_.notify_one();
 }
 
+bool JobQueue::submit_last(std::shared_ptr<Job> job) {
+  std::lock_guard lock(mutex_);
+  if (!thread_.joinable()) return false;
+  last_ = std::move(job);
+  wake_.notify_one();
+  return true;
+}
+
 bool JobQueue::remove(const Job* job) {
   std::lock_guard lock(mutex_);
   for (auto it = waiting_.begin(); it != waiting_.end(); ++it)
@@ -40,6 +48,7 @@ void JobQueue::stop() {
     std::lock_guard lock(mutex_);
     stopping_ = true;
     waiting_.clear();
+    last_.reset();
     if (running_) running_->cancelled = true;
   }
   wake_.notify_all();
@@ -52,7 +61,7 @@ void JobQueue::serve() {
     {
       std::unique_lock lock(mutex_);
       running_.reset();
-      const auto called = [this] { return stopping_ || !waiting_.empty(); };
+      const auto called = [this] { return stopping_ || !waiting_.empty() || last_; };
       if (!wake_.wait_for(lock, kIdle, called)) {
         lock.unlock();
         on_idle_();
@@ -60,8 +69,12 @@ void JobQueue::serve() {
         wake_.wait(lock, called);
       }
       if (stopping_) return;
-      job = running_ = std::move(waiting_.front());
-      waiting_.pop_front();
+      if (waiting_.empty()) {
+        job = running_ = std::move(last_);
+      } else {
+        job = running_ = std::move(waiting_.front());
+        waiting_.pop_front();
+      }
     }
     job->work();
   }

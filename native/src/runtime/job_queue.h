@@ -23,6 +23,9 @@ class JobQueue {
 
   /// Appends a job and starts the thread if it is the first. Throws OutOfMemory when the system refuses a thread.
   void submit(std::shared_ptr<Job> job);
+  /// As `submit`, but allocates nothing, and needs no thread: false when none runs, and nothing waits or ran before. At most
+  /// once; nothing may come after it.
+  bool submit_last(std::shared_ptr<Job> job);
   /// Takes a job that has not begun out of the queue; false when it has begun or is not there.
   bool remove(const Job* job);
   /// Drops what waits, lets the running job see `cancelled`, and joins. Idempotent; never called from the thread itself.
@@ -35,7 +38,7 @@ class JobQueue {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Job>> waiting_;
-  std::shared_ptr<Job> running_;
+  std::shared_ptr<Job> running_, last_;
   std::thread thread_;
   bool stopping_ = false;
 };
