@@ -16,19 +16,27 @@ constexpr int64_t kMaxLevels = 16;
 /// The current feature map, F32, in one of two buffers; a layer writes the other one and swaps.
 class Autoencoder::Maps {
  public:
-  Maps(Context& ctx, int64_t elements)
-      : buffers_{ctx.workspace.tensor(DType::F32, {elements}), ctx.workspace.tensor(DType::F32, {elements})} {}
+  Maps(Context& ctx, const int64_t (&elements)[2])
+      : buffers_{ctx.workspace.tensor(DType::F32, {elements[0]}), ctx.workspace.tensor(DType::F32, {elements[1]})} {}
+
+  /// Buffers as large as `pass(ctx, maps)` needs them, which is known after it has been planned with two of any size. They
+  /// differ: the last level's blocks are half as wide as what it was upsampled from.
+  template <class Pass>
+  static Maps for_pass(Context& ctx, const Pass& pass) {
+    Workspace plan;
+    Context planning{ctx.backend, ctx.pool, plan, ctx.device, ctx.cancelled};
+    Maps any(planning, {kAnySize, kAnySize});
+    pass(planning, any);
+    return Maps(ctx, any.needed_);
+  }
 
   const Tensor& map() const { return map_; }
   int64_t height() const { return map_.shape[1]; }
   int64_t width() const { return map_.shape[2]; }
   int64_t channels() const { return map_.shape[3]; }
-  Tensor other(int64_t height, int64_t width, int64_t channels) const {
-    // Layers that do not fit each other could ask for more than largest_map() saw; planning notices it here.
-    if (height * width * channels > buffers_[0].shape[0])
-      fail(Code::InvalidCheckpoint,
-           "the autoencoder has a layer of %lld channels at %lld x %lld, wider than its levels allow",
-           static_cast<long long>(channels), static_cast<long long>(height), static_cast<long long>(width));
+  Tensor other(int64_t height, int64_t width, int64_t channels) {
+    int64_t& needed = needed_[1 - current_];
+    needed = std::max(needed, height * width * channels);
     return Tensor::of(buffers_[1 - current_].data, DType::F32, {1, height, width, channels});
   }
   void swap_to(const Tensor& map) {
@@ -37,7 +45,10 @@ class Autoencoder::Maps {
   }
 
  private:
+  static constexpr int64_t kAnySize = int64_t{1} << 48;  // two of them leave room in a planning workspace
+
   Tensor buffers_[2];
+  int64_t needed_[2] = {0, 0};
   Tensor map_;
   int current_ = 1;  // before the first map; one outside both buffers (the picture) counts as in buffer 0
 };
@@ -226,28 +237,17 @@ void Autoencoder::middle(Context& ctx, const std::string& name, const Half& h, M
   ctx.note(name + ".mid.block_2", m.map());
 }
 
-/// Elements of the largest feature map when level 0 is `height` x `width`.
-int64_t Autoencoder::largest_map(const Half& h, int64_t height, int64_t width) const {
-  int64_t largest = height * width * std::max(h.conv_in.out(), h.conv_out.out());
-  for (size_t i = 0; i < h.levels.size(); i++) {
-    const Level& level = h.levels[i];
-    for (const ResnetBlock& b : level.blocks)
-      largest = std::max(largest, (height >> i) * (width >> i) * std::max(b.conv1.out(), b.conv1.weight.shape[3]));
-    if (level.resample.weight.defined() && i > 0)  // a decoder's upsampling writes at the next finer size
-      largest = std::max(largest, (height >> (i - 1)) * (width >> (i - 1)) * level.resample.out());
-  }
-  const size_t coarsest = h.levels.size() - 1;
-  const int64_t widest = std::max({h.mid1.conv1.out(), h.mid2.conv1.out(), h.quant.out(), h.quant.weight.shape[3]});
-  return std::max(largest, (height >> coarsest) * (width >> coarsest) * widest);
-}
-
 // ---- the two directions ---------------------------------------------------------------------------------------------------
 
 void Autoencoder::encode(Context& ctx, const Tensor& image, const Tensor& tokens) const {
-  const int64_t height = image.shape[0], width = image.shape[1];
   Workspace::Frame frame(ctx.workspace);
-  Maps m(ctx, largest_map(encoder_, height, width));
-  m.swap_to(image.reshape({1, height, width, image.shape[2]}));
+  const auto pass = [&](Context& c, Maps& m) { encode(c, m, image, tokens); };
+  Maps m = Maps::for_pass(ctx, pass);
+  pass(ctx, m);
+}
+
+void Autoencoder::encode(Context& ctx, Maps& m, const Tensor& image, const Tensor& tokens) const {
+  m.swap_to(image.reshape({1, image.shape[0], image.shape[1], image.shape[2]}));
   convolve(ctx, encoder_.conv_in, m, 1, 1);
   for (size_t i = 0; i < encoder_.levels.size(); i++) {
     const Level& level = encoder_.levels[i];
@@ -269,9 +269,14 @@ void Autoencoder::encode(Context& ctx, const Tensor& image, const Tensor& tokens
 }
 
 void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64_t columns, const Tensor& image) const {
-  const int64_t height = rows * reduction(), width = columns * reduction();
   Workspace::Frame frame(ctx.workspace);
-  Maps m(ctx, largest_map(decoder_, height, width));
+  const auto pass = [&](Context& c, Maps& m) { decode(c, m, tokens, rows, columns, image); };
+  Maps m = Maps::for_pass(ctx, pass);
+  pass(ctx, m);
+}
+
+void Autoencoder::decode(Context& ctx, Maps& m, const Tensor& tokens, int64_t rows, int64_t columns,
+                         const Tensor& image) const {
   const Tensor latents = m.other(2 * rows, 2 * columns, z_channels_);
   op::pack_latents(
       ctx,
@@ -293,7 +298,7 @@ void Autoencoder::decode(Context& ctx, const Tensor& tokens, int64_t rows, int64
       ctx.note(name + ".upsample", m.map());
     }
   }
-  finish(ctx, decoder_, m, image.reshape({1, height, width, image.shape[2]}));
+  finish(ctx, decoder_, m, image.reshape({1, image.shape[0], image.shape[1], image.shape[2]}));
 }
 
 }  // namespace iconface

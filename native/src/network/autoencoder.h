@@ -58,12 +58,13 @@ class Autoencoder {
   ResnetBlock read_block(Context&, Weights&, const std::string& name) const;
   Half read_half(Context&, Weights&, const std::string& name, const char* levels, const char* resample) const;
 
+  void encode(Context&, Maps&, const Tensor& image, const Tensor& tokens) const;
+  void decode(Context&, Maps&, const Tensor& tokens, int64_t rows, int64_t columns, const Tensor& image) const;
   void middle(Context&, const std::string& name, const Half&, Maps&) const;
   void resnet_block(Context&, const ResnetBlock&, Maps&) const;
   void attention(Context&, const MiddleAttention&, Maps&) const;
   void convolve(Context&, const Convolution&, Maps&, int stride, int upsample) const;
   void finish(Context&, const Half&, const Maps&, const Tensor& out) const;
-  int64_t largest_map(const Half&, int64_t height, int64_t width) const;
 
   DType compute_;
   int groups_;
