@@ -7,12 +7,13 @@
 import type { HubApiError, ListFileEntry } from '@huggingface/hub'
 import fs from 'node:fs'
 import path from 'node:path'
-import { abortError, checkAborted, onAbort, pause } from '../abort'
+import { abortError, checkAborted, onAbort } from '../abort'
 import { loadDependency } from '../dependency'
-import { describeValue, fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
+import { describeValue, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { messageOf } from '../realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
+import { locked } from './file-lock'
 import { request } from './http'
 import { blobPath, findCached, hubHome, type HubFile, isComplete, isOffline, linkFile, makeFolder, snapshotPath, storageOf, type Wanted, writeList, writeReference } from './hub-cache' // prettier-ignore
 
@@ -215,6 +216,7 @@ async function fetchFiles(
   let done = 0
   for (const file of absent) {
     const blob = blobPath(storage, file)
+    // Of processes that want the same file one downloads it, the others wait.
     await locked(`${blob}.lock`, signal, async () => {
       if (isComplete(blob, file.bytes)) return
       await downloadFile({
@@ -236,46 +238,4 @@ async function fetchFiles(
 
 function sizeOf(file: string): number {
   return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
-}
-
-/** Two processes that want the same file download it once: the second waits. A lock of a process that ended is taken over. */
-async function locked(lock: string, signal: AbortSignal | undefined, action: () => Promise<void>): Promise<void> {
-  while (!takeLock(lock)) {
-    checkAborted(signal)
-    await pause(200, signal)
-  }
-  try {
-    await action()
-  } finally {
-    fs.rmSync(lock, { force: true })
-  }
-}
-
-function takeLock(lock: string): boolean {
-  try {
-    fs.writeFileSync(lock, String(process.pid), { flag: 'wx' })
-    return true
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError('write', lock, cause)
-  }
-  if (!ownerLives(lock)) fs.rmSync(lock, { force: true })
-  return false
-}
-
-function ownerLives(lock: string): boolean {
-  let owner: number
-  try {
-    owner = Number(fs.readFileSync(lock, 'utf8'))
-  } catch {
-    return false // it was given back in the meantime
-  }
-  // Between being created and being written a lock is empty.
-  if (!Number.isInteger(owner) || owner <= 0)
-    return Date.now() - (fs.statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? 0) < 5000
-  try {
-    process.kill(owner, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
