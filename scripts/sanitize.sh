@@ -2,6 +2,7 @@
 # The tests once more, with instruments.
 #   scripts/sanitize.sh [test file...]   AddressSanitizer and UBSan: all tests that fit, unless some are named
 #   scripts/sanitize.sh threads          ThreadSanitizer: the job queue and the thread pool under stress
+#   scripts/sanitize.sh soak [options]   AddressSanitizer and UBSan: parts of the soak, as scripts/soak.mjs takes them
 # ICONFACE_ISAS names the instruction sets to instrument. Leaks are not looked for: node itself ends without freeing;
 # what the core holds is counted by test/robust.
 set -euo pipefail
@@ -25,10 +26,15 @@ tests() {
 }
 
 build >build-asan.log 2>&1 || { tail -n 50 build-asan.log; exit 1; }
-if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(tests); fi
+soak=
+if [ "${1:-}" = soak ]; then
+  soak=1
+  shift
+elif [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(tests); fi
 
 export ICONFACE_BINARY="$PWD/build-asan/Release/iconface.node" ICONFACE_SANITIZED=1
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 # The sanitizers' runtime must come first in every process, and so in node.
-LD_PRELOAD="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)" \
-  npx --no-install tap --reporter=tap --timeout=3600 "${files[@]}"
+runtime="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)"
+[ -z "$soak" ] || exec env LD_PRELOAD="$runtime" node scripts/soak.mjs "$@"
+LD_PRELOAD="$runtime" npx --no-install tap --reporter=tap --timeout=3600 "${files[@]}"

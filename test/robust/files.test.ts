@@ -3,7 +3,9 @@ import t, { type Test } from 'tap'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { IConFace } from '../../dist/index.js'
+import { loadAddon } from '../../dist/native.js'
 import { held, picture, QUICK, scratch, tinyModel } from '../fixtures/tiny'
+import { full } from '../fixtures/tier'
 import { readTensors, writeTensors, type Tensor } from '../fixtures/weights'
 
 const input = picture(1)
@@ -132,6 +134,23 @@ t.test('weights that are not finite are noticed, with the stage', async (t) => {
     await using model = await IConFace.load(folder, { threads: 1 })
     const before = held()
     await t.rejects(model.restore(input, references, QUICK), { code: 'ERR_ICONFACE_NUMERICAL', message }, name)
+    t.equal(held(), before)
+  }
+})
+
+t.test('weights that are finite and overflow on the way are noticed, with the step', async (t) => {
+  const folder = copy()
+  // The largest bfloat16, of either sign in no order that sums could cancel in.
+  const largest = (byte: number) => (byte % 2 === 0 ? 0x7f : ((byte * 2654435761) >>> 16) & 1 ? 0xff : 0x7f)
+  await change(folder, 'transformer.safetensors', (tensor) =>
+    tensor.name === 'final_layer.linear.weight' ? { ...tensor, data: tensor.data.map((_, i) => largest(i)) } : tensor,
+  )
+  const job = { steps: 3, size: 16, guidance: 1 }
+  const expected = { code: 'ERR_ICONFACE_NUMERICAL', message: 'the latent is not finite after step 1 of 3' }
+  for (const device of ['cpu', ...(full && loadAddon().info().emulator ? ['cuda-emulated'] : [])]) {
+    await using model = await IConFace.load(folder, { device, threads: 2 })
+    const before = held()
+    await t.rejects(model.restore(input, [], job), expected, device)
     t.equal(held(), before)
   }
 })
