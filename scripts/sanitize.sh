@@ -22,7 +22,7 @@ build() {
 
 # What runs other programs, measures the package or never enters the addon is no matter of its memory.
 tests() {
-  find test -name '*.test.ts' | grep -vE '/(package|cli|bench|bench-gpu|killed|default-model|degrade|portraits|metrics)\.test|/cli/' | sort
+  find test -name '*.test.ts' | grep -vE '/(package|cli|bench|bench-gpu|killed|default-model|types|degrade|portraits|metrics)\.test|/cli/' | sort
 }
 
 build >build-asan.log 2>&1 || { tail -n 50 build-asan.log; exit 1; }

@@ -10,7 +10,7 @@ import { evaluate, type EvaluationCase, syntheticCases } from '../dist/evaluate/
 import { IConFace, Restoration, restore, type RestoreOptions } from '../dist/index.js'
 import { type Checkpoint, FaceDetector, Networks, openTextEncoder } from '../dist/networks.js'
 import { f32, OpContext } from '../dist/ops.js'
-import { compile, DIST, ENTRIES, STRICTEST } from './fixtures/declarations'
+import { publicFunctions } from './fixtures/declarations'
 import { scratchFolder } from './fixtures/fake'
 import { picture } from './fixtures/tiny'
 
@@ -20,45 +20,17 @@ interface Bag {
   type: ts.Type
 }
 
-const files = Object.values(ENTRIES).map((file) => join(DIST, `${file}.d.ts`))
-const program = compile(files, { ...STRICTEST, skipLibCheck: true })
-const checker = program.getTypeChecker()
+const { checker, functions } = publicFunctions()
 
 /** All parameters that are options, of all functions, constructors and methods that can be imported. */
 function bags(): Bag[] {
-  const found = new Map<string, ts.Type>()
-  const look = (name: string, signatures: readonly ts.Signature[]) => {
-    for (const signature of signatures)
-      for (const parameter of signature.getParameters()) {
-        const type = checker.getNonNullableType(checker.getTypeOfSymbol(parameter))
-        if (isBag(parameter, type)) found.set(name, type)
-      }
-  }
-  for (const file of files) {
-    const module = checker.getSymbolAtLocation(program.getSourceFile(file)!)!
-    for (const exported of checker.getExportsOfModule(module)) {
-      const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported
-      if (!(symbol.flags & ts.SymbolFlags.Value)) continue
-      const value = checker.getTypeOfSymbol(symbol)
-      const calls = [...value.getCallSignatures(), ...value.getConstructSignatures()]
-      if (calls.length === 0 || exported.name === 'IConFaceError') continue // a constant, or what takes what Error takes
-      look(exported.name, value.getCallSignatures())
-      look(`new ${exported.name}`, value.getConstructSignatures().filter(isPublic))
-      for (const member of value.getProperties()) look(`${exported.name}.${member.name}`, signaturesOf(member))
-      if (!(symbol.flags & ts.SymbolFlags.Class)) continue
-      for (const member of checker.getDeclaredTypeOfSymbol(symbol).getProperties())
-        look(`${exported.name}#${member.name}`, signaturesOf(member))
-    }
-  }
-  return [...found].map(([name, type]) => ({ name, type }))
-}
-
-function signaturesOf(member: ts.Symbol): readonly ts.Signature[] {
-  return checker.getTypeOfSymbol(member).getCallSignatures().filter(isPublic)
-}
-
-function isPublic({ declaration }: ts.Signature): boolean {
-  return !declaration || !(ts.getCombinedModifierFlags(declaration as ts.Declaration) & ts.ModifierFlags.Private)
+  return functions.flatMap(({ name, signature }) =>
+    signature
+      .getParameters()
+      .map((parameter) => ({ parameter, type: checker.getNonNullableType(checker.getTypeOfSymbol(parameter)) }))
+      .filter(({ parameter, type }) => isBag(parameter, type))
+      .map(({ type }) => ({ name, type })),
+  )
 }
 
 /** By its name, or because nothing in it is needed. */

@@ -2,19 +2,29 @@
 import t, { type Test } from 'tap'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { degrade } from '../dist/degrade/index.js'
-import { evaluate, pairedCases } from '../dist/evaluate/index.js'
-import { IConFace, IConFaceError, isIConFaceError, restore, type RestoreOptions } from '../dist/index.js'
+import * as degradation from '../dist/degrade/index.js'
+import * as evaluation from '../dist/evaluate/index.js'
+import * as main from '../dist/index.js'
+import type { RestoreOptions } from '../dist/index.js'
 import { showsCaller } from '../dist/caller.js'
 import { loadAddon } from '../dist/native.js'
-import { FaceDetector, Networks } from '../dist/networks.js'
-import { f32, OpContext } from '../dist/ops.js'
-import { portraitIdentity, portraitState, renderPortrait } from '../dist/portraits/index.js'
+import * as networks from '../dist/networks.js'
+import * as operations from '../dist/ops.js'
+import * as portraits from '../dist/portraits/index.js'
+import { publicFunctions } from './fixtures/declarations'
 import { picture, QUICK, scratch, tinyModel } from './fixtures/tiny'
+
+const PACKAGE = [main, operations, networks, portraits, degradation, evaluation] as Record<string, unknown>[]
+const { IConFace, IConFaceError, isIConFaceError, restore } = main
+const { FaceDetector, Networks } = networks
+const { f32, OpContext } = operations
+const { portraitIdentity, portraitState, renderPortrait } = portraits
+const { degrade } = degradation
+const { evaluate, pairedCases } = evaluation
 
 const face = picture(1)
 let folder: string
-let model: IConFace
+let model: main.IConFace
 
 t.before(async () => {
   folder = await tinyModel()
@@ -23,7 +33,7 @@ t.before(async () => {
 t.teardown(() => model.dispose())
 
 /** What a call rejects with. The frame of `theCaller`, which does not await, is gone by then. */
-async function failure(call: () => Promise<unknown>): Promise<IConFaceError> {
+async function failure(call: () => Promise<unknown>): Promise<main.IConFaceError> {
   const theCaller = () => call()
   const error: unknown = await theCaller().then(
     () => new Error('it did not fail'),
@@ -70,9 +80,9 @@ t.test('errors of native code', async (t) => {
   await shows(t, 'ERR_ICONFACE_UNSUPPORTED', () => restore(face, [], { model: folder, device: 'cpu', precision: 'fp8' })) // prettier-ignore
   await using ops = new OpContext({ threads: 1 })
   await shows(t, 'ERR_ICONFACE_INVALID_ARGUMENT', () => ops.run('add', { a: f32([1], [1]), b: f32([2], [1, 2]) }))
-  await using networks = await Networks.load(folder, { threads: 1 })
+  await using loaded = await Networks.load(folder, { threads: 1 })
   await shows(t, 'ERR_ICONFACE_INVALID_ARGUMENT', () =>
-    networks.run('decode', { tokens: f32([1], [1]) }, { rows: 1, columns: 1 }),
+    loaded.run('decode', { tokens: f32([1], [1]) }, { rows: 1, columns: 1 }),
   )
   await shows(t, 'ERR_ICONFACE_FILE_NOT_FOUND', () => Networks.load(join(scratch, 'nowhere')))
   await shows(t, 'ERR_ICONFACE_FILE_NOT_FOUND', () => FaceDetector.load(join(scratch, 'nowhere')))
@@ -142,6 +152,19 @@ t.test('everything else that takes time', async (t) => {
   await shows(t, 'ERR_ICONFACE_IO', () => evaluate(model, [one]))
   await shows(t, 'ERR_ICONFACE_INVALID_ARGUMENT', () => renderPortrait(portraitIdentity(1), portraitState(1), 65))
   await shows(t, 'ERR_ICONFACE_INVALID_IMAGE', () => degrade(Buffer.from('no picture'), { strength: 1, seed: 1 }))
+})
+
+t.test('every function that can be imported and takes time', async (t) => {
+  const { checker, functions } = publicFunctions()
+  const slow = functions.filter(({ signature }) => /^Promise</.test(checker.typeToString(signature.getReturnType())))
+  t.ok(slow.length > 20, slow.map(({ name }) => name).join(' '))
+  for (const { name } of slow) {
+    if (name.endsWith('#@@asyncDispose')) continue // calls dispose
+    const [owner, member] = name.split(/[.#]/)
+    const entry = PACKAGE.find((module) => Object.hasOwn(module, owner!))![owner!] as Record<string, unknown>
+    const found = member === undefined ? entry : name.includes('#') ? (entry.prototype as typeof entry)[member] : entry[member] // prettier-ignore
+    t.match(String(found), /captureStackTrace/, name)
+  }
 })
 
 t.test('the wrapper', async (t) => {

@@ -2,6 +2,7 @@
  * An evaluation as one HTML file that needs nothing else: tables and picture strips.
  */
 
+import { showsCaller } from '../caller'
 import { sharp } from '../sharp'
 import type { CaseResult, Evaluation, ResultPictures } from './evaluate'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'
@@ -24,6 +25,7 @@ export class EvaluationPage {
   readonly #counts = new Map<string, number>()
 
   /** Keeps the pictures of a case, unless `SHOWN_CASES` of its severity are kept already. */
+  @showsCaller
   async add(result: CaseResult, { input, references, restored, truth }: ResultPictures): Promise<void> {
     const count = this.#counts.get(result.severity) ?? 0
     this.#counts.set(result.severity, count + 1)
