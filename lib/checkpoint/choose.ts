@@ -3,25 +3,21 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { IConFaceError, invalid } from '../errors'
-import type { IConFaceWarning } from '../warning'
-import { formatProblems, type Problem } from './contract'
-import { describeWeights, type Finding, type PartDescription } from './findings'
+import { invalid } from '../errors'
+import type { Problem } from './contract'
+import { describeWeights, type ExaminedPart, type Finding, isLoadable, type PartDescription } from './findings'
 import { notThere } from './hub-id'
 import { isLoraFolder, loraWeights } from './lora-file'
 import { readNameMap } from './name-map'
 import { type Kind, TITLES } from './recognise'
-import { isTokenizer, type Missing, surveyFolder } from './survey'
+import { isTokenizer, surveyFolder } from './survey'
 
 /** Parts a model has once. */
 const SINGLE = ['transformer', 'autoencoder', 'adapter', 'face', 'text encoder', 'prompt'] as const
 export type Single = (typeof SINGLE)[number]
 
 /** Weights that could be a part. */
-export interface Candidate {
-  readonly part: PartDescription
-  readonly problems: readonly Problem[]
-  readonly warnings: readonly IConFaceWarning[]
+export interface Candidate extends ExaminedPart {
   /** Its file was named, not found in a folder. */
   readonly named: boolean
 }
@@ -48,9 +44,7 @@ export function collect(
   const candidates: Candidate[] = []
   const problems: Problem[] = []
   const tokenizers: Tokenizer[] = []
-  const add = ({ parts, problems, warnings }: Finding, named: boolean) => {
-    for (const part of parts) candidates.push({ part, problems, warnings, named })
-  }
+  const add = ({ parts }: Finding, named: boolean) => candidates.push(...parts.map((part) => ({ ...part, named })))
   if (adapter !== undefined) add(describeWeights(adapter, names === undefined ? undefined : readNameMap(names)), true)
   for (const target of paths) {
     if (!fs.existsSync(target)) throw notThere(target, path.resolve(target))
@@ -83,60 +77,38 @@ export interface Chosen {
   readonly loras: readonly Candidate[]
 }
 
-export function choose({ candidates }: Found): Chosen {
+/**
+ * Those of each role that were named, else the one that was found.
+ *
+ * @param ambiguous  gets a sentence for every role that more files could be than are wanted
+ */
+export function choose({ candidates }: Found, ambiguous: string[]): Chosen {
+  const preferred = (role: Kind, most: number): readonly Candidate[] => {
+    const fitting = candidates.filter(({ part }) => part.role === role && isLoadable(part))
+    const named = fitting.filter((candidate) => candidate.named)
+    const chosen = named.length > 0 ? named : withoutTwins(fitting)
+    if (chosen.length > (named.length > 0 ? most : 1)) {
+      const files = chosen.map(({ part }) => `\n  ${part.file}`).join('')
+      ambiguous.push(`${chosen.length} files could be the ${TITLES[role]}; name the one to use:${files}`)
+    }
+    return chosen
+  }
   const single = new Map<Single, Candidate>()
   for (const role of SINGLE) {
-    const [one] = preferNamed(role, candidates, 1)
+    const [one] = preferred(role, 1)
     if (one) single.set(role, one)
   }
-  return { single, loras: preferNamed('lora', candidates, Infinity) }
-}
-
-/** Those of a role that were named, else the one that was found; two that were found are one too many. */
-function preferNamed(role: Kind, candidates: readonly Candidate[], most: number): readonly Candidate[] {
-  const fitting = candidates.filter(({ part }) => part.role === role && part.prefix === '')
-  const named = fitting.filter((candidate) => candidate.named)
-  const chosen = named.length > 0 ? named : withoutTwins(fitting)
-  if (chosen.length <= (named.length > 0 ? most : 1)) return chosen
-  const files = chosen.map(({ part }) => `\n  ${part.file}`).join('')
-  const what = `${chosen.length} files could be the ${TITLES[role]}; name the one to use:${files}`
-  throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', what)
+  return { single, loras: preferred('lora', Infinity) }
 }
 
 /** Without what holds the same weights as another one that was found does. */
 function withoutTwins(found: readonly Candidate[]): readonly Candidate[] {
   // What has to be converted is taken for what the other was made of.
-  const ready = found.filter(({ problems }) => !conversion(problems))
+  const ready = found.filter(({ part }) => !part.conversion)
   if (ready.length === 1) return ready
   // A diffusers pipeline may hold its transformer once more, as a single file beside model_index.json.
   const inFolders = found.filter(({ part }) => !fs.existsSync(path.join(path.dirname(part.file), 'model_index.json')))
   return inFolders.length === 1 ? inFolders : found
-}
-
-/** Throws when a part is missing that nothing works without. */
-export function refuseIncomplete(
-  paths: readonly string[],
-  missing: readonly Missing[],
-  problems: readonly Problem[],
-): void {
-  const required = missing.filter((one) => one.required)
-  if (required.length === 0) return
-  const lines = required.map(({ title, cost }) => `\n  ${title}, ${cost}`).join('')
-  const unread = problems.length > 0 ? `\nfiles that cannot be used:\n${formatProblems(problems)}` : ''
-  const message = `${paths.join(', ') || 'nothing'} is not all that a model needs; missing:${lines}${unread}`
-  throw new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message)
-}
-
-/** Throws when something keeps the files from being used. What has to be converted is no problem here; everything else is. */
-export function refuseProblems(candidates: readonly Candidate[]): void {
-  const problems = candidates.flatMap(({ part, problems }) =>
-    problems
-      .filter(({ kind }) => kind !== 'conversion')
-      .map((problem) => ({ ...problem, part: `${part.file}: ${problem.part}` })),
-  )
-  if (problems.length === 0) return
-  const message = `these files cannot be used as they are:\n${formatProblems(problems)}`
-  throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', message)
 }
 
 /** What was found and is not taken. */
@@ -152,15 +124,9 @@ export function unusedFiles(
   ]
 }
 
-function unusedReason({ role }: PartDescription): string {
-  if (role === 'test data' || role === 'unknown') return 'of no network known here'
+function unusedReason({ role, prefix }: PartDescription): string {
+  const which = prefix === '' ? '' : ` (names that begin with "${prefix}")`
+  if (role === 'test data' || role === 'unknown') return `of no network known here${which}`
   if (role === 'face detector') return `${TITLES[role]}: not part of a model folder, FaceDetector reads it by itself`
-  return `${TITLES[role]}: ${SINGLE.includes(role as Single) ? 'another one is used' : 'not part of a model folder'}`
-}
-
-/** Why weights have to be written once more. */
-export function conversion(problems: readonly Problem[]): 'from fp8' | 'from PyTorch' | undefined {
-  const needed = problems.find(({ kind }) => kind === 'conversion')
-  if (!needed) return undefined
-  return /PyTorch/.test(needed.message) ? 'from PyTorch' : 'from fp8'
+  return `${TITLES[role]}${which}: ${SINGLE.includes(role as Single) ? 'another one is used' : 'not part of a model folder'}`
 }

@@ -220,6 +220,13 @@ function readDefaults(fields: Fields): ModelDefaults {
   }
 }
 
+/** What `ropeAxes` has to be, in words and as a question. */
+export const AXES = 'a list of 4 even sizes'
+export function isAxes(value: unknown): value is number[] {
+  const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
+  return Array.isArray(value) && value.length === 4 && value.every(even)
+}
+
 /** Reads a small JSON file. */
 export function readJson(file: string, maxBytes = MAX_CONFIG_BYTES): unknown {
   let text: string
@@ -325,10 +332,8 @@ class Fields {
 
   axes(key: string, otherwise: readonly number[]): readonly number[] {
     const value = this.take(key, otherwise)
-    const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
-    if (!Array.isArray(value) || value.length !== 4 || !value.every(even))
-      throw this.error(key, 'a list of 4 even sizes', value)
-    return value as number[]
+    if (!isAxes(value)) throw this.error(key, AXES, value)
+    return value
   }
 
   layers(key: string, otherwise: readonly number[]): readonly number[] {

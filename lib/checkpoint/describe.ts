@@ -8,13 +8,14 @@ import { openTextEncoder, tokenizerFile } from '../text/encoder'
 import { CONFIG_NAME, type TextEncoderConfig } from './config'
 import { adapterVariant, type Problem } from './contract'
 import type { AdapterSizes } from './expected'
-import { describeWeights, type Finding, type PartDescription, totals } from './findings'
+import { describeWeights, type PartDescription, totals } from './findings'
 import { notThere } from './hub-id'
 import { examineCheckpoint, type PartReport } from './layout'
 import { isLoraFolder, loraWeights } from './lora-file'
 import { TITLES } from './recognise'
 import type { IConFaceWarning } from '../warning'
-import { type Missing, missingParts, surveyFolder } from './survey'
+import { planModel } from './plan'
+import { type Missing, missingParts } from './survey'
 
 export interface Description {
   readonly path: string
@@ -25,6 +26,9 @@ export interface Description {
   readonly parts: readonly PartDescription[]
   /** Of a model or folder: the parts that are not there, and what that costs. */
   readonly missing: readonly Missing[]
+  /** Of a folder: what `prepare` would not use, with the reason. */
+  readonly unused: readonly { readonly file: string; readonly reason: string }[]
+  /** What keeps a model from loading, or `prepare` from using the files. */
   readonly problems: readonly Problem[]
   /** What a user should know. */
   readonly warnings: readonly IConFaceWarning[]
@@ -66,17 +70,22 @@ function describeModel(folder: string): Description {
     name: config.name,
     parts: described,
     missing: missingParts(described.map(({ role }) => role)),
+    unused: [],
     problems: [...problems, ...(text?.problems ?? [])],
     warnings,
   }
 }
 
 /** The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here. */
-function describeTextEncoder({ file, ...settings }: TextEncoderConfig): Pick<Finding, 'parts' | 'problems'> {
+function describeTextEncoder({ file, ...settings }: TextEncoderConfig): {
+  parts: readonly PartDescription[]
+  problems: readonly Problem[]
+} {
   try {
-    const { parts, problems } = describeWeights(file)
+    const own = describeWeights(file).parts.filter(({ part }) => part.role === 'text encoder')
+    const problems = own.flatMap((one) => one.problems)
     if (problems.length === 0) tokenizerFile(openTextEncoder(file, settings).weights, settings)
-    return { parts, problems }
+    return { parts: own.map(({ part }) => part), problems }
   } catch (error) {
     if (!isIConFaceError(error)) throw error
     return { parts: [], problems: [{ kind: 'file', part: 'text encoder', message: error.message }] }
@@ -84,31 +93,41 @@ function describeTextEncoder({ file, ...settings }: TextEncoderConfig): Pick<Fin
 }
 
 function describeFolder(folder: string): Description {
-  const { findings, problems } = surveyFolder(folder)
-  if (findings.length + problems.length === 0) {
+  const plan = planModel([folder], path.join(folder, CONFIG_NAME))
+  const { found, missing, unused, problems } = plan
+  if (found.candidates.length + found.problems.length === 0) {
     const message = `${folder} holds no ${CONFIG_NAME} and no weights (safetensors, .pth, .ckpt)`
     throw new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message)
   }
   const roles = Object.keys(TITLES)
-  const parts = findings
-    .flatMap((finding) => finding.parts)
-    .sort((a, b) => roles.indexOf(a.role) - roles.indexOf(b.role))
+  const parts = found.candidates.map(({ part }) => part).sort((a, b) => roles.indexOf(a.role) - roles.indexOf(b.role))
+  const warnings = found.candidates.flatMap((candidate) => candidate.warnings)
   return {
     path: folder,
     kind: 'folder',
     variant: undefined,
     name: undefined,
     parts,
-    missing: missingParts(parts.map(({ role }) => role)),
-    problems: [...problems, ...findings.flatMap((finding) => finding.problems)],
-    warnings: findings.flatMap((finding) => finding.warnings),
+    missing,
+    unused,
+    problems,
+    warnings,
   }
 }
 
 function describeFile(target: string): Description {
-  const { path, parts, problems, warnings } = describeWeights(target)
-  const adapter = parts.find(({ role }) => role === 'adapter')
+  const { path, parts } = describeWeights(target)
+  const adapter = parts.find(({ part }) => part.role === 'adapter')?.part
   const complete = adapter && Object.keys(adapter.sizes).length > 0
-  const variant = complete ? adapterVariant(adapter.sizes as unknown as AdapterSizes) : undefined
-  return { path, kind: 'file', variant, name: undefined, parts, missing: [], problems, warnings }
+  return {
+    path,
+    kind: 'file',
+    variant: complete ? adapterVariant(adapter.sizes as unknown as AdapterSizes) : undefined,
+    name: undefined,
+    parts: parts.map(({ part }) => part),
+    missing: [],
+    unused: [],
+    problems: parts.flatMap(({ problems }) => problems),
+    warnings: parts.flatMap(({ warnings }) => warnings),
+  }
 }

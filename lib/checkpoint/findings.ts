@@ -1,6 +1,12 @@
 /**
  * What one set of weights is: which network, under whose names, how large, and what keeps it from being used.
  */
+import path from 'node:path'
+import { expectation } from '../errors'
+import { configuredTheta } from '../text/encoder'
+import type { IConFaceWarning } from '../warning'
+import { splitNetworks } from './bundle'
+import { AXES, isAxes } from './config'
 import {
   type Checked,
   checkAdapter,
@@ -13,15 +19,16 @@ import {
   type Problem,
 } from './contract'
 import { elementCount } from './dtype'
+import type { TransformerSizes } from './expected'
 import { refuseForeign } from './formats'
+import { checkAxes } from './layout'
 import { openLora } from './lora'
-import { applyNameMap, type NameMap } from './name-map'
+import { applyNameMap, type NameMap, readNameMap } from './name-map'
 import { canonicalTensors, canonicalTextNames, type NamedTensors, type Naming, type Role } from './names'
 import { isPytorch, openPytorch } from './pytorch'
 import { type Kind, recogniseKind } from './recognise'
 import { settingsBeside } from './settings'
 import { openWeights } from './shards'
-import type { IConFaceWarning } from '../warning'
 
 /** A network, or what else a file holds. */
 export interface PartDescription {
@@ -41,16 +48,26 @@ export interface PartDescription {
   readonly ignored: readonly string[]
   /** Sizes read off the shapes. */
   readonly sizes: Readonly<Record<string, unknown>>
+  /** Why `prepare` writes it once more, and a model cannot name it as it is. */
+  readonly conversion?: Conversion | undefined
 }
+
+/** A part of a file, examined. */
+export interface ExaminedPart {
+  readonly part: PartDescription
+  /** What keeps it from being used; what has to be converted first is no problem here. */
+  readonly problems: readonly Problem[]
+  /** What a user should know. */
+  readonly warnings: readonly IConFaceWarning[]
+}
+
+export type Conversion = 'from fp8' | 'from PyTorch'
 
 /** Weights, examined. */
 export interface Finding {
   /** Absolute: the file, or the index of several. */
   readonly path: string
-  readonly parts: readonly PartDescription[]
-  readonly problems: readonly Problem[]
-  /** What a user should know. */
-  readonly warnings: readonly IConFaceWarning[]
+  readonly parts: readonly ExaminedPart[]
 }
 
 /** Prefixes that files of reference tensors put before the networks in them, the longest first. */
@@ -64,48 +81,60 @@ const TEST_DATA = ['input.', 'intermediate.', 'output.']
  */
 export function describeWeights(target: string, names?: NameMap): Finding {
   const { path, tensors, pytorch } = openTensors(target)
+  const examined = (role: PartDescription['role'], prefix: string, tensors: NamedTensors, found: Found) => {
+    const { naming, ignored, sizes, problems, warnings = [] } = found
+    const fp8 = problems.some(({ kind }) => kind === 'conversion')
+    const foreign = pytorch && role !== 'test data' && role !== 'unknown'
+    const conversion: Conversion | undefined = fp8 ? 'from fp8' : foreign ? 'from PyTorch' : undefined
+    const part = {
+      role,
+      file: path,
+      naming,
+      prefix,
+      ...totals(tensors.values()),
+      ignored,
+      sizes: { ...sizes },
+      conversion,
+    }
+    return { part, problems: problems.filter(({ kind }) => kind !== 'conversion'), warnings }
+  }
   if (names) {
-    const found = examineNamed('adapter', path, applyNameMap(names, tensors))
-    const part = describePart('adapter', path, '', tensors, found)
     return {
       path,
-      parts: [part],
-      warnings: [],
-      problems: [...found.problems, ...(pytorch ? [conversionProblem('adapter')] : [])],
+      parts: [examined('adapter', '', tensors, examineNamed('adapter', path, applyNameMap(names, tensors)))],
     }
   }
-  const groups = new Map<string, NamedTensors>()
-  for (const [name, tensor] of tensors) {
-    const prefix = PREFIXES.find((one) => name.startsWith(one)) ?? ''
-    const group: NamedTensors = groups.get(prefix) ?? new Map()
-    groups.set(prefix, group.set(name.slice(prefix.length), tensor))
-  }
-  const problems: Problem[] = []
-  const warnings: IConFaceWarning[] = []
-  const parts = [...groups].map(([prefix, group]): PartDescription => {
-    const role = TEST_DATA.includes(prefix) ? 'test data' : recogniseKind([...group.keys()])
-    const found = examineGroup(role, path, group)
-    problems.push(...found.problems)
-    warnings.push(...(found.warnings ?? []))
-    if (pytorch && role !== 'test data' && role !== 'unknown') problems.push(conversionProblem(role))
-    return describePart(role, path, prefix, group, found)
+  const parts = [...networksOf(tensors)].map(([prefix, network]) => {
+    const role = TEST_DATA.includes(prefix) ? 'test data' : recogniseKind([...network.keys()])
+    return examined(role, prefix, network, examineGroup(role, path, network))
   })
-  return { path, parts, problems, warnings }
+  // What lies beside a network that is known keeps nobody from using it.
+  if (parts.length === 1) return { path, parts }
+  return { path, parts: parts.map((one) => (one.part.role === 'unknown' ? { ...one, problems: [] } : one)) }
 }
 
-function describePart(
-  role: PartDescription['role'],
-  file: string,
-  prefix: string,
-  tensors: NamedTensors,
-  { naming, ignored, sizes }: Found,
-): PartDescription {
-  return { role, file, naming, prefix, ...totals(tensors.values()), ignored, sizes: { ...sizes } }
+/** The networks of a file by the prefix of their names: of reference tensors, else of a file that holds several. */
+function networksOf(tensors: NamedTensors): Map<string, NamedTensors> {
+  const networks = new Map<string, NamedTensors>()
+  const others: NamedTensors = new Map()
+  for (const [name, tensor] of tensors) {
+    const prefix = PREFIXES.find((one) => name.startsWith(one))
+    if (prefix === undefined) others.set(name, tensor)
+    else networks.set(prefix, (networks.get(prefix) ?? new Map()).set(name.slice(prefix.length), tensor))
+  }
+  if (others.size > 0 || networks.size === 0) for (const entry of splitNetworks(others)) networks.set(...entry)
+  return networks
 }
 
-function conversionProblem(part: string): Problem {
-  const message = 'it is a PyTorch file: "iconface convert" makes safetensors of it, and so does "iconface prepare"'
-  return { kind: 'conversion', part, message }
+/** An adapter's tensors, perhaps under other names; of PyTorch files too. */
+export function adapterTensorsOf(file: string, names: string | undefined): Naming {
+  const { tensors } = openTensors(file)
+  return names === undefined ? canonicalTensors('adapter', tensors) : applyNameMap(readNameMap(names), tensors)
+}
+
+/** Whether a part can be taken from its file, and not only looked at. */
+export function isLoadable({ prefix }: PartDescription): boolean {
+  return !PREFIXES.includes(prefix)
 }
 
 /** The tensors of weights; byte ranges only of safetensors files mean anything. */
@@ -133,7 +162,12 @@ interface Found {
 }
 
 const CHECKS: Record<Role | 'text encoder', (tensors: NamedTensors, file: string) => Checked<object>> = {
-  transformer: checkTransformer,
+  transformer: (tensors, file) => {
+    const { sizes, problems } = checkTransformer(tensors)
+    const message = sizes && axesComplaint(settingsBeside('transformer', file).ropeAxes, sizes)
+    if (message === undefined) return { sizes, problems }
+    return { sizes, problems: [...problems, { kind: 'config', part: 'transformer', message }] }
+  },
   autoencoder: (tensors, file) => {
     const { groups } = settingsBeside('autoencoder', file)
     return checkAutoencoder(tensors, typeof groups === 'number' && groups > 0 ? groups : undefined)
@@ -141,7 +175,16 @@ const CHECKS: Record<Role | 'text encoder', (tensors: NamedTensors, file: string
   adapter: (tensors) => checkAdapter(tensors),
   face: checkFace,
   prompt: (tensors) => checkPrompt(tensors),
-  'text encoder': (tensors) => checkTextEncoder(tensors),
+  'text encoder': (tensors, file) => {
+    configuredTheta(path.dirname(file)) // refuses a model that is no plain Qwen3
+    return checkTextEncoder(tensors)
+  },
+}
+
+/** What is wrong with the axes that a file beside the transformer gives. */
+function axesComplaint(axes: unknown, sizes: TransformerSizes): string | undefined {
+  if (axes === undefined) return undefined
+  return isAxes(axes) ? checkAxes(axes, sizes) : expectation('transformer.ropeAxes', AXES, axes)
 }
 
 function examineGroup(role: PartDescription['role'], target: string, tensors: NamedTensors): Found {

@@ -183,19 +183,14 @@ export function examineConfig(config: ModelConfig): Examination {
 }
 
 /** What is wrong between parts that are each right. */
-function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
+export function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
   const problems: Problem[] = []
   const report = (part: string, message: string) => problems.push({ kind: 'config', part, message })
   const { transformer, autoencoder, adapter, face, prompt } = sizes
   if (transformer) {
     const { ropeAxes, heads } = config.transformer
-    const sum = ropeAxes.reduce((a, b) => a + b, 0)
-    if (sum !== transformer.headDim) {
-      report(
-        'transformer',
-        `ropeAxes [${ropeAxes.join(', ')}] sum to ${sum}, but the head size is ${transformer.headDim}`,
-      )
-    }
+    const complaint = checkAxes(ropeAxes, transformer)
+    if (complaint !== undefined) report('transformer', complaint)
     const inferred = transformer.hidden / transformer.headDim
     if (heads !== undefined && heads !== inferred) {
       report('transformer', `heads is ${heads}, but hidden size / head size is ${inferred}`)
@@ -222,6 +217,12 @@ function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
     report('defaults', `resolution ${config.defaults.resolution} is no multiple of ${step}, a token's side in pixels`)
   }
   return problems
+}
+
+/** What is wrong with the sizes of the rotary embedding's axes. */
+export function checkAxes(axes: readonly number[], { headDim }: TransformerSizes): string | undefined {
+  const sum = axes.reduce((a, b) => a + b, 0)
+  return sum === headDim ? undefined : `ropeAxes [${axes.join(', ')}] sum to ${sum}, but the head size is ${headDim}`
 }
 
 /** What an adapter has to fit to. */
@@ -349,7 +350,8 @@ class SpecBuilder {
   }
 }
 
-function withoutIdentity(naming: Naming): Naming {
+/** An adapter without its identity pathway. */
+export function withoutIdentity(naming: Naming): Naming {
   return { ...naming, tensors: new Map([...naming.tensors].filter(([name]) => !name.startsWith('identity.'))) }
 }
 

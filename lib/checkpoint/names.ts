@@ -6,6 +6,7 @@
  * is one byte range of a file, or several that follow each other where a publisher cut a matrix into blocks of rows
  * (q, k, v) or changed their order.
  */
+import { networkOf } from './bundle'
 import type { DType } from './dtype'
 import { separateScales } from './fp8'
 import { diffusersModule, isDiffusers } from './modules'
@@ -59,11 +60,12 @@ export function canonicalNames(role: Role, file: SafetensorsFile, index: number)
 }
 
 /** Gives published tensors their canonical names. Names nobody knows are kept; the contract will report them. */
-export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
+export function canonicalTensors(role: Role, file: NamedTensors): Naming {
+  const sources = networkOf(role, file)
   switch (role) {
     case 'transformer': {
       const { tensors, ignored, problems } = separateScales(sources)
-      const naming = transformerNames(withoutPrefix(tensors, ['model.diffusion_model.', 'diffusion_model.']))
+      const naming = transformerNames(tensors)
       return { ...naming, ignored: [...ignored, ...naming.ignored], problems: [...problems, ...naming.problems] }
     }
     case 'autoencoder':
@@ -78,8 +80,8 @@ export function canonicalTensors(role: Role, sources: NamedTensors): Naming {
 }
 
 /** The text encoder's: Hugging Face's names without their prefix; the head that continues texts is not needed. */
-export function canonicalTextNames(sources: NamedTensors): Naming {
-  const { tensors, ignored, problems } = separateScales(sources)
+export function canonicalTextNames(file: NamedTensors): Naming {
+  const { tensors, ignored, problems } = separateScales(networkOf('text encoder', file))
   const naming = rename(withoutPrefix(tensors, ['model.']), 'Hugging Face', (name) =>
     name === 'lm_head.weight' ? undefined : name,
   )

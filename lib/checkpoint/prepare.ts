@@ -8,19 +8,19 @@ import { checkAborted } from '../abort'
 import { fileError, IConFaceError, invalid } from '../errors'
 import { checkPromptText } from '../options'
 import { writeWhole } from '../whole-file'
-import { type Candidate, choose, type Chosen, collect, conversion, refuseIncomplete, refuseProblems, unusedFiles } from './choose' // prettier-ignore
-import { CONFIG_NAME, FORMAT, parseModelConfig, readJson } from './config'
+import type { Candidate } from './choose'
+import { composeConfig } from './compose-config'
+import { CONFIG_NAME, parseModelConfig, readJson } from './config'
 import { formatProblems } from './contract'
 import { convertWeights } from './convert'
 import { checkSpace } from './disk'
-import type { TransformerSizes } from './expected'
 import type { PartDescription } from './findings'
-import { type Examination, examineConfig } from './layout'
+import { examineConfig } from './layout'
 import { ADAPTER_CONFIG, CONFIG_METADATA } from './peft-config'
-import { checkText, embedPrompts, planText, type TextPlan, textSettings } from './prepare-text'
+import { planModel } from './plan'
+import { embedPrompts } from './prepare-text'
 import { type Kind, TITLES } from './recognise'
-import { modelSettings, type Section, settingsBeside } from './settings'
-import { type Missing, missingParts } from './survey'
+import type { Missing } from './survey'
 
 export interface PrepareOptions {
   /** Of the model, for people. Default: the folder's. */
@@ -88,33 +88,26 @@ export async function prepareModel(
     throw invalid('the folder', 'one without a model (--force replaces its iconface.json)', destination)
   }
   if (options.prompt !== undefined) checkPromptText(options.prompt)
-  const found = collect(paths, options)
-  const chosen = choose(found)
-  const notes: string[] = []
-  const text = planText(found, chosen, options.prompt, notes)
-  const roles = [...chosen.single.keys(), ...chosen.loras.map(() => 'lora')]
-  const missing = missingParts(roles)
-  refuseIncomplete(paths, missing, found.problems)
-  refuseProblems([...chosen.single.values(), ...chosen.loras])
-  if (text) checkText(text, chosen)
+  const plan = planModel(paths, configFile, options)
+  if (plan.error) throw plan.error
+  const { chosen, text, missing, unused } = plan
+  const notes = [...plan.notes]
+  const used = [...chosen.single.values(), ...chosen.loras]
 
   const created: string[] = []
   try {
     checkAborted(options.signal)
     makeFolder(destination, created)
     const convert = new Converter(destination, options, created)
-    await convert.plan([...chosen.single.values(), ...chosen.loras])
+    await convert.plan(used)
     const parts: PreparedPart[] = []
-    for (const candidate of [...chosen.single.values(), ...chosen.loras]) parts.push(await convert.run(candidate))
+    for (const candidate of used) parts.push(await convert.run(candidate))
     if (text?.prompt !== undefined) parts.push(await embedPrompts(text, parts, destination, options, created))
-    const config = describeModel(destination, parts, chosen, text, options, notes)
-    const { warnings } = checkModel(config, configFile)
-    // What a file is used without is not in the one that it was converted to.
-    const known = [...chosen.single.values(), ...chosen.loras].flatMap((candidate) => candidate.warnings)
-    notes.push(...new Set([...known, ...warnings].map(({ message }) => message)))
+    const config = composeConfig(destination, parts, chosen, text, options, [])
+    checkModel(config, configFile)
     checkAborted(options.signal)
     await writeWhole(configFile, Buffer.from(`${JSON.stringify(config, null, 2)}\n`))
-    return { folder: destination, parts, unused: unusedFiles(found, chosen), missing, notes }
+    return { folder: destination, parts, unused, missing, notes }
   } catch (error) {
     for (const file of created.reverse()) removeCreated(file)
     throw error
@@ -134,20 +127,20 @@ class Converter {
   /** @throws {IConFaceError} `ERR_ICONFACE_IO` when the disk is too small for all of it */
   async plan(candidates: readonly Candidate[]): Promise<void> {
     const bytes = candidates
-      .filter(({ problems }) => conversion(problems))
-      .reduce((sum, { part, problems }) => sum + part.bytes * (conversion(problems) === 'from fp8' ? 2 : 1), 0)
+      .filter(({ part }) => part.conversion !== undefined)
+      .reduce((sum, { part }) => sum + part.bytes * (part.conversion === 'from fp8' ? 2 : 1), 0)
     if (bytes > 0) checkSpace(this.folder, bytes)
   }
 
-  async run({ part, problems }: Candidate): Promise<PreparedPart> {
-    const { role, file: source, naming, bytes } = part
-    const converted = conversion(problems)
+  async run({ part }: Candidate): Promise<PreparedPart> {
+    const { role, file: source, naming, prefix, bytes, conversion: converted } = part
     const known = { role: role as Kind, title: TITLES[role as Kind], source, naming, converted }
     if (!converted) return { ...known, file: source, bytes }
-    const file = path.join(this.folder, convertedName(source, converted))
+    const file = path.join(this.folder, convertedName(part, converted))
     if (!fs.existsSync(file)) this.created.push(file)
     const ignored = new Set(part.ignored)
     const { bytes: written } = await convertWeights(source, file, {
+      prefix,
       filter: (name) => !ignored.has(name),
       ...(role === 'lora' && { metadata: keptConfig(source) }),
       signal: this.options.signal,
@@ -163,84 +156,18 @@ function keptConfig(lora: string): Record<string, string> {
   return fs.existsSync(file) ? { [CONFIG_METADATA]: JSON.stringify(readJson(file)) } : {}
 }
 
-function convertedName(source: string, converted: PreparedPart['converted']): string {
-  const stem = path.basename(source).replace(/\.((safetensors|sft)(\.index\.json)?|pt|pth|ckpt|bin)$/i, '')
-  return `${stem.replace(/[-_.]?fp8(_scaled|_e4m3fn)?$/i, '')}${converted === 'from fp8' ? '-bf16' : ''}.safetensors`
+/** Of its source's name; of a file that holds several networks, each gets its own. */
+function convertedName({ file, prefix, role }: PartDescription, converted: PreparedPart['converted']): string {
+  const stem = path.basename(file).replace(/\.((safetensors|sft)(\.index\.json)?|pt|pth|ckpt|bin)$/i, '')
+  const network = prefix === '' ? '' : `-${role.replaceAll(' ', '-')}`
+  const type = converted === 'from fp8' ? '-bf16' : ''
+  return `${stem.replace(/[-_.]?fp8(_scaled|_e4m3fn)?$/i, '')}${network}${type}.safetensors`
 }
 
-// iconface.json -------------------------------------------------------------------------------------------------------
-
-function describeModel(
-  folder: string,
-  parts: readonly PreparedPart[],
-  chosen: Chosen,
-  text: TextPlan | undefined,
-  options: PrepareOptions,
-  notes: string[],
-) {
-  const transformer = chosen.single.get('transformer')!.part
-  const adapter = chosen.single.get('adapter')?.part
-  const hasFace = chosen.single.has('face')
-  const identity = hasFace || !adapter?.sizes.identity ? {} : { identity: false }
-  if (!/base/i.test(transformer.file) && /klein/i.test(transformer.file)) {
-    notes.push(
-      `${transformer.file} does not say "base": the distilled klein has the same shapes and cannot be told apart by them, and IConFace needs the base model`,
-    )
-  }
-  const entry = (part: PreparedPart, section: Section) => ({
-    file: relative(folder, part.file),
-    ...settingsBeside(section, part.source),
-  })
-  const the = (role: Kind, section: Section) =>
-    entry(
-      parts.find((part) => part.role === role)!,
-      section,
-    )
-  const loras = parts.filter(({ role }) => role === 'lora')
-  return {
-    format: FORMAT,
-    name: options.name ?? path.basename(folder),
-    transformer: { ...assumedRope(transformer, notes), ...the('transformer', 'transformer') },
-    autoencoder: the('autoencoder', 'autoencoder'),
-    ...(adapter && {
-      adapter: {
-        ...the('adapter', 'adapter'),
-        ...(options.names === undefined ? {} : { names: relative(folder, path.resolve(options.names)) }),
-        ...identity,
-      },
-    }),
-    ...(loras.length > 0 && { lora: loras.map((part) => ({ strength: 1, ...entry(part, 'lora') })) }),
-    ...(hasFace && { identity: the('face', 'identity') }),
-    prompt: the('prompt', 'prompt'),
-    ...(text && {
-      textEncoder: {
-        ...the('text encoder', 'textEncoder'),
-        ...textSettings(text),
-        tokenizer: relative(folder, text.tokenizer),
-      },
-    }),
-    ...modelSettings(transformer.file),
-  }
-}
-
-/** With `/` on every system. */
-function relative(folder: string, file: string): string {
-  return path.relative(folder, file).split(path.sep).join('/')
-}
-
-/** The rotary embedding of a transformer that is not as wide as the published one, and about which nothing is said. */
-function assumedRope({ file, sizes }: PartDescription, notes: string[]): { ropeAxes?: readonly number[] } {
-  const { headDim } = sizes as unknown as TransformerSizes
-  if (headDim === 128 || settingsBeside('transformer', file).ropeAxes !== undefined) return {}
-  notes.push(`heads of ${headDim} values: ropeAxes is assumed to be four times ${headDim / 4}`)
-  return { ropeAxes: Array.from({ length: 4 }, () => headDim / 4) }
-}
-
-/** The model must be such as would load. */
-function checkModel(config: object, configFile: string): Examination {
-  const examination = examineConfig(parseModelConfig(config, configFile))
-  const { problems } = examination
-  if (problems.length === 0) return examination
+/** What was written must be such as would load. */
+function checkModel(config: object, configFile: string): void {
+  const { problems } = examineConfig(parseModelConfig(config, configFile))
+  if (problems.length === 0) return
   const message = `these files do not make one model:\n${formatProblems(problems)}`
   throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', message)
 }

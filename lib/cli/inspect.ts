@@ -25,7 +25,7 @@ model that restore uses: ICONFACE_MODEL, else the package's own small one. Only 
   --all    list every problem, not only the first 20
   --json   for programs
 
-The exit code is 1 when there are problems.
+The exit code is 1 when there are problems: when a model would not load, or "iconface prepare" would refuse the files.
 `,
   async run(args) {
     const options = { json: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } } as const
@@ -40,18 +40,20 @@ The exit code is 1 when there are problems.
 
 /** The report for people. */
 function describeText(
-  { path, kind, name, variant, parts, missing, problems, warnings }: Description,
+  { path, kind, name, variant, parts, missing, unused, problems, warnings }: Description,
   limit?: number,
 ): string {
   const heading = kind === 'model' ? `${path}: ${name}` : path
   const rows = variant === undefined ? [] : ([['variant', VARIANTS[variant] ?? variant]] as const)
-  const list = kind === 'file' ? '' : `\nparts\n${table(parts.map((part) => partRow(title(part), part)))}`
+  const list = kind === 'file' ? '' : `\nparts\n${table(parts.map((part) => partRow(title(part), part, remark(part))))}`
   const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind !== 'file'))}`)
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
+  const others =
+    unused.length > 0 ? `\nnot used\n${table(unused.map(({ file, reason }) => [`  ${file}`, reason]))}` : ''
   const absent = missing.length > 0 ? `\n${missingTable(missing)}` : ''
   const notes = warnings.length > 0 ? `\nnote\n${warnings.map(({ message }) => `  ${message}\n`).join('')}` : ''
-  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${list}${absent}${sections.join('')}${notes}\n${verdict}`
+  return `${heading}\n${rows.length > 0 ? table(rows) : ''}${list}${others}${absent}${sections.join('')}${notes}\n${verdict}`
 }
 
 /** The rows of the paper's Table 3, in words. */
@@ -70,6 +72,14 @@ export function title({ role, prefix }: PartDescription): string {
   return prefix === '' ? name : `${name} (names begin with "${prefix}")`
 }
 
+/** What has to be done before a model can name it. */
+function remark({ conversion }: PartDescription): string | undefined {
+  if (conversion === undefined) return undefined
+  return conversion === 'from fp8'
+    ? '"iconface prepare" makes bf16 of it'
+    : '"iconface prepare" makes safetensors of it'
+}
+
 function partRows(part: PartDescription, withFile: boolean): (readonly [string, string])[] {
   const types = Object.entries(part.dtypes).map(([dtype, count]) => `${count} ${dtype}`)
   const rows: (readonly [string, string])[] = []
@@ -77,6 +87,7 @@ function partRows(part: PartDescription, withFile: boolean): (readonly [string, 
   rows.push(['  tensors', `${part.tensors} (${types.join(', ')}), ${part.parameters} values, ${byteSize(part.bytes)}`])
   if (part.naming !== title(part) && part.role !== 'unknown') rows.push(['  names', part.naming])
   if (part.ignored.length > 0) rows.push(['  not needed', `${part.ignored.length} tensors, such as ${part.ignored[0]}`])
+  if (remark(part) !== undefined) rows.push(['  stored', `${part.conversion!.slice('from '.length)}: ${remark(part)}`])
   for (const [key, value] of Object.entries(part.sizes)) rows.push([`  ${key}`, sizeText(value)])
   return rows
 }

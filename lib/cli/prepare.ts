@@ -19,7 +19,7 @@ Says what each file is and writes <folder>/iconface.json, which names them where
 written once more, into <folder>: PyTorch files (AdaFace's .ckpt) as safetensors, fp8 weights as bf16.
 
 A <path> is a file, or a folder to look for files in: the FLUX.2 [klein] base transformer and the FLUX.2 autoencoder
-(single files or diffusers' folders, whole or in shards), an IConFace adapter, LoRAs (FaceIR, PEFT, diffusers, kohya),
+(single files, both in one, or diffusers' folders, whole or in shards), an IConFace adapter, LoRAs (FaceIR, PEFT, diffusers, kohya),
 AdaFace, and the text encoder Qwen3-4B with its tokenizer.json, which encodes the prompt once, here (or prompt embeddings).
 What is missing is listed with what that costs.
 
