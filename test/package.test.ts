@@ -21,8 +21,8 @@ const ROOT = join(__dirname, '..')
 const ADDON = join(ROOT, 'build', 'Release', 'iconface.node')
 const BIN = join(ROOT, 'node_modules', '.bin')
 const PREBUILD = `prebuilds/${process.platform}-${process.arch}/@iconface+native.node`
-/** Glibc 2.34 and the libraries of GCC 12: as the README says. */
-const MOST = { CXXABI: '1.3.13', GCC: '12.0.0', GLIBC: '2.34', GLIBCXX: '3.4.30' }
+/** What RHEL 9 and Amazon Linux 2023 have, glibc 2.34 and the libraries of GCC 11: as the README says. */
+const MOST = { CXXABI: '1.3.13', GCC: '7.0.0', GLIBC: '2.34', GLIBCXX: '3.4.29' }
 const scratch = scratchFolder()
 const stage = join(scratch, 'stage')
 const consumer = join(scratch, 'consumer')

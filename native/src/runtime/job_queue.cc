@@ -3,6 +3,7 @@
 #include <chrono>
 #include <system_error>
 
+#include "runtime/condition.h"
 #include "runtime/error.h"
 
 namespace iconface {
@@ -66,7 +67,7 @@ void JobQueue::serve() {
         lock.unlock();
         on_idle_();
         lock.lock();
-        wake_.wait(lock, called);
+        wait_until_true(wake_, lock, called);
       }
       if (stopping_) return;
       if (waiting_.empty()) {

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/condition.h"
 #include "runtime/give_way.h"
 
 namespace iconface {
@@ -64,7 +65,7 @@ struct ThreadPool::State {
       for (int i = 0; i < kSpins && generation.load(std::memory_order_acquire) == seen && !stop; i++) pause_cpu();
       if (generation.load(std::memory_order_acquire) == seen && !stop) {
         std::unique_lock lock(mutex);
-        wake.wait(lock, [&] { return generation.load() != seen || stop; });
+        wait_until_true(wake, lock, [&] { return generation.load() != seen || stop; });
       }
       if (stop) return;
       seen = generation.load(std::memory_order_acquire);
@@ -112,7 +113,7 @@ void ThreadPool::run(int64_t units, void (*work)(void*, int64_t, int), void* arg
   for (int i = 0; i < kSpins && s.busy.load(std::memory_order_acquire) != 0; i++) pause_cpu();
   if (s.busy.load(std::memory_order_acquire) != 0) {
     std::unique_lock lock(s.mutex);
-    s.done.wait(lock, [&] { return s.busy.load() == 0; });
+    wait_until_true(s.done, lock, [&] { return s.busy.load() == 0; });
   }
 }
 
