@@ -11,7 +11,7 @@ const portrait = await renderPortrait(portraitIdentity(21), portraitState(2), si
 const tiles = []
 for (const [row, pipeline] of ['real-esrgan', 'bsrgan'].entries()) {
   for (const [column, strength] of strengths.entries()) {
-    const { data } = await degrade({ ...portrait, channels: 3 }, { strength, seed, pipeline })
+    const { data } = await degrade(portrait, { strength, seed, pipeline })
     const at = { left: column * (side + gap), top: row * (side + gap) }
     tiles.push({ input: Buffer.from(data), raw: { width: side, height: side, channels: 3 }, ...at })
   }

@@ -10,7 +10,7 @@ const [folder = 'out', person = '1000012', strength = '8'] = process.argv.slice(
 const side = 128 // what models/tiny restores
 
 const identity = portraitIdentity(Number(person))
-const draw = async (state) => ({ ...(await renderPortrait(identity, portraitState(state), side)), channels: 3 })
+const draw = (state) => renderPortrait(identity, portraitState(state), side)
 const write = ({ data }, name) =>
   sharp(Buffer.from(data), { raw: { width: side, height: side, channels: 3 } }).toFile(join(folder, name))
 

@@ -13,6 +13,7 @@ import type { Sharp } from 'sharp'
 import { expectation, IConFaceError, invalid, shortened } from './errors'
 import { checkWithin, LIMITS } from './limits'
 import { integer } from './options'
+import type { Pixels } from './native'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
@@ -48,6 +49,15 @@ export interface RgbImage {
 /** A sharp pipeline that reads `image` in place. */
 export function toSharp({ data, width, height }: RgbImage): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 } })
+}
+
+/** Pixels of our own, without alpha. */
+export function ownRgb({ data, width, height, channels }: Pixels): RgbImage {
+  const own = new Uint8Array(width * height * 3)
+  for (let pixel = 0; pixel < width * height; pixel++) {
+    for (let c = 0; c < 3; c++) own[3 * pixel + c] = data[channels * pixel + c]!
+  }
+  return { data: own, width, height }
 }
 
 /** A picture as it was at the time of the call; `read` decodes it when its job's turn comes. */

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { RgbImage } from '../dist/image.js'
+import sharp from 'sharp'
+import type { ImageInput, RgbImage } from '../dist/image.js'
 import { writeSafetensors } from '../dist/checkpoint/safetensors-writer.js'
 import { FaceDetector } from '../dist/networks.js'
 import { OpContext } from '../dist/ops.js'
@@ -223,6 +224,43 @@ t.test('find', async (t) => {
   await t.rejects(nothing.find(long, { shortSide: 64 }), untried, '1280 px would be 17920 px wide')
   const message = /no face in the picture.*64 px above 0.6, 64 px above 0.45.*1280 px above 0.3/
   await t.rejects(nothing.find(picture, { shortSide: 64 }), { code: 'ERR_ICONFACE_INVALID_IMAGE', message })
+})
+
+t.test('pictures of every kind are looked at, and decoded as everywhere', async (t) => {
+  await using detector = await FaceDetector.load(await write('kinds.safetensors', weights))
+  const { data, width, height } = picture
+  const png = await sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer()
+  const opaque = Uint8Array.from({ length: width * height * 4 }, (_, i) =>
+    i % 4 < 3 ? data[3 * (i >> 2) + (i % 4)]! : 9,
+  )
+  const grey = {
+    data: Uint8Array.from({ length: width * height }, (_, i) => i % 251),
+    width,
+    height,
+    channels: 1 as const,
+  }
+  const expected = await detector.detect(picture, BROAD)
+  t.ok(expected.length > 0)
+  const kinds: [string, ImageInput][] = [
+    ['bytes', png],
+    ['a data: URL', `data:image/png;base64,${png.toString('base64')}`],
+    ['RGB', { ...picture, channels: 3 }],
+    ['RGBA', { data: opaque, width, height, channels: 4 }],
+  ]
+  for (const [what, image] of kinds) t.strictSame(await detector.detect(image, BROAD), expected, what)
+  t.strictSame(await detector.find(png, BROAD), await detector.find(picture, BROAD))
+  const spread = Uint8Array.from({ length: width * height * 3 }, (_, i) => grey.data[Math.floor(i / 3)]!)
+  t.strictSame(
+    await detector.detect(grey, BROAD),
+    await detector.detect({ data: spread, width, height }, BROAD),
+    'grey',
+  )
+  await t.rejects(detector.detect('gone.png'), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /^the picture: gone\.png/,
+  })
 })
 
 t.test('what it refuses', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createHash } from 'node:crypto'
-import { isIConFaceError } from '@iconface/native'
+import { type ImageInput, isIConFaceError } from '@iconface/native'
 import {
   IDENTITY_RANGES,
   PORTRAIT_LANDMARKS,
@@ -10,7 +10,7 @@ import {
   renderPortrait,
   STATE_RANGES,
 } from '@iconface/native/portraits'
-import { trainingStrength } from '@iconface/native/degrade'
+import { degrade, trainingStrength } from '@iconface/native/degrade'
 
 /** The five points of the 512 px FFHQ template. */
 const TEMPLATE = [
@@ -78,6 +78,14 @@ void t.test('seeds are named alike everywhere', async (t) => {
   t.throws(() => portraitIdentity(-1), { message })
   t.throws(() => portraitState(-1), { message })
   t.throws(() => trainingStrength(-1), { message })
+})
+
+void t.test('a portrait is a picture for everything that takes one', async (t) => {
+  const portrait: ImageInput = await renderPortrait(portraitIdentity(3), portraitState(4), 64)
+  const same = await degrade(portrait, { strength: 0, seed: 1 })
+  t.equal(Buffer.compare(same.data, portrait.data as Uint8Array), 0)
+  const again: ImageInput = same
+  t.match(again, { channels: 3, width: 64, height: 64 })
 })
 
 void t.test('sizes', async (t) => {

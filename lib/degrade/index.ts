@@ -12,7 +12,7 @@
 import { showsCaller } from '../caller'
 import { IConFaceError } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
-import { capturePictures, type ImageInput, type RgbImage } from '../image'
+import { capturePictures, type ImageInput, ownRgb, type RgbImage } from '../image'
 import type { Pixels } from '../native'
 import { boolean, checkSeed, checkSignal, known, namesOf, oneOf } from '../options'
 import { checkAborted } from '../abort'
@@ -87,7 +87,7 @@ export const degrade = showsCaller(async function degrade(
   const pixels = await picture!.read()
   checkAborted(signal)
   checkSides(pixels)
-  const chain = new Chain(rgb(pixels), random, signal)
+  const chain = new Chain(ownRgb(pixels), random, signal)
   if (strength > 0) await PIPELINES[pipeline](chain, rangesFor(strength), random)
   checkAborted(signal)
   return { ...chain.image, channels: 3, pipeline, operations: chain.operations, warnings: pixels.warnings }
@@ -112,13 +112,4 @@ function checkSides({ width, height }: Pixels): void {
     'ERR_ICONFACE_INVALID_IMAGE',
     `cannot use input: of ${width} x ${height} pixels one side is more than ${MAX_SIDE}, the most WebP takes; scale it down`,
   )
-}
-
-/** Pixels of our own, without alpha. */
-function rgb({ data, width, height, channels }: Pixels): RgbImage {
-  const own = new Uint8Array(width * height * 3)
-  for (let pixel = 0; pixel < width * height; pixel++) {
-    for (let c = 0; c < 3; c++) own[3 * pixel + c] = data[channels * pixel + c]!
-  }
-  return { data: own, width, height }
 }

@@ -19,7 +19,7 @@ import { checkAborted } from '../abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'
-import { type FittedImage, readRgb, type RgbImage } from './pixels'
+import { type FittedImage, readRgb } from './pixels'
 import { type SeveritySummary, summarise } from './summary'
 import type { IConFaceWarning } from '../warning'
 
@@ -60,14 +60,14 @@ export interface CaseFailure {
   message: string
 }
 
-/** The pictures of a case, all of the model's size. */
+/** The pictures of a case, all of the model's size; each is also a picture for `restore`. */
 export interface ResultPictures {
-  input: RgbImage
+  input: FittedImage
   /** As many as the largest number asked for needs. */
-  references: RgbImage[]
+  references: FittedImage[]
   /** In the order of `CaseResult.restored`. */
   restored: Restoration[]
-  truth: RgbImage
+  truth: FittedImage
 }
 
 export interface Evaluation {

@@ -75,7 +75,7 @@ export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
         const face = await drawn(i, size)
         const degradation = drawSeed(i, seed, DEGRADATION)
         const input = await degrade(face.truth, { strength: strengthFor(severity, degradation), seed: degradation })
-        return { ...face, input: raw(input) }
+        return { ...face, input }
       },
     })),
   )
@@ -93,8 +93,7 @@ function drawSeed(i: number, seed: number, slot: number): number {
  */
 async function drawFace(i: number, seed: number, slots: number[], size: number) {
   const identity = portraitIdentity(HELD_OUT + i)
-  const portrait = async (slot: number) =>
-    raw(await renderPortrait(identity, portraitState(drawSeed(i, seed, slot)), size))
+  const portrait = async (slot: number) => renderPortrait(identity, portraitState(drawSeed(i, seed, slot)), size)
   const truth = await portrait(0)
   const references = []
   for (const slot of slots) references.push(await portrait(slot))
@@ -109,10 +108,6 @@ function lastOnly<T>(make: (i: number, size: number) => Promise<T>): typeof make
     if (last?.i !== i || last.size !== size) last = { i, size, made: make(i, size) }
     return last.made
   }
-}
-
-function raw<T extends object>(image: T): T & { channels: 3 } {
-  return { ...image, channels: 3 }
 }
 
 function eyeDistance(points: readonly (readonly [number, number])[]): number {

@@ -3,16 +3,16 @@
  *
  * @example
  * await using detector = await FaceDetector.load('retinaface_r34.safetensors')
- * const [face] = await detector.detect({ data, width, height })
+ * const [face] = await detector.detect('photo.jpg')
  */
 import { showsCaller } from '../caller'
 import { detectorCheckpoint } from '../checkpoint/detector'
 import { IConFaceError, invalid } from '../errors'
+import { capturePictures, type ImageInput, ownRgb, type RawImage, type RgbImage } from '../image'
 import { checkWithin, LIMITS } from '../limits'
-import type { RgbImage } from '../image'
 import { Networks, type NetworksOptions } from '../networks'
-import { checkCompute, integer, known, namesOf, number, oneOf } from '../options'
-import { isUint8Array } from '../realm'
+import { checkCompute, DEFAULT_MAX_PIXELS, integer, known, namesOf, number, oneOf } from '../options'
+import { isArrayBuffer, isUint8Array, isUrl } from '../realm'
 import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
   detectionAttempts,
@@ -72,15 +72,16 @@ export class FaceDetector {
   /**
    * All faces, best first.
    *
-   * @param image  Enlarged it may have at most 16384 pixels on a side. Its pixels are copied at the call.
+   * @param image  Any picture, or plain RGB pixels, which are copied at the call. Enlarged it may have at most 16384 pixels
+   *         on a side.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_NUMERICAL` when the network's results are not
    *         finite; `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_CUDA`.
    */
   @showsCaller
-  async detect(image: RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
+  async detect(image: ImageInput | RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
     known('options', options, DETECT_NAMES)
     const { shortSide, confidence, overlap } = check(options)
-    const look = await this.look(checkImage(image), shortSide)
+    const look = await this.look(isPlain(image) ? checkImage(image) : await decoded(image), shortSide)
     return look.faces(confidence, overlap)
   }
 
@@ -92,12 +93,12 @@ export class FaceDetector {
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, naming every attempt, when there is none; and what `detect` throws.
    */
   @showsCaller
-  async find(image: RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
+  async find(image: ImageInput | RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
     known('options', options, FIND_NAMES)
     const { selection = 'largest' } = options
     oneOf('selection', selection, FACE_SELECTIONS)
     const { shortSide, confidence, overlap } = check(options)
-    const { width, height, data } = checkImage(image)
+    const { width, height, data } = isPlain(image) ? checkImage(image) : await decoded(image)
     const own = { width, height, data: Uint8Array.from(data) } // it is read again, at every size
     const tried: string[] = []
     let look: Look | undefined
@@ -163,6 +164,18 @@ function check(options: DetectOptions): Required<DetectOptions> {
   number('confidence', confidence, 0, 1)
   number('overlap', overlap, 0, 1)
   return { shortSide, confidence, overlap }
+}
+
+/** Pixels that need not be decoded; also everything that is no picture, for {@link checkImage} to refuse. */
+function isPlain(image: ImageInput | RgbImage): image is RgbImage {
+  if (typeof image === 'string' || isUrl(image) || isUint8Array(image) || isArrayBuffer(image)) return false
+  const { channels = 3 } = (image ?? {}) as Partial<RawImage>
+  return channels === 3
+}
+
+async function decoded(image: ImageInput): Promise<RgbImage> {
+  const [picture] = capturePictures([{ name: 'the picture', image }], DEFAULT_MAX_PIXELS)
+  return ownRgb(await picture!.read())
 }
 
 function checkImage(image: unknown): RgbImage {

@@ -5,7 +5,8 @@
  *
  * @example
  * import { portraitIdentity, portraitState, renderPortrait } from '@iconface/native/portraits'
- * const { data, width, height, landmarks } = await renderPortrait(portraitIdentity(7), portraitState(1), 256)
+ * const portrait = await renderPortrait(portraitIdentity(7), portraitState(1), 256) // with portrait.landmarks
+ * const face = await restore(await degrade(portrait, { strength: 8, seed: 1 }), [portrait])
  */
 
 import { showsCaller } from '../caller'

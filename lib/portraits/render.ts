@@ -24,8 +24,9 @@ import type { PortraitState } from './state'
 /** Samples per pixel along each axis for everything that is not SVG. */
 const SAMPLES = 2
 
-/** A picture and where its landmarks are. */
+/** A picture, also one for `restore` and `degrade`, and where its landmarks are. */
 export interface Portrait extends RgbImage {
+  channels: 3
   /** Pixels, in the order of `PORTRAIT_LANDMARKS`. */
   landmarks: [number, number][]
 }
@@ -49,7 +50,7 @@ export async function drawPortrait(identity: PortraitIdentity, state: PortraitSt
   const data = compose(under, await features, over, size)
   const scale = size / 512
   const points = landmarks(sketch, identity, state).map(([x, y]): Point2 => [x * scale, y * scale])
-  return { data, width: size, height: size, landmarks: points }
+  return { data, width: size, height: size, channels: 3, landmarks: points }
 }
 
 function drawFeatures(sketch: Sketch, identity: PortraitIdentity, state: PortraitState, light: Light): void {

@@ -19,7 +19,7 @@ import {
   syntheticCases,
 } from '../../dist/evaluate/index.js'
 import { portraitIdentity, portraitState, renderPortrait } from '../../dist/portraits/index.js'
-import { IConFace, type RawImage } from '../../dist/index.js'
+import { IConFace, type ImageInput, type RawImage } from '../../dist/index.js'
 import { readRgb } from '../../dist/evaluate/pixels.js'
 import { picture, QUICK, scratch, tinyModel } from '../fixtures/tiny'
 
@@ -136,6 +136,8 @@ t.test('an evaluation measures what its pictures show', async (t) => {
   )
   const again = await model.restore(given.input, given.references, { ...QUICKLY, seed: 6 })
   t.equal(digest(pictures.restored[1]), digest(again), 'the noise of case i has seed + i')
+  const inputs: ImageInput[] = [pictures.input, pictures.truth, ...pictures.references, ...pictures.restored]
+  for (const input of inputs) t.equal((await model.embed(input)).embedding.length, 512, 'each is a picture itself')
   const { points, interocular } = given.landmarks!
   const judged = [[result.degraded, pictures.input], [result.restored[1]!, pictures.restored[1]!]] as const // prettier-ignore
   for (const [measures, image] of judged) {
