@@ -31,6 +31,7 @@ import { shapeWarnings } from './picture/shape'
 import { type Fail, JobQueue } from './queue'
 import { isThenable } from './realm'
 import { Restoration } from './restoration'
+import { strangerWarnings } from './strangers'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 
@@ -270,7 +271,7 @@ export class IConFace implements AsyncDisposable {
     await nextTurn() // what onProgress rejects with by now stops the job before it computes
     stop.throwIfAborted()
     const read = elapsedMs()
-    const { identity, timings } = await this.#compute(job, stop, ({ elapsedMs, ...progress }) =>
+    const { identity, embeddings, timings } = await this.#compute(job, stop, ({ elapsedMs, ...progress }) =>
       report({ ...progress, elapsedMs: read + elapsedMs }),
     )
     await nextTurn() // what onProgress rejects with by now counts
@@ -281,7 +282,7 @@ export class IConFace implements AsyncDisposable {
       seed,
       identity,
       timings: { read, ...timings, total: elapsedMs() },
-      warnings,
+      warnings: this.info.synthesized ? warnings : [...warnings, ...strangerWarnings(embeddings)],
     })
   }
 

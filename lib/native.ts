@@ -135,6 +135,8 @@ export interface NativeRestoration {
     before: number | null
     after: number | null
   }
+  /** Raw, [pictures, 512] in the order of `RestoreJob.pixels`; empty without a face encoder. */
+  embeddings: Float32Array
   /** Milliseconds by stage. */
   timings: Record<string, number>
   trace?: Record<string, NativeTensor>

@@ -12,6 +12,8 @@ export const ICONFACE_WARNING_CODES = [
   'WARN_ICONFACE_REDUCED',
   /** A picture is so much smaller than the model's that little of a face can be in it. */
   'WARN_ICONFACE_ENLARGED',
+  /** A reference resembles the other pictures so little that it may show somebody else. */
+  'WARN_ICONFACE_OTHER_PERSON',
   /** The decoder complains about a picture, all of which is there. */
   'WARN_ICONFACE_DAMAGED',
   /** A picture says what its colours are in a way that is not followed: they are taken for sRGB. */

@@ -415,6 +415,7 @@ Napi::Object Session::restoration_to_js(Napi::Env env, const RestoreResult& r) {
   identity.Set("after", r.compared ? Napi::Value(Napi::Number::New(env, r.after)) : env.Null());
   for (const auto& [stage, ms] : r.milliseconds) timings.Set(stage, ms);
   o.Set("identity", identity);
+  o.Set("embeddings", floats_to_js(env, r.embeddings));
   o.Set("timings", timings);
   return o;
 }

@@ -159,6 +159,7 @@ Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, co
     return values(ctx, vector);
   };
   result->identity_source = "none";
+  result->embeddings = values(ctx, embeddings);
   if (n > 1) {
     anchor.references = combine(1, n, model.spec.number("adapter.temperature", 1));
     result->norms = values(ctx, norms.slice(0, 1, n));

@@ -30,6 +30,7 @@ struct RestoreResult {
   std::string identity_source = "none";  // "references", "degraded", "none"
   std::vector<float> anchor;             // [512], or empty
   std::vector<float> norms, weights;     // per reference
+  std::vector<float> embeddings;         // raw, [pictures, 512]: the degraded one first; empty without face encoder
   bool compared = false;                 // similarities to the references' anchor exist
   double before = 0, after = 0;
   std::vector<std::pair<std::string, double>> milliseconds;  // per stage, in order
