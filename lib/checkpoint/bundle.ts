@@ -10,13 +10,24 @@ import { type Kind, recogniseKind } from './recognise'
 const PREFIX =
   /^(?:model\.diffusion_model|diffusion_model|first_stage_model|vae|text_encoders\.[^.]+(?:\.transformer)?|text_encoder|cond_stage_model(?:\.[^.]+\.transformer)?)\./
 
+/** What other tools put before the names of a transformer, which too many networks share to be told by it alone. */
+const BEFORE_BLOCKS =
+  /^((?:transformer|model|module|net|unet|dit)\.)(?:double|single|transformer|single_transformer)_blocks\.\d+\./
+
 /** The networks of a file by the prefix of their names, without it; what has no prefix is under ''. */
 export function splitNetworks(tensors: NamedTensors): Map<string, NamedTensors> {
   // A LoRA is one, though parts of it may be for several networks.
   if ([...tensors.keys()].some(isAdapterTensor)) return new Map([['', tensors]])
+  const ofBlocks = [...tensors.keys()]
+    .map((name) => BEFORE_BLOCKS.exec(name)?.[1])
+    .find((prefix) => prefix !== undefined)
+  const prefixOf = (name: string) => {
+    const [prefix = ''] = PREFIX.exec(name) ?? []
+    return prefix === '' && ofBlocks !== undefined && name.startsWith(ofBlocks) ? ofBlocks : prefix
+  }
   const networks = new Map<string, NamedTensors>()
   for (const [name, tensor] of tensors) {
-    const [prefix = ''] = PREFIX.exec(name) ?? []
+    const prefix = prefixOf(name)
     const network: NamedTensors = networks.get(prefix) ?? new Map()
     networks.set(prefix, network.set(name.slice(prefix.length), tensor))
   }

@@ -82,7 +82,11 @@ function explained({ variable, shown, authorization }: Proxy, { host }: URL, err
   if (status !== undefined && status < 500) {
     return fail(`the proxy ${shown} in ${variable} answered ${status} and does not connect to ${host}; NO_PROXY names what to reach without it`) // prettier-ignore
   }
-  return new Error(`through the proxy ${shown}: ${messages(error).join(': ')}`, { cause: error })
+  const reason = messages(error).join(': ')
+  const advice = /certificate/i.test(reason)
+    ? '; NODE_EXTRA_CA_CERTS names the certificate of a proxy that reads what passes'
+    : ''
+  return new Error(`through the proxy ${shown}: ${reason}${advice}`, { cause: error })
 }
 
 /** The status with which a proxy refused to connect, which undici tells in words only. */

@@ -6,7 +6,7 @@
  */
 import type { HubApiError, ListFileEntry } from '@huggingface/hub'
 import fs from 'node:fs'
-import path from 'node:path'
+import path, { posix } from 'node:path'
 import { abortError, checkAborted, onAbort } from '../abort'
 import { loadDependency } from '../dependency'
 import { describeValue, IConFaceError, invalid, isIConFaceError } from '../errors'
@@ -14,6 +14,7 @@ import { messageOf } from '../realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
 import { locked } from './file-lock'
+import { foreignName } from './formats'
 import { request } from './http'
 import { blobPath, findCached, hubHome, type HubFile, isComplete, isOffline, linkFile, makeFolder, snapshotPath, storageOf, type Wanted, writeList, writeReference } from './hub-cache' // prettier-ignore
 
@@ -173,8 +174,10 @@ function listingError(repo: string, revision: string, { hubUrl }: Access, cause:
 
 // Choosing ------------------------------------------------------------------------------------------------------------
 
-/** Weights and the small files that say how to read them. */
+/** Weights, those of older libraries, and the small files that say how to read them. */
+const SAFETENSORS = /\.(safetensors|sft)$/i
 const WEIGHTS = /\.(safetensors|sft|pth|pt|ckpt)$/i
+const PICKLES = /(^|\/)(pytorch_lora_weights|adapter_model|diffusion_pytorch_model[^/]*|pytorch_model[^/]*)\.bin$/i
 const SMALL =
   /(^|\/)(config|adapter_config|model_index|tokenizer|tokenizer_config|generation_config)\.json$|\.(safetensors|sft)\.index\.json$/i
 
@@ -188,12 +191,21 @@ function selectFiles({ repo, path: inside }: Wanted, files: readonly HubFile[]):
   if (below.length === 1 && below[0]!.path === inside) return below
   // A repository with diffusers' folders may hold the transformer a second time, as one file beside them.
   const folders = files.some((file) => file.path === 'model_index.json')
+  const safe = new Set(
+    below.filter(({ path: name }) => SAFETENSORS.test(name)).map(({ path: name }) => posix.dirname(name)),
+  )
   const chosen = below.filter(({ path: name }) => {
     if (SMALL.test(name)) return true
+    // PyTorch's form is there for those that cannot read the other.
+    if (PICKLES.test(name)) return !safe.has(posix.dirname(name))
     return WEIGHTS.test(name) && !(folders && inside === undefined && !name.includes('/'))
   })
-  if (chosen.some(({ path: name }) => WEIGHTS.test(name))) return chosen
-  const message = `${repo}${inside === undefined ? '' : `:${inside}`} holds no weights (safetensors, .pth, .ckpt)`
+  if (chosen.some(({ path: name }) => WEIGHTS.test(name) || PICKLES.test(name))) return chosen
+  const others = below
+    .map(({ path: name }) => ({ name, format: foreignName(name) }))
+    .find(({ format }) => format !== undefined)
+  const found = others ? `; ${others.name} is ${others.format}` : ''
+  const message = `${repo}${inside === undefined ? '' : `:${inside}`} holds no weights (safetensors, .pth, .ckpt)${found}`
   throw new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message)
 }
 

@@ -74,14 +74,16 @@ export function loraModule(published: string): Module | undefined {
 
 /**
  * Tensors for a text encoder, which some files hold too: `text_encoders.`, `text_encoder_2.`, `te_`, `te1_`, `lora_te_`,
- * `cond_stage_model.`, or a language model's layers.
+ * `cond_stage_model.`, a language model's layers, or words that were learned with it (OneTrainer's `bundle_emb.`).
  */
 export function isTextEncoderLora(name: string): boolean {
   const bare = name.replace(/^(base_model\.model\.)+/, '')
   return (
+    bare.startsWith('bundle_emb.') ||
     /^((lora|lycoris)_)?(prior_)?(text_?encoders?|te|clip|qwen[\d_]*|cond_stage_model|conditioner|text_model)(_?\d+)?[._]/.test(
       bare,
-    ) || /^((lora|lycoris)_)?((model|transformer|language_model)[._])*layers[._]\d+[._](self_attn|mlp)[._]/.test(bare)
+    ) ||
+    /^((lora|lycoris)_)?((model|transformer|language_model)[._])*layers[._]\d+[._](self_attn|mlp)[._]/.test(bare)
   )
 }
 

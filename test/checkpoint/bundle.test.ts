@@ -68,6 +68,11 @@ t.test('one part alone, after its prefix', async (t) => {
   const source = join(scratch, 'vae-alone.safetensors')
   await writeTensors(source, prefixed(autoencoder, 'vae.'))
   t.match(describePath(source), { problems: [], parts: [{ role: 'autoencoder', prefix: 'vae.' }] })
+  for (const prefix of ['transformer.', 'model.', 'module.', 'net.']) {
+    const path = join(scratch, `${prefix}safetensors`)
+    await writeTensors(path, prefixed(transformer, prefix))
+    t.match(describePath(path), { problems: [], parts: [{ role: 'transformer', prefix }] })
+  }
   const out = join(scratch, 'model-vae-alone')
   await prepareModel([source, ...['transformer', 'prompt_embeddings'].map(file)], out)
   t.ok(bytesOf(out, 'vae.encoder.conv_in.weight').equals(bytesOf(tiny, 'vae.encoder.conv_in.weight')))

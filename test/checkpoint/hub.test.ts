@@ -65,6 +65,22 @@ t.test('one file, one folder, a commit', async (t) => {
   t.same(readdirSync(join(snapshot, 'vae')), ['diffusion_pytorch_model.safetensors'])
 })
 
+t.test("PyTorch's form where there is no other, and what is no weights is named", async (t) => {
+  const files = {
+    'a/adapter_model.bin': noise(200),
+    'a/training_args.bin': noise(200),
+    'b/adapter_model.bin': noise(200),
+    'b/adapter_model.safetensors': noise(200),
+    'c/lora.sft': noise(200),
+  }
+  const { options } = await setUp(t, {}, files)
+  const folder = await downloadFromHub(REPO, options)
+  const there = Object.keys(files).filter((name) => existsSync(join(folder, name)))
+  t.same(there, ['a/adapter_model.bin', 'b/adapter_model.safetensors', 'c/lora.sft'])
+  const quantised = await setUp(t, {}, { 'klein-Q4_0.gguf': noise(200) })
+  await t.rejects(downloadFromHub(REPO, quantised.options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /holds no weights.*klein-Q4_0\.gguf is a GGUF file/ }) // prettier-ignore
+})
+
 t.test('a connection that is cut goes on where it ended, also in the next run', async (t) => {
   const { options, blob, requests } = await setUp(t, { cutAfter: 100_000, cuts: 2 })
   await downloadFromHub(`${REPO}:transformer`, options)

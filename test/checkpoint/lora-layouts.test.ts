@@ -186,13 +186,14 @@ t.test('tensors for a text encoder are left out, and everybody says so', async (
     'base_model.model.text_encoder.layer.lora_B.weight',
     'model.layers.3.self_attn.q_proj.lora_A.weight',
     'lora_te1_x.dora_scale',
+    'bundle_emb.word.string_to_param',
   ]
   const plain = faceIr([{ module, a: matrix('', [4, D]), b: matrix('', [D, 4]) }], 'diffusion_model.')
   const extra = names.map((name) => zeros(name, [2, 2]))
   const [without, withThem] = [await folderOf(plain), await folderOf([...plain, ...extra])]
   t.same(changes(open(withThem)), changes(open(without)))
   t.same([...open(withThem).ignored].sort(), [...names].sort())
-  const warning = { code: 'WARN_ICONFACE_LEFT_OUT', message: /without 8 tensors for the text encoder.*text_encoder/s }
+  const warning = { code: 'WARN_ICONFACE_LEFT_OUT', message: /without 9 tensors for the text encoder.*text_encoder/s }
   t.match(describePath(withThem), { problems: [], warnings: [warning] })
   t.same(describePath(without).warnings, [])
   const out = join(scratch, 'with-text-encoder')
