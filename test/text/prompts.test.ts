@@ -10,6 +10,7 @@ import { OUTPUT_LAYERS, SIZES, smallTokenizer, textWeights, writeTextEncoder } f
 import { textEmbedding } from '../fixtures/reference/qwen3'
 import { relativeError } from '../fixtures/tensors'
 import { held, picture, QUICK, scratch, tinyModel } from '../fixtures/tiny'
+import { readTensors, writeTensors } from '../fixtures/weights'
 
 const PROMPT = 'photo of me'
 const weights = textWeights(1)
@@ -45,11 +46,16 @@ async function model({
 }
 
 /** A restore's pixels, and the stages that it reported. */
-async function restore(folder: string, options: RestoreOptions, precision: 'f32' | 'bf16' = 'f32') {
+async function restore(
+  folder: string,
+  options: RestoreOptions,
+  precision: 'f32' | 'bf16' = 'f32',
+  references = [picture(2)],
+) {
   await using loaded = await IConFace.load(folder, { precision, threads: 2 })
   const stages = new Set<string>()
   const onProgress = ({ stage }: { stage: string }) => void stages.add(stage)
-  const { data } = await loaded.restore(picture(1), [picture(2)], { ...QUICK, ...options, onProgress })
+  const { data } = await loaded.restore(picture(1), references, { ...QUICK, ...options, onProgress })
   return { data: Buffer.from(data), encoded: stages.has('prompt') }
 }
 
@@ -108,6 +114,23 @@ t.test('a prompt is encoded once, kept beside the model, and changes the picture
   t.ok((await restore(folder, { prompt: 'me' }, 'f32')).encoded)
   t.equal(entries(folder).length, 3)
   t.equal(held(), before, 'the encoder is gone')
+})
+
+t.test('with and without references it stands in the place of the own prompt', async (t) => {
+  const folder = await model()
+  await restore(folder, { prompt: PROMPT })
+  const [given] = readTensors(join(folder, 'prompts', entries(folder)[0]!))
+  const other = await model({ layout: 'none' })
+  const file = join(other, 'prompt_embeddings.safetensors')
+  const tensors = readTensors(file).map((each) => (each.name === 'prompt' ? { ...given!, name: 'prompt' } : each))
+  rmSync(file) // a link to the tiny model's
+  await writeTensors(file, tensors)
+  for (const references of [[], [picture(2)]]) {
+    const own = await restore(folder, {}, 'f32', references)
+    const { data } = await restore(folder, { prompt: PROMPT }, 'f32', references)
+    t.ok(data.equals((await restore(other, {}, 'f32', references)).data), `${references.length} references`)
+    t.notOk(data.equals(own.data), `${references.length} references: it is heard`)
+  }
 })
 
 t.test("the model's own prompt needs no encoder", async (t) => {
