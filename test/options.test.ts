@@ -1,8 +1,12 @@
 // Every public function that takes options refuses those that it does not know, and takes undefined for what is left out.
 // Which functions there are is read from the declarations, so that a new one cannot be forgotten.
 import t from 'tap'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { convertWeights } from '../dist/checkpoint/convert.js'
+import { downloadFromHub } from '../dist/checkpoint/hub.js'
+import { prepareModel } from '../dist/checkpoint/prepare.js'
 import { openCheckpoint } from '../dist/checkpoint/layout.js'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
 import { checkDegradeOptions, degrade } from '../dist/degrade/index.js'
@@ -155,6 +159,23 @@ t.test('undefined is as good as leaving out', async (t) => {
 function kind(outcome: unknown): string {
   return outcome instanceof Error ? outcome.message : typeof outcome
 }
+
+t.test('what the command line is made of refuses unknown options, too', async (t) => {
+  const nowhere = join(folder, 'nowhere')
+  const calls: Record<string, (options: object) => Promise<unknown>> = {
+    prepareModel: (options) => prepareModel([folder], nowhere, options),
+    convertWeights: (options) => convertWeights(join(folder, 'adapter.safetensors'), nowhere, options),
+    synthesizeCheckpoint: (options) => synthesizeCheckpoint('tiny', nowhere, options),
+    downloadFromHub: (options) => downloadFromHub('owner/name', options),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    await t.rejects(call({ singal: 1 }), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /'singal'/ }, name)
+  }
+  await t.rejects(synthesizeCheckpoint('tiny', nowhere, { dtype: 'f16' as 'f32' }), {
+    message: /'bf16' or 'f32' for dtype/,
+  })
+  t.notOk(existsSync(nowhere))
+})
 
 t.test('values are checked where the package is entered', async (t) => {
   const code = 'ERR_ICONFACE_INVALID_ARGUMENT'

@@ -5,6 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, IConFaceError, invalid } from '../errors'
+import { known, namesOf } from '../options'
 import { checkAborted } from '../abort'
 import type { DType } from './dtype'
 import { dequantise, isFp8 } from './fp8'
@@ -18,17 +19,21 @@ export const CONVERT_DTYPES = ['keep', 'f32', 'bf16', 'f16'] as const
 
 export interface ConvertOptions {
   /** Only tensors whose names begin with it are written, without it. */
-  readonly prefix?: string
+  readonly prefix?: string | undefined
   /** Of tensors of real numbers; whole numbers and truth values keep theirs. Default `keep`: fp8 becomes bf16. */
-  readonly dtype?: (typeof CONVERT_DTYPES)[number]
+  readonly dtype?: (typeof CONVERT_DTYPES)[number] | undefined
   /** Which tensors are written, by the name in the file. */
-  readonly filter?: (name: string) => boolean
+  readonly filter?: ((name: string) => boolean) | undefined
   /** Kept in the result. */
-  readonly metadata?: Readonly<Record<string, string>>
-  readonly signal?: AbortSignal
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  readonly signal?: AbortSignal | undefined
   /** Bytes written, of all. */
-  readonly onProgress?: (progress: { bytes: number; totalBytes: number }) => void
+  readonly onProgress?: ((progress: { bytes: number; totalBytes: number }) => void) | undefined
 }
+
+const OPTIONS = namesOf<ConvertOptions>({
+  ...{ prefix: true, dtype: true, filter: true, metadata: true, signal: true, onProgress: true },
+})
 
 /** What {@link convertWeights} did. */
 export interface Conversion {
@@ -59,6 +64,7 @@ export interface Conversion {
  * await convertWeights('adaface_ir50_ms1mv2.ckpt', 'adaface.safetensors', { prefix: 'model.' })
  */
 export async function convertWeights(input: string, output: string, options: ConvertOptions = {}): Promise<Conversion> {
+  known('options', options, OPTIONS)
   const { dtype = 'keep', signal, onProgress } = options
   if (!CONVERT_DTYPES.includes(dtype)) throw invalid('dtype', CONVERT_DTYPES.join(', '), dtype)
   const source = isPytorch(input) ? openPytorchSource(input) : openSafetensorsSource(input)

@@ -10,6 +10,7 @@ import path, { posix } from 'node:path'
 import { abortError, checkAborted, onAbort } from '../abort'
 import { loadDependency } from '../dependency'
 import { describeValue, IConFaceError, invalid, isIConFaceError } from '../errors'
+import { known, namesOf } from '../options'
 import { messageOf } from '../realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
@@ -20,16 +21,20 @@ import { blobPath, findCached, hubHome, type HubFile, isComplete, isOffline, lin
 
 export interface HubOptions {
   /** Default: `HF_ENDPOINT`, else https://huggingface.co. */
-  readonly hubUrl?: string
-  readonly cacheDir?: string
-  readonly token?: string
-  readonly signal?: AbortSignal
-  readonly onProgress?: (progress: { file: string; bytes: number; totalBytes: number }) => void
+  readonly hubUrl?: string | undefined
+  readonly cacheDir?: string | undefined
+  readonly token?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: { file: string; bytes: number; totalBytes: number }) => void) | undefined
   /** Milliseconds without a byte after which a connection counts as lost. */
-  readonly idleMs?: number
+  readonly idleMs?: number | undefined
   /** Milliseconds before a lost connection is taken up again. */
-  readonly pauseMs?: number
+  readonly pauseMs?: number | undefined
 }
+
+const OPTIONS = namesOf<HubOptions>({
+  ...{ hubUrl: true, cacheDir: true, token: true, signal: true, onProgress: true, idleMs: true, pauseMs: true },
+})
 
 /**
  * Downloads the weights of a repository, or one file or folder of it, into the cache; what is there is not asked for
@@ -44,6 +49,7 @@ export interface HubOptions {
  * const folder = await downloadFromHub('black-forest-labs/FLUX.2-klein-base-4B')
  */
 export async function downloadFromHub(text: string, options: HubOptions = {}): Promise<string> {
+  known('options', options, OPTIONS)
   const wanted = parseWanted(text)
   const storage = storageOf(wanted.repo, options.cacheDir)
   if (isOffline()) return findCached(wanted, storage, (files) => selectFiles(wanted, files))

@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { checkAborted } from '../abort'
 import { fileError, IConFaceError, invalid } from '../errors'
-import { checkPromptText } from '../options'
+import { checkPromptText, known, namesOf } from '../options'
 import { writeWhole } from '../whole-file'
 import type { Candidate } from './choose'
 import { composeConfig } from './compose-config'
@@ -24,19 +24,32 @@ import type { Missing } from './survey'
 
 export interface PrepareOptions {
   /** Of the model, for people. Default: the folder's. */
-  readonly name?: string
+  readonly name?: string | undefined
   /** The adapter's file, where its tensors have other names, and the file that says which (name-map.ts). */
-  readonly adapter?: string
-  readonly names?: string
+  readonly adapter?: string | undefined
+  readonly names?: string | undefined
   /** What its text encoder is to encode. Default: the prompt of the paper's authors (`DEFAULT_PROMPT`). */
-  readonly prompt?: string
+  readonly prompt?: string | undefined
   /** Replace an `iconface.json` and embeddings that are there. */
-  readonly force?: boolean
-  readonly signal?: AbortSignal
-  readonly onProgress?: (progress: { file: string; bytes: number; totalBytes: number }) => void
+  readonly force?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: { file: string; bytes: number; totalBytes: number }) => void) | undefined
   /** Called before each of the two prompts is encoded, which takes about 20 seconds of processor time with Qwen3-4B. */
-  readonly onEncode?: (prompt: 1 | 2) => void
+  readonly onEncode?: ((prompt: 1 | 2) => void) | undefined
 }
+
+const OPTIONS = namesOf<PrepareOptions>({
+  ...{
+    name: true,
+    adapter: true,
+    names: true,
+    prompt: true,
+    force: true,
+    signal: true,
+    onProgress: true,
+    onEncode: true,
+  },
+})
 
 /** A part of the model, and what was done about it. */
 export interface PreparedPart {
@@ -82,6 +95,7 @@ export async function prepareModel(
   folder: string,
   options: PrepareOptions = {},
 ): Promise<Preparation> {
+  known('options', options, OPTIONS)
   const destination = path.resolve(folder)
   const configFile = path.join(destination, CONFIG_NAME)
   if (!options.force && fs.existsSync(configFile)) {

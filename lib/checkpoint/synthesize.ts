@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
-import { checkSeed } from '../options'
+import { checkSeed, known, namesOf, oneOf } from '../options'
 import { checkAborted } from '../abort'
 import { DEFAULT_PROMPT } from '../text/chat'
 import { writeWhole } from '../whole-file'
@@ -108,13 +108,17 @@ export const PRESET_NAMES = Object.keys({ ...PRESETS, ...TEXT_PRESETS }) as Pres
 
 export interface SynthesizeOptions {
   /** Same seed, same bytes. Default 0. */
-  readonly seed?: number
-  readonly dtype?: 'bf16' | 'f32'
+  readonly seed?: number | undefined
+  readonly dtype?: 'bf16' | 'f32' | undefined
   /** Write into a folder that holds other things; files of the same names are replaced. */
-  readonly force?: boolean
-  readonly signal?: AbortSignal
-  readonly onProgress?: (progress: { file: string; bytes: number; totalBytes: number }) => void
+  readonly force?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: { file: string; bytes: number; totalBytes: number }) => void) | undefined
 }
+
+const OPTIONS = namesOf<SynthesizeOptions>({
+  ...{ seed: true, dtype: true, force: true, signal: true, onProgress: true },
+})
 
 /**
  * Writes a random checkpoint: a model, or a text encoder without a tokenizer. `iconface.json` (of a text encoder
@@ -130,10 +134,13 @@ export interface SynthesizeOptions {
 export async function synthesizeCheckpoint(
   preset: PresetName,
   folder: string,
-  { seed = 0, dtype = 'bf16', force = false, signal, onProgress }: SynthesizeOptions = {},
+  options: SynthesizeOptions = {},
 ): Promise<{ folder: string; bytes: number; parameters: number }> {
+  known('options', options, OPTIONS)
+  const { seed = 0, dtype = 'bf16', force = false, signal, onProgress } = options
   if (!PRESET_NAMES.includes(preset)) throw invalid('preset', PRESET_NAMES.join(' or '), preset)
   checkSeed(seed)
+  oneOf('dtype', dtype, ['bf16', 'f32'])
   const destination = path.resolve(folder)
   const stored = dtype === 'bf16' ? 'BF16' : 'F32'
   const files = isText(preset) ? [textFile(TEXT_PRESETS[preset], stored)] : presetFiles(PRESETS[preset], stored)
