@@ -195,6 +195,9 @@ t.test('progress', async (t) => {
       ['sample', 2, 4, 20],
     ])
     t.ok(seen.every(({ elapsedMs }, i) => i === 0 || elapsedMs >= seen[i - 1]!.elapsedMs))
+    const [read, first, second] = seen.map(({ elapsedMs }) => elapsedMs)
+    t.ok(read! > 0 && first! >= read! + 10, "the addon's 10 ms come on top of reading")
+    t.ok(Math.abs(second! - first! - 10) < 1e-6, 'and so do its 20')
   })
 
   const mistakes = {

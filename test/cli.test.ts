@@ -98,6 +98,8 @@ t.test('--json is JSON, --quiet is quiet', async (t) => {
   t.match(report, { model: { synthesized: true }, device: 'cpu' })
   const cropped = { code: 'WARN_ICONFACE_CROPPED', message: /^input of 80 x 64 pixels .* 20 % of it/ }
   t.match(report, { warnings: [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS', message: /random weights/ }, cropped] })
+  const referred = JSON.parse((await iconface([...args, '--ref', friend, '--ref', friend, '--json'])).out) as object
+  t.match(referred, { seed: 42, identity: { source: 'references', norms: [20, 20], weights: [0.5, 0.5], before: 0.25, after: 0.75 } }) // prettier-ignore
   t.same(await iconface([...args, '-q']), { code: 0, out: '', err: '' })
   const { code } = await iconface(['restore', photo, '-o', 'out.jpg', '-q'], { ICONFACE_MODEL: folder })
   t.equal(code, 0, 'ICONFACE_MODEL names the model')

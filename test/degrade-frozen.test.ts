@@ -39,6 +39,20 @@ t.test('blurs', async (t) => {
   for (const [what, expected] of frozen) t.equal(digest(blur(image, { ...common, ...what })), expected, what.kernel)
 })
 
+t.test('wide blurs, over a copy of half or a third of the size', async (t) => {
+  const blocks = { ...scene(60, 48) }
+  for (let i = 0; i < blocks.data.length; i++) {
+    const [x, y] = [Math.floor(i / 3) % 60, Math.floor(i / 180)]
+    blocks.data[i] = (((x >> 4) + (y >> 4)) % 2 ? 220 : 30) - 10 * (i % 3)
+  }
+  const wide = (kernel: Blur['kernel'], sigma: number, shape = 1) =>
+    digest(blur(blocks, { kernel, sigma, ratio: 2, angle: 0.5, shape }))
+  t.equal(wide('isotropic', 5), '56 46 36 65 55 45; ff412fdc5d4cc7d0')
+  t.equal(wide('anisotropic', 5), '67 57 47 76 66 56; d473f020ff20b1fa')
+  t.equal(wide('generalized', 7, 0.7), '97 87 77 101 91 81; 34868c0fdaea6865')
+  t.equal(wide('sinc', 5), '48 38 28 71 61 51; c923f8aec07f820c')
+})
+
 t.test('resizes', async (t) => {
   const frozen: Record<string, [shrunk: string, enlarged: string]> = {
     nearest: ['190 1 68 20 87 154; aa804967040bfbd8', '168 235 46 206 17 84; 447813eb627982fd'],
@@ -107,6 +121,17 @@ t.test('draws of both pipelines', async (t) => {
     { name: 'jpeg', quality: 58 },
     { name: 'resize', filter: 'mitchell', width: 96, height: 64 },
   ])
+  // Of forty seeds each, which the implementation in Python drew alike.
+  for (const [pipeline, expected] of [
+    ['real-esrgan', '4260e3a048517605'],
+    ['bsrgan', '6dc2eb6c5a90389d'],
+  ] as const) {
+    // prettier-ignore
+    const all = []
+    for (let seed = 0; seed < 40; seed++)
+      all.push((await degrade(scene(64, 48), { strength: 8, seed, pipeline })).operations)
+    t.equal(createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 16), expected, pipeline)
+  }
   const pipelines = [0, 1, 2, 3, 4, 5].map(async (seed) => (await degrade(scene(8, 8), { strength: 0, seed })).pipeline)
   t.same(await Promise.all(pipelines), ['real-esrgan', 'bsrgan', 'bsrgan', 'real-esrgan', 'bsrgan', 'bsrgan'])
 })

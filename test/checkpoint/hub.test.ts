@@ -81,21 +81,6 @@ t.test("PyTorch's form where there is no other, and what is no weights is named"
   await t.rejects(downloadFromHub(REPO, quantised.options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /holds no weights.*klein-Q4_0\.gguf is a GGUF file/ }) // prettier-ignore
 })
 
-t.test('a connection that is cut goes on where it ended, also in the next run', async (t) => {
-  const { options, blob, requests } = await setUp(t, { cutAfter: 100_000, cuts: 2 })
-  await downloadFromHub(`${REPO}:transformer`, options)
-  t.ok(readFileSync(blob(BIG)).equals(BIG))
-  const ranges = requests.filter(({ path }) => path.includes('diffusion')).map(({ range }) => range)
-  t.same(ranges, [undefined, 'bytes=100000-', 'bytes=200000-'])
-
-  const again = await setUp(t)
-  mkdirSync(join(again.storage, 'blobs'), { recursive: true })
-  writeFileSync(`${again.blob(BIG)}.incomplete`, BIG.subarray(0, 123_456))
-  await downloadFromHub(`${REPO}:transformer`, again.options)
-  t.ok(readFileSync(again.blob(BIG)).equals(BIG))
-  t.ok(again.requests.some(({ range }) => range === 'bytes=123456-'))
-})
-
 t.test('a server that does not know Range sends the whole', async (t) => {
   const { options, storage, blob } = await setUp(t, { ignoreRange: true })
   mkdirSync(join(storage, 'blobs'), { recursive: true })
@@ -154,13 +139,15 @@ t.test('servers that refuse, are silent or lie', async (t) => {
 /** A download of one file, of which `begun` bytes are there, from a server that answers so. */
 async function answered(t: Test, answers: Answer[], begun = 100_000) {
   const name = 'transformer/diffusion_pytorch_model.safetensors'
-  const { options, storage, blob, behaviour, requests } = await setUp(t, { answers, cutAfter: 20_000 })
+  let bytes = begun
+  const { options, storage, blob, behaviour, requests } = await setUp(t, { answers, cutAfter: 20_000, arrived: () => bytes }) // prettier-ignore
+  const onProgress = (progress: { bytes: number }) => void (bytes = progress.bytes)
   const incomplete = `${blob(BIG)}.incomplete`
   mkdirSync(join(storage, 'blobs'), { recursive: true })
   if (begun > 0) writeFileSync(incomplete, BIG.subarray(0, begun))
   // Long enough for the byte that a silent server sends, on a busy machine too; nothing else may run into it.
   const idleMs = answers.includes('silent') ? 1500 : options.idleMs
-  const download = () => downloadFromHub(`${REPO}:${name}`, { ...options, idleMs })
+  const download = () => downloadFromHub(`${REPO}:${name}`, { ...options, idleMs, onProgress })
   const ranges = () => requests.filter(({ path }) => path.endsWith(name)).map(({ range }) => range)
   return { download, ranges, behaviour, incomplete, whole: () => readFileSync(blob(BIG)).equals(BIG) }
 }

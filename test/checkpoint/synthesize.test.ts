@@ -53,6 +53,15 @@ t.test('f32 holds the values that bf16 rounds', async (t) => {
   }
 })
 
+/** Mean and deviation by the name's end: what keeps every part of a network audible. */
+const KINDS: [RegExp, number, number][] = [
+  [/\.gate$/, 0.25, 0.05],
+  [/\.running_var$/, 1, 0.2],
+  [/\.running_mean$/, 0, 0.1],
+  [/\.queries$/, 0, 1],
+  [/^(prompt|empty)$/, 0, 1],
+]
+
 t.test('values: finite, near their mean and deviation, no tensor like another', async (t) => {
   const hashes = new Set<string>()
   let tensors = 0
@@ -66,6 +75,15 @@ t.test('values: finite, near their mean and deviation, no tensor like another', 
       if (name.endsWith('running_var') && !values.every((value) => value > 0)) t.fail(`${name} is not positive`)
       if (/(qkv|conv1)\.weight$/.test(name) && Math.abs(deviation * Math.sqrt(fanIn) - 1) > 0.05) {
         t.fail(`${name} deviates by ${deviation}, expected 1/sqrt(${fanIn})`)
+      }
+      const [, wantedMean, wantedDeviation] = KINDS.find(([kind]) => kind.test(name)) ?? [/./, undefined, 0]
+      // Of n normal values both are known to about 1 / sqrt(n) of the deviation.
+      const slack = (5 * wantedDeviation) / Math.sqrt(values.length)
+      if (
+        wantedMean !== undefined &&
+        (Math.abs(mean - wantedMean) > slack || Math.abs(deviation - wantedDeviation) > slack + 0.02 * wantedDeviation)
+      ) {
+        t.fail(`${name}: mean ${mean}, deviation ${deviation}, expected ${wantedMean} and ${wantedDeviation}`)
       }
       hashes.add(
         createHash('sha256')

@@ -4,6 +4,7 @@ import sharp from 'sharp'
 import { landmarkError, psnr, ssim, type Point, type RgbImage } from '../../dist/evaluate/index.js'
 import { readRgb } from '../../dist/evaluate/pixels.js'
 import { estimate, pairedDifference } from '../../dist/evaluate/statistics.js'
+import { numbers } from '../fixtures/tensors'
 import { picture } from '../fixtures/tiny'
 
 /** Smooth random structure, defined between pixels too, so that it can be shifted by any amount. */
@@ -156,6 +157,67 @@ t.test('no displacement is larger than 0.2 sqrt(2)', async (t) => {
     largest = Math.max(largest, mean ?? 0)
   }
   t.ok(Math.abs(largest - 0.2 * Math.SQRT2) < 1e-12, `${largest}`)
+})
+
+/** Grey pixels of a function of the place. */
+function grey(side: number, value: (x: number, y: number) => number): RgbImage {
+  const data = new Uint8ClampedArray(side * side * 3)
+  for (let i = 0; i < side * side; i++) data.fill(value(i % side, Math.floor(i / side)), 3 * i, 3 * i + 3)
+  return { data: new Uint8Array(data.buffer), width: side, height: side }
+}
+
+t.test('a patch needs 2 grey levels a pixel in its weakest direction', async (t) => {
+  // Waves of 8 pixels: the root mean square of their central differences is half of the amplitude.
+  const waves = (across: number, down: number) =>
+    grey(64, (x, y) => 128 + across * Math.sin((Math.PI * x) / 4) + down * Math.sin((Math.PI * y) / 4))
+  for (const [across, down, used] of [
+    [4.6, 4.6, 1],
+    [3.4, 3.4, 0],
+    [40, 3.4, 0],
+    [3.4, 40, 0],
+    [40, 4.6, 1],
+  ] as const)
+    t.match(landmarkError(waves(across, down), waves(across, down), [[32, 32]], 50), { used, skipped: 1 - used })
+})
+
+t.test('a patch is 0.16 of the distance of the eyes to every side, and a pixel more for its slopes', async (t) => {
+  const image = texture(64)
+  for (const [place, used] of [
+    [9, 1],
+    [8, 0],
+    [54, 1],
+    [55, 0],
+  ] as const)
+    // prettier-ignore
+    for (const point of [[place, 32], [32, place]] as Point[]) // prettier-ignore
+      t.equal(landmarkError(image, image, [point], 50).used, used, `${point}`)
+})
+
+t.test('a landmark is lost below a correlation of 0.4', async (t) => {
+  const noise = (seed: number) => {
+    const { normal } = numbers(seed)
+    return Float64Array.from({ length: 128 * 128 }, normal)
+  }
+  const [own, foreign] = [noise(1), noise(2)]
+  const truth = grey(128, (x, y) => 128 + 25 * own[128 * y + x]!)
+  /** What correlates with the truth by so much, wherever one looks. */
+  const alike = (c: number) =>
+    grey(128, (x, y) => 128 + 25 * (c * own[128 * y + x]! + Math.sqrt(1 - c * c) * foreign[128 * y + x]!))
+  const lost = (c: number) => landmarkError(alike(c), truth, landmarks, 44).lost
+  t.equal(lost(0.65), 0)
+  t.ok(lost(0.45) < 8, `${lost(0.45)} of 15`)
+  t.ok(lost(0.25) > 12, `${lost(0.25)} of 15`)
+})
+
+t.test('pictures whose eyes are more than 64 pixels apart are reduced', async (t) => {
+  const truth = texture(160)
+  // A chequerboard hides everything, and is gone where four pixels become one.
+  const hidden = grey(160, (x, y) => truth.data[3 * (160 * y + x)]! * 0.5 + 64 + ((x + y) % 2 ? 60 : -60))
+  const points: Point[] = [60, 80, 100].flatMap((x) => [60, 80, 100].map((y): Point => [x, y]))
+  t.match(landmarkError(hidden, truth, points, 64), { used: 9, lost: 9 })
+  const reduced = landmarkError(hidden, truth, points, 65)
+  t.match(reduced, { used: 9, lost: 0 })
+  t.ok(reduced.mean! < 0.01, `${reduced.mean}`)
 })
 
 t.test('means and their intervals', async (t) => {
