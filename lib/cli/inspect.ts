@@ -26,6 +26,7 @@ model that restore uses: ICONFACE_MODEL, else the package's own small one. Only 
   --json   for programs
 
 The exit code is 1 when there are problems: when a model would not load, or "iconface prepare" would refuse the files.
+Parts that are missing are listed, and are no problem of those that are there.
 `,
   async run(args) {
     const options = { json: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } } as const
@@ -48,7 +49,11 @@ function describeText(
   const list = kind === 'file' ? '' : `\nparts\n${table(parts.map((part) => partRow(title(part), part, remark(part))))}`
   const sections = parts.map((part) => `\n${title(part)}\n${table(partRows(part, kind !== 'file'))}`)
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
-  const verdict = problems.length === 0 ? 'no problems\n' : `${count}\n${formatProblems(problems, limit)}\n`
+  const lacking = kind === 'folder' && missing.some(({ required }) => required)
+  const clean = lacking
+    ? 'no problems, but parts are missing that "iconface prepare" has to be given too\n'
+    : 'no problems\n'
+  const verdict = problems.length === 0 ? clean : `${count}\n${formatProblems(problems, limit)}\n`
   const others =
     unused.length > 0 ? `\nnot used\n${table(unused.map(({ file, reason }) => [`  ${file}`, reason]))}` : ''
   const absent = missing.length > 0 ? `\n${missingTable(missing)}` : ''
