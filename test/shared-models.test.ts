@@ -105,6 +105,14 @@ t.test('limits are those of each call', async (t) => {
   t.equal(data.length, face.data.length, 'a call that is refused takes no buffer over')
   await running
   await restore.dispose()
+
+  const loading = await Promise.allSettled(Array.from({ length: 4 }, () => go({ maxQueue: 1 })))
+  t.same(
+    loading.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'rejected', 'rejected'],
+    'of calls, too, that wait for the load first',
+  )
+  await restore.dispose()
 })
 
 t.test('a caller that gives up does not end the load for others', async (t) => {

@@ -169,6 +169,12 @@ t.test('listening to a signal', async (t) => {
   t.same(called.at(-1), 5, 'at once where it has fired')
   t.equal(listeners(controller.signal), 0)
 
+  const between = new AbortController()
+  const result = Promise.resolve(7)
+  const waiting = abortable(result, between.signal)
+  void result.then(() => between.abort('between the result and its answer'))
+  await t.rejects(waiting, { code: 'ERR_ICONFACE_ABORTED', cause: 'between the result and its answer' })
+
   onAbort(undefined, () => t.fail('there is no signal'))()
   t.equal(await abortable(Promise.resolve(7)), 7)
   await t.rejects(abortable(Promise.reject(new RangeError('inner')), signal), RangeError)

@@ -32,7 +32,12 @@ export interface ConvertOptions {
 }
 
 const OPTIONS = namesOf<ConvertOptions>({
-  ...{ prefix: true, dtype: true, filter: true, metadata: true, signal: true, onProgress: true },
+  prefix: true,
+  dtype: true,
+  filter: true,
+  metadata: true,
+  signal: true,
+  onProgress: true,
 })
 
 /** What {@link convertWeights} did. */

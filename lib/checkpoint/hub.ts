@@ -33,7 +33,13 @@ export interface HubOptions {
 }
 
 const OPTIONS = namesOf<HubOptions>({
-  ...{ hubUrl: true, cacheDir: true, token: true, signal: true, onProgress: true, idleMs: true, pauseMs: true },
+  hubUrl: true,
+  cacheDir: true,
+  token: true,
+  signal: true,
+  onProgress: true,
+  idleMs: true,
+  pauseMs: true,
 })
 
 /**

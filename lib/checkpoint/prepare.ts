@@ -39,16 +39,14 @@ export interface PrepareOptions {
 }
 
 const OPTIONS = namesOf<PrepareOptions>({
-  ...{
-    name: true,
-    adapter: true,
-    names: true,
-    prompt: true,
-    force: true,
-    signal: true,
-    onProgress: true,
-    onEncode: true,
-  },
+  name: true,
+  adapter: true,
+  names: true,
+  prompt: true,
+  force: true,
+  signal: true,
+  onProgress: true,
+  onEncode: true,
 })
 
 /** A part of the model, and what was done about it. */

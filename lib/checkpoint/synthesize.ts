@@ -116,9 +116,7 @@ export interface SynthesizeOptions {
   readonly onProgress?: ((progress: { file: string; bytes: number; totalBytes: number }) => void) | undefined
 }
 
-const OPTIONS = namesOf<SynthesizeOptions>({
-  ...{ seed: true, dtype: true, force: true, signal: true, onProgress: true },
-})
+const OPTIONS = namesOf<SynthesizeOptions>({ seed: true, dtype: true, force: true, signal: true, onProgress: true })
 
 /**
  * Writes a random checkpoint: a model, or a text encoder without a tokenizer. `iconface.json` (of a text encoder
