@@ -77,7 +77,7 @@ export function loraModule(published: string): Module | undefined {
  * `cond_stage_model.`, a language model's layers, or words that were learned with it (OneTrainer's `bundle_emb.`).
  */
 export function isTextEncoderLora(name: string): boolean {
-  const bare = name.replace(/^(base_model\.model\.)+/, '')
+  const bare = name.slice(0, LONGEST).replace(/^(base_model\.model\.)+/, '')
   return (
     bare.startsWith('bundle_emb.') ||
     /^((lora|lycoris)_)?(prior_)?(text_?encoders?|te|clip|qwen[\d_]*|cond_stage_model|conditioner|text_model)(_?\d+)?[._]/.test(
@@ -86,6 +86,9 @@ export function isTextEncoderLora(name: string): boolean {
     /^((lora|lycoris)_)?((model|transformer|language_model)[._])*layers[._]\d+[._](self_attn|mlp)[._]/.test(bare)
   )
 }
+
+/** Characters of a name that are looked at: a damaged file may have names of megabytes. */
+const LONGEST = 256
 
 /** What marks tensors of another kind of adapter, or of more than a LoRA. */
 const OTHERS: readonly (readonly [suffix: RegExp, kind: string])[] = [
@@ -106,7 +109,8 @@ const OTHERS: readonly (readonly [suffix: RegExp, kind: string])[] = [
 
 /** What a tensor is of that a LoRA does not have, for messages: "a LoKr"; `undefined` for anything else. */
 export function otherAdapter(name: string): string | undefined {
-  return OTHERS.find(([suffix]) => suffix.test(name))?.[1]
+  const end = name.slice(-LONGEST)
+  return OTHERS.find(([suffix]) => suffix.test(end))?.[1]
 }
 
 /** Whether a file with this tensor is one of low-rank changes, and no network. */

@@ -41,6 +41,9 @@ const DIFFUSERS_METADATA = 'lora_adapter_metadata'
 /** No LoRA in use has nearly as many or as long ones; they bound the time that a file can ask for. */
 const MAX_PATTERNS = 4096
 const MAX_PATTERN_LENGTH = 1024
+/** Of one pattern, and of all: {@link patternCost}. */
+const MAX_COST = 4096
+const MAX_COST_OF_ALL = 16_384
 
 /**
  * Reads the configuration of a LoRA.
@@ -112,7 +115,18 @@ function patterns(key: string, value: Value, label: string): Pattern[] {
   }
   const entries = Object.entries(given as Record<string, number>)
   if (entries.length > MAX_PATTERNS) throw unexpected(label, `"${key}"`, `at most ${MAX_PATTERNS} patterns`, entries.length) // prettier-ignore
+  const heavy = entries.find(([text]) => patternCost(text) > MAX_COST)?.[0]
+  if (heavy !== undefined) throw unexpected(label, `"${key}"`, 'a pattern that repeats less', heavy)
+  const cost = entries.reduce((sum, [text]) => sum + patternCost(text), 0)
+  if (cost > MAX_COST_OF_ALL) throw unexpected(label, `"${key}"`, 'simpler patterns, or fewer', entries[0]![0])
   return entries.map(([text, number]) => ({ expression: compile(text, key, label), value: number }))
+}
+
+/** How much there is to try at each character of a name: a pattern's length times what it repeats; nothing for a plain name. */
+function patternCost(text: string): number {
+  if (!/[*+?{}()|[\]]/.test(text)) return 0
+  const counts = [...text.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].map(([, least, most]) => Number(most || least))
+  return counts.reduce((product, count) => product * Math.max(count, 1), text.length)
 }
 
 /**

@@ -33,12 +33,15 @@ const KINDS: readonly (readonly [kind: string, ...marks: Mark[]])[] = [
   ['int8 or less (whole numbers with scales)', [/\.weight$/, isWhole]],
 ] // prettier-ignore
 
+/** Characters of a name that are looked at: a damaged file may have names of megabytes. */
+const LONGEST = 256
+
 /** What keeps quantised weights from being used, as one sentence about all of them; `undefined` for others. */
 export function quantisation(tensors: ReadonlyMap<string, Stored>): string | undefined {
   for (const [kind, ...marks] of KINDS) {
     for (const [ending, fits = () => true] of marks) {
       for (const [name, tensor] of tensors) {
-        if (!ending.test(name) || !fits(tensor)) continue
+        if (!ending.test(name.slice(-LONGEST)) || !fits(tensor)) continue
         return `its weights are quantised as ${kind}, which is not read (${tensor.published ?? name}): take the bf16 or fp8 file of the same model`
       }
     }

@@ -90,6 +90,8 @@ t.test("alpha_pattern and rank_pattern as PEFT reads them: the first that matche
 t.test('patterns take no time that grows faster than their length, and what is none is refused', async (t) => {
   const long = `base_model.model.double_blocks.0.img_attn.proj`
   const tensors = pair(long, 4)
+  const every = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`double_blocks.${i}.img_attn.proj`, i + 2]))
+  t.equal(open(await folderOf(tensors, { alpha_pattern: every })).modules[0]!.alpha, 2, 'a name for every module')
   for (const text of ['(a+)+$', '(.*.*.*.*.*.*.*.*.*.*.*.*)*x', '((([a-z_.0-9]*)*)*)*!', '(.|[a-z]|_|.)*!']) {
     const [module] = open(await folderOf(tensors, { lora_alpha: 1, alpha_pattern: { [text]: 8 } })).modules
     t.equal(module!.alpha, 1, text)
@@ -100,6 +102,12 @@ t.test('patterns take no time that grows faster than their length, and what is n
     [{ alpha_pattern: { '(?!txt).*': 1 } }, /without looking around/],
     [{ alpha_pattern: { '(a)\\1': 1 } }, /references back/],
     [{ alpha_pattern: { ['x'.repeat(2000)]: 1 } }, /at most 1024 characters/],
+    [{ alpha_pattern: { [`(${'a?'.repeat(500)}){1000}`]: 1 } }, /a pattern that repeats less/],
+    [{ alpha_pattern: { '(a{100}){100}': 1 } }, /a pattern that repeats less/],
+    [
+      { alpha_pattern: Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`${'.*'.repeat(30)}${i}`, 1])) },
+      /simpler patterns, or fewer/,
+    ],
     [{ alpha_pattern: { '(a{1000}){1000}': 1 } }, /"alpha_pattern"/],
     [{ alpha_pattern: Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`m${i}`, 1])) }, /at most 4096/],
     [{ alpha_pattern: { a: '1' } }, /finite numbers/],
