@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
 import { byteSize, duration, progressDisplay } from '../dist/cli/terminal.js'
-import { FAKE_ADDON, scratchFolder } from './fixtures/fake'
+import { strip as drawStrip } from '../dist/strip.js'
+import { FAKE_ADDON, plain, scratchFolder } from './fixtures/fake'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
 const scratch = scratchFolder()
@@ -74,6 +75,14 @@ t.test('restore writes the picture and says what it did', async (t) => {
   const header = sharp(join(scratch, 'strip.png')).extract({ left: 0, top: 0, width: 80, height: 24 })
   const ink = (await header.raw().toBuffer()).filter((value) => value < 160).length
   t.ok(ink > 50 && ink < 2000, `letters on white: ${ink} dark values`)
+  const image = plain(8, 8, 100)
+  const columns = [
+    { label: 'degraded', note: 'similarity 0.250', image },
+    { label: 'reference 1', note: '', image },
+    { label: 'by random weights', note: 'similarity 0.750', image },
+  ]
+  const captions = (png: string | Buffer) => sharp(png).extract({ left: 0, top: 0, width: 224, height: 24 }).raw().toBuffer() // prettier-ignore
+  t.ok((await captions(join(scratch, 'strip.png'))).equals(await captions(await drawStrip(columns, 64))), 'captions')
 })
 
 t.test('names of files are names, not patterns or options', async (t) => {
