@@ -49,8 +49,34 @@ export type IConFaceErrorCode = (typeof ICONFACE_ERROR_CODES)[number]
 /** Marks instances, so that two copies of this package in one process recognise each other's errors. */
 const BRAND = Symbol.for('@iconface/native.IConFaceError')
 
+/** The most characters that a message quotes of one value. */
+const MOST_QUOTED = 100
+/** Longer than any word of a message; quotation marks and what follows them belong to a word. */
+const OVERLONG_WORD = /\S{121,}/g
+/** Longer than any line of a message. */
+const OVERLONG_LINE = /.{4001,}/g
+
 /**
- * An error of this package.
+ * A value as messages quote it: at most `most` characters, its beginning and its end, which tells more of a path.
+ *
+ * @example
+ * `${shortened(path)} does not exist`
+ */
+export function shortened(text: string, most: number = MOST_QUOTED): string {
+  if (text.length <= most) return text
+  const end = Math.floor(most / 2)
+  return `${text.slice(0, most - end - 1)}…${text.slice(-end)}`
+}
+
+/** A message whose overlong values, which others made part of it (systems, libraries, files), are cut. */
+export function bounded(message: string): string {
+  return message
+    .replace(OVERLONG_WORD, (word) => shortened(word))
+    .replace(OVERLONG_LINE, (line) => shortened(line, 4000))
+}
+
+/**
+ * An error of this package. No value makes its message long: each is cut at 100 characters.
  *
  * @example
  * try {
@@ -65,7 +91,7 @@ export class IConFaceError extends Error {
   readonly code: IConFaceErrorCode
 
   constructor(code: IConFaceErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options)
+    super(bounded(message), options)
     this.code = code
     Object.defineProperty(this, BRAND, { value: true })
   }
@@ -89,21 +115,6 @@ export function invalid(name: string, expected: string, received: unknown): ICon
 /** The sentence of {@link invalid}, for errors of another code. */
 export function expectation(name: string, expected: string, received: unknown): string {
   return `expected ${expected} for ${name} but received ${describeValue(received)}`
-}
-
-/** The most characters that a message quotes of one value. */
-const MOST_QUOTED = 100
-
-/**
- * A value as messages quote it: at most 100 characters, its beginning and its end, which tells more of a path.
- *
- * @example
- * `${shortened(path)} does not exist`
- */
-export function shortened(text: string): string {
-  if (text.length <= MOST_QUOTED) return text
-  const end = MOST_QUOTED / 2
-  return `${text.slice(0, MOST_QUOTED - end - 1)}…${text.slice(-end)}`
 }
 
 /** A short, safe description of any value for a message: its literal where that is short, otherwise its kind. */

@@ -4,7 +4,7 @@
 
 import { RNGS, type Rng } from './checkpoint/config'
 import { closest } from './closest'
-import { describeValue, IConFaceError, invalid } from './errors'
+import { describeValue, IConFaceError, invalid, shortened } from './errors'
 import { checkWithin, expectedOf, isWithin, LIMITS, MAX_PROMPT } from './limits'
 import type { NativeVariant } from './native'
 import { isRecord } from './realm'
@@ -273,8 +273,8 @@ export function known(what: string, options: unknown, names: readonly string[], 
     if (names.includes(name)) continue
     throw new IConFaceError(
       'ERR_ICONFACE_INVALID_ARGUMENT',
-      `unknown ${what === 'options' ? kind : `${what} ${kind}`} '${name}' (${describeValue(value)}); ` +
-        `did you mean '${closest(name, names)}'? Known: ${names.join(', ')}`,
+      `unknown ${what === 'options' ? kind : `${what} ${kind}`} '${shortened(name)}' (${describeValue(value)}); ` +
+        `did you mean '${closest(shortened(name), names)}'? Known: ${names.join(', ')}`,
     )
   }
 }

@@ -2,6 +2,8 @@
  * What a caller should know about a result that came about all the same.
  */
 
+import { bounded } from './errors'
+
 /** Every code an {@link IConFaceWarning} can carry. */
 export const ICONFACE_WARNING_CODES = [
   /** The model's weights are random: it restores nothing. */
@@ -27,11 +29,15 @@ export type IConFaceWarningCode = (typeof ICONFACE_WARNING_CODES)[number]
 
 /** A warning: its code for programs, its message for people, which is also what it is as a string. */
 export class IConFaceWarning {
-  /** @param message Names the picture and the figures, and says what to do. */
+  readonly message: string
+
+  /** @param message Names the picture and the figures, and says what to do. Long values are cut, as in errors. */
   constructor(
     readonly code: IConFaceWarningCode,
-    readonly message: string,
-  ) {}
+    message: string,
+  ) {
+    this.message = bounded(message)
+  }
 
   toString(): string {
     return this.message

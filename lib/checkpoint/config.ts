@@ -51,6 +51,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, expectation, fileError, IConFaceError, isIConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import { expectedOf, isWithin, type Limit, LIMITS } from '../limits'
 import { GROUP_NORM_GROUPS } from './contract'
 import { notThere } from './hub-id'
@@ -141,7 +142,7 @@ export function readModelConfig(folder: string): ModelConfig {
 
 /** The error of what is no model folder, which says how to make one of it. */
 function noModel(folder: string, absolute: string): IConFaceError {
-  const status = fs.statSync(absolute, { throwIfNoEntry: false })
+  const status = statusOf(absolute)
   if (!status) return notThere(folder, absolute)
   const what = status.isDirectory() ? `has no ${CONFIG_NAME}` : `is no folder with ${CONFIG_NAME}`
   const advice = `"iconface prepare ${folder} --out FOLDER" makes a model folder of files of weights`

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { closest } from '../closest'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { known, namesOf } from '../options'
+import { statusOf } from '../file-status'
 import { checkAborted } from '../abort'
 import type { DType } from './dtype'
 import { dequantise, isFp8 } from './fp8'
@@ -145,7 +146,7 @@ function wantedDType(stored: DType, wanted: (typeof CONVERT_DTYPES)[number]): DT
 }
 
 function refuseSameFile(input: string, output: string): void {
-  const status = fs.statSync(output, { throwIfNoEntry: false })
+  const status = statusOf(output)
   const original = fs.statSync(input)
   if (status && status.dev === original.dev && status.ino === original.ino) {
     throw invalid('the output', 'another file than the input', output)

@@ -4,6 +4,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { IConFaceError, isIConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import { openTextEncoder, tokenizerFile } from '../text/encoder'
 import { CONFIG_NAME, type TextEncoderConfig } from './config'
 import { adapterVariant, type Problem } from './contract'
@@ -42,7 +43,7 @@ export interface Description {
  */
 export function describePath(target: string): Description {
   const absolute = path.resolve(target)
-  const status = fs.statSync(absolute, { throwIfNoEntry: false })
+  const status = statusOf(absolute)
   if (!status) throw notThere(target, absolute)
   if (!status.isDirectory()) return describeFile(absolute)
   if (fs.existsSync(path.join(absolute, CONFIG_NAME))) return describeModel(absolute)

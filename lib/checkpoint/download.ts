@@ -7,6 +7,7 @@ import fs from 'node:fs'
 import fsPromises from 'node:fs/promises'
 import { abortError, checkAborted, onAbort, pause } from '../abort'
 import { fileError, IConFaceError, isIConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import { messageOf } from '../realm'
 import { flush } from '../whole-file'
 import { request } from './http'
@@ -189,7 +190,7 @@ async function write(handle: fsPromises.FileHandle, data: Uint8Array, file: stri
 }
 
 function sizeOf(file: string): number {
-  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  return statusOf(file)?.size ?? 0
 }
 
 function unreachable({ url }: Download, error: unknown): IConFaceError {

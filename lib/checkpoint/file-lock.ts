@@ -7,6 +7,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import { checkAborted, pause } from '../abort'
 import { fileError } from '../errors'
+import { statusOf } from '../file-status'
 
 const POLL_MS = 200
 const TOUCH_MS = 1000
@@ -58,7 +59,7 @@ function touch(lock: string): void {
 
 /** Which file it is and when it was touched; empty when it is gone. */
 function stateOf(lock: string): string {
-  const status = fs.statSync(lock, { throwIfNoEntry: false })
+  const status = statusOf(lock)
   return status ? `${status.ino} ${status.mtimeMs}` : ''
 }
 

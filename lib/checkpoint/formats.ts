@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { IConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 
 interface Format {
   readonly name: string
@@ -66,14 +67,14 @@ function sentence(format: Format | undefined): string | undefined {
  */
 export function refuseForeign(file: string): void {
   const absolute = path.resolve(file)
-  const folder = fs.statSync(absolute, { throwIfNoEntry: false })?.isDirectory()
+  const folder = statusOf(absolute)?.isDirectory()
   const format = folder ? foreignName(absolute) : foreignFormat(absolute, startOf(absolute))
   if (format !== undefined) throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${absolute} is ${format}`)
 }
 
 /** Nothing of what is no file or cannot be read: whoever opens it next says so. */
 function startOf(file: string): Uint8Array {
-  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return Buffer.alloc(0)
+  if (!statusOf(file)?.isFile()) return Buffer.alloc(0)
   const start = Buffer.alloc(START_BYTES)
   try {
     const descriptor = fs.openSync(file, 'r')

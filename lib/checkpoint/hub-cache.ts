@@ -13,6 +13,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileError, IConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import { writeWhole } from '../whole-file'
 import { readJson } from './config'
 import type { Checksum } from './download'
@@ -62,7 +63,7 @@ export function blobPath(storage: string, { checksum }: HubFile): string {
 
 /** Content gets its name only when it has been checked, so its size is enough here. */
 export function isComplete(blob: string, bytes: number): boolean {
-  const status = fs.statSync(blob, { throwIfNoEntry: false })
+  const status = statusOf(blob)
   return status !== undefined && status.size === bytes
 }
 

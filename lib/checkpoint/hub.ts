@@ -11,6 +11,7 @@ import { abortError, checkAborted, onAbort } from '../abort'
 import { loadDependency } from '../dependency'
 import { describeValue, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { known, namesOf } from '../options'
+import { statusOf } from '../file-status'
 import { messageOf } from '../realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
@@ -261,5 +262,5 @@ async function fetchFiles(
 }
 
 function sizeOf(file: string): number {
-  return fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
+  return statusOf(file)?.size ?? 0
 }

@@ -7,6 +7,7 @@ import { ADAPTER_CONFIG } from './peft-config'
 import { isPytorch, openPytorch } from './pytorch'
 import { openSafetensors, readTensorBytes, type SafetensorsFile, type TensorInfo } from './safetensors'
 import { weightsPath } from './shards'
+import { statusOf } from '../file-status'
 
 /** An opened file; offsets mean something in safetensors only. */
 export interface LoraFile {
@@ -27,7 +28,7 @@ const WEIGHTS_NAMES = ENDINGS.flatMap((ending) => STEMS.map((stem) => stem + end
 
 /** The weights that a LoRA's folder holds; a file is returned as it is. */
 export function loraWeights(target: string): string {
-  if (!fs.statSync(target, { throwIfNoEntry: false })?.isDirectory()) return target
+  if (!statusOf(target)?.isDirectory()) return target
   const known = WEIGHTS_NAMES.map((name) => path.join(target, name)).find((file) => fs.existsSync(file))
   return known ?? weightsPath(target)
 }

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs'
 import { describeValue } from '../errors'
+import { statusOf } from '../file-status'
 import { type DType, dtypeBits, elementCount } from './dtype'
 import { PickleDict, PickleGlobal, PickleList, PickleTuple, type PickleValue } from './pickle-values'
 import { type Container, expansionLimit, malformed, MAX_EXPANSION, openContainer } from './pytorch-container'
@@ -72,7 +73,7 @@ export function openPytorch(file: string): PytorchFile {
 
 /** Whether `file` begins as PyTorch files do. A folder, or what cannot be read, does not. */
 export function isPytorch(file: string): boolean {
-  if (!fs.statSync(file, { throwIfNoEntry: false })?.isFile()) return false
+  if (!statusOf(file)?.isFile()) return false
   const start = Buffer.alloc(4)
   const descriptor = openRegularFile(file)
   try {

@@ -5,6 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describeValue, fileError, IConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import { readJson } from './config'
 import { type NamedTensors, sourceTensors } from './names'
 import { openSafetensors, type SafetensorsFile } from './safetensors'
@@ -46,7 +47,7 @@ export function openWeights(target: string, firstFile = 0): WeightFiles {
 /** The safetensors file or index that `target` stands for; a shard becomes its index, where it has one. */
 export function weightsPath(target: string): string {
   const absolute = path.resolve(target)
-  const status = fs.statSync(absolute, { throwIfNoEntry: false })
+  const status = statusOf(absolute)
   if (status?.isDirectory()) return weightsOfFolder(absolute)
   const [, stem, , , ending] = SHARD.exec(path.basename(absolute)) ?? []
   if (stem === undefined) return absolute

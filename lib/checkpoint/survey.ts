@@ -4,6 +4,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, isIConFaceError } from '../errors'
+import { statusOf } from '../file-status'
 import type { Problem } from './contract'
 import { describeWeights, type Finding } from './findings'
 import { foreignName } from './formats'
@@ -129,7 +130,7 @@ function listEntries(folder: string): { name: string; folder: boolean }[] {
     // A link that leads nowhere, as half a download into a Hugging Face cache leaves, has no status.
     return names.map((name) => ({
       name,
-      folder: fs.statSync(path.join(folder, name), { throwIfNoEntry: false })?.isDirectory() ?? false,
+      folder: statusOf(path.join(folder, name))?.isDirectory() ?? false,
     }))
   } catch (cause) {
     throw fileError('read', folder, cause)

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { closest } from '../closest'
-import { IConFaceError, invalid } from '../errors'
+import { IConFaceError, invalid, shortened } from '../errors'
 import { PACKAGE_ROOT } from '../native'
 import type { IConFaceWarning } from '../warning'
 import { tell } from './output'
@@ -41,7 +41,7 @@ function complaint({ message }: Error, names: readonly string[]): string {
   const unknown = /^Unknown option '(-[^']+)'/.exec(message)?.[1]
   if (unknown === undefined) return message.replace(/\s*\n/g, ' ')
   const known = names.map((name) => `--${name}`)
-  return `unknown option '${unknown}'; did you mean '${closest(unknown, known)}'? Known: ${known.join(', ')}`
+  return `unknown option '${shortened(unknown)}'; did you mean '${closest(shortened(unknown), known)}'? Known: ${known.join(', ')}`
 }
 
 /** The number that the value of `--name` spells; `undefined` when it was not given. */

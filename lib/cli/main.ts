@@ -7,7 +7,7 @@
  */
 
 import { closest } from '../closest'
-import { IConFaceError, isIConFaceError } from '../errors'
+import { IConFaceError, isIConFaceError, shortened } from '../errors'
 import { messageOf } from '../realm'
 import { type Command, packageVersion } from './command'
 import { print, tell, watchStreams } from './output'
@@ -38,7 +38,7 @@ async function main(args: string[], stop: AbortSignal): Promise<void> {
 
 function unknownCommand(name: string): IConFaceError {
   const names = Object.keys(COMMANDS)
-  const message = `unknown command '${name}'; did you mean '${closest(name, names)}'? Known: ${names.join(', ')}`
+  const message = `unknown command '${shortened(name)}'; did you mean '${closest(shortened(name), names)}'? Known: ${names.join(', ')}`
   return new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', message)
 }
 
