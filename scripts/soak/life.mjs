@@ -84,13 +84,14 @@ export const parts = {
   kills: {
     what: 'processes killed (SIGKILL) while they restore and write',
     say: (r) =>
-      `${r.count} killed: ${JSON.stringify(r.endings)}; ${r.written} files written, ${r.partial} partial, ${r.strays} stray`,
+      `${r.count} killed: ${JSON.stringify(r.endings)}; ${r.written} files written, ${r.partial} partial, ${Object.values(r.strays).reduce((sum, n) => sum + n, 0)} stray`,
     run: (folder, times) => killMany(folder, times(100), ['SIGKILL']),
   },
 
   ends: {
     what: 'processes ended by SIGTERM or process.exit while they restore and replace a file',
-    say: (r) => `${r.count} ended: ${JSON.stringify(r.endings)}; ${r.partial} partial, ${r.strays} stray`,
+    say: (r) =>
+      `${r.count} ended: ${JSON.stringify(r.endings)}; ${r.partial} partial, ${Object.values(r.strays).reduce((sum, n) => sum + n, 0)} stray`,
     run: (folder, times) => killMany(folder, times(100), ['exit', 'SIGTERM']),
   },
 }
