@@ -21,6 +21,8 @@ export const ICONFACE_ERROR_CODES = [
   'ERR_ICONFACE_IO',
   /** The work does not fit into memory; found before or while allocating. */
   'ERR_ICONFACE_OUT_OF_MEMORY',
+  /** The operating system refused to start a thread. */
+  'ERR_ICONFACE_THREADS',
   /** The caller's `AbortSignal` fired. */
   'ERR_ICONFACE_ABORTED',
   /** The object was used after `dispose`. */
@@ -164,12 +166,16 @@ export function fileError(action: string, path: string, cause: unknown): IConFac
     const message = `cannot ${action} ${name}: it, or what it should lie in, is not a folder`
     return new IConFaceError('ERR_ICONFACE_FILE_NOT_FOUND', message, { cause })
   }
-  return new IConFaceError('ERR_ICONFACE_IO', `cannot ${action} ${name}: ${systemReason(code, cause)}`, { cause })
+  const memory = code === 'ENOMEM' || code === 'ERR_MEMORY_ALLOCATION_FAILED'
+  const kind = memory ? 'ERR_ICONFACE_OUT_OF_MEMORY' : 'ERR_ICONFACE_IO'
+  return new IConFaceError(kind, `cannot ${action} ${name}: ${systemReason(code, cause)}`, { cause })
 }
 
 /** What the system said, without the paths that Node repeats. */
 function systemReason(code: string | undefined, cause: unknown): string {
   const reason = messageOf(cause)
   if (code === 'EACCES' || code === 'EPERM') return `this user has no permission to (${code}); change its mode or owner`
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return `too many files are open (${code}); close some, or raise the limit (ulimit -n)`
   return shortened(code === undefined ? reason : (reason.split(/, \w+ '/)[0] ?? reason))
 }

@@ -9,7 +9,15 @@ import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
-import { loadAddon, native, type NativeRestoration, type NativeSession, type RestoreJob } from './native'
+import {
+  abandon,
+  loadAddon,
+  type MemoryEstimate,
+  native,
+  type NativeRestoration,
+  type NativeSession,
+  type RestoreJob,
+} from './native'
 import {
   type CheckedLoad,
   type CheckedRestore,
@@ -27,11 +35,15 @@ import {
   type Stage,
 } from './options'
 import type { Decoded } from './picture/decode'
+import { type Course, Pace } from './pace'
 import { shapeWarnings } from './picture/shape'
+import { sizeWarnings } from './picture/size'
 import { type Fail, JobQueue } from './queue'
 import { isThenable } from './realm'
 import { Restoration } from './restoration'
 import { strangerWarnings } from './strangers'
+import { allocated } from './shortage'
+import { requireThreadRoom } from './thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 
@@ -63,14 +75,12 @@ export interface ModelInfo {
   warnings: readonly IConFaceWarning[]
 }
 
-/**
- * Memory that a restore needs, in bytes. `total` is the sum of the other entries: `mappedWeights` (read where the files
- * lie), `privateWeights` and `workspace` on the processor; `deviceWeights` (of the blocks' matrices half with `fp8`) and
- * `workspace`, both in its memory, on a GPU.
- */
-export interface MemoryEstimate {
-  total: number
-  [part: string]: number
+/** What a restore will need. */
+export interface RestoreEstimate extends MemoryEstimate {
+  /** Additions and multiplications of its matrix products, convolutions and attention. */
+  operations: number
+  /** How long it will take, as the model's restores so far tell; `null` before the first one. */
+  milliseconds: number | null
 }
 
 /** What a face looks like to the identity encoder. */
@@ -136,6 +146,7 @@ export class IConFace implements AsyncDisposable {
   readonly #limits: CheckedLoad
   readonly #queue: JobQueue
   readonly #prompts: Prompts
+  readonly #pace = new Pace()
   #disposal: Promise<void> | null = null
 
   private constructor(
@@ -170,12 +181,14 @@ export class IConFace implements AsyncDisposable {
     const checked = checkLoadOptions(options)
     checkAborted(checked.signal)
     const addon = loadAddon()
+    requireThreadRoom()
     const checkpoint = openCheckpoint(folder)
     const { device, threads, isa, precision, signal } = checked
     const session = native(
       () => new addon.Session({ device, threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
     )
     try {
+      requireThreadRoom() // beside its threads
       const facts = await abortable(
         native(() => session.load()),
         signal,
@@ -195,8 +208,7 @@ export class IConFace implements AsyncDisposable {
         warnings: [...(checkpoint.synthesized ? [randomWeights(folder)] : []), ...checkpoint.warnings],
       })
     } catch (error) {
-      await session.dispose()
-      throw error
+      return abandon(session, error)
     }
   }
 
@@ -264,8 +276,13 @@ export class IConFace implements AsyncDisposable {
       report({ stage: 'prompt', step: 0, steps: 1, elapsedMs: elapsedMs() }),
     )
     const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
-    const warnings = [...this.info.warnings, ...pictureWarnings(pictures, pixels, size)]
-    const out = new Uint8Array(Buffer.allocUnsafeSlow(size * size * 3).buffer) // not zeroed: the job writes all of it
+    const warnings = [
+      ...this.info.warnings,
+      ...sizeWarnings(size, this.info.defaults.size),
+      ...pictureWarnings(pictures, pixels, size),
+    ]
+    const bytes = size * size * 3 // not zeroed: the job writes all of them
+    const out = allocated(bytes, () => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer))
     const { variant } = options
     const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
     await nextTurn() // what onProgress rejects with by now stops the job before it computes
@@ -287,14 +304,19 @@ export class IConFace implements AsyncDisposable {
   }
 
   /** What the addon does of a restore, until `stop` fires, which has not fired yet. */
-  #compute(job: RestoreJob, stop: AbortSignal, report: (progress: Report) => void): Promise<NativeRestoration> {
+  async #compute(job: RestoreJob, stop: AbortSignal, report: (progress: Report) => void): Promise<NativeRestoration> {
+    const began = performance.now()
+    let course: Course | undefined
     const running = native(() =>
-      this.#session.restore(job, (stage, step, steps, elapsedMs, etaMs) =>
-        report({ stage: stage as Stage, step, steps, elapsedMs, etaMs: etaMs >= 0 ? etaMs : null }),
-      ),
+      this.#session.restore(job, (stage, step, steps, elapsedMs, done, plan) => {
+        if (plan) course = this.#pace.follow(plan)
+        report({ stage: stage as Stage, step, steps, elapsedMs, ...course?.at(stage, done, elapsedMs) })
+      }),
     )
     stop.addEventListener('abort', () => running.cancel(), { once: true })
-    return native(() => running.promise)
+    const result = await native(() => running.promise)
+    course?.end(performance.now() - began)
+    return result
   }
 
   /** Embeddings of the caller's prompt, if there is one. */
@@ -342,12 +364,13 @@ export class IConFace implements AsyncDisposable {
   }
 
   /**
-   * Memory that a restore will need, from a dry run of the same code: nothing is allocated or computed.
+   * Memory, operations and time that a restore will need, from a dry run of the same code: nothing is allocated or
+   * computed. Reading the pictures comes on top.
    *
    * @example
-   * const { total } = model.estimate({ references: 3, size: 512 })
+   * const { total, milliseconds } = model.estimate({ references: 3, size: 512 })
    */
-  estimate(job: EstimateOptions = {}): MemoryEstimate {
+  estimate(job: EstimateOptions = {}): RestoreEstimate {
     if (this.disposed) throw disposedError()
     known('options', job, ESTIMATE_OPTIONS)
     const { defaults } = this.info
@@ -359,8 +382,14 @@ export class IConFace implements AsyncDisposable {
       guidance: job.guidance,
     })
     const variant = checkVariant(job.variant)
-    const { bytes } = native(() => this.#session.estimate({ references, size, steps, guidance, variant }))
-    return { ...bytes, total: Object.values(bytes).reduce((sum, part) => sum + part, 0) }
+    const request = { references, size, steps, guidance, variant }
+    const { bytes, operations } = native(() => this.#session.estimate(request))
+    return {
+      ...bytes,
+      total: sum(Object.values(bytes)),
+      operations: sum(Object.values(operations)),
+      milliseconds: this.#pace.milliseconds(operations),
+    }
   }
 
   /**
@@ -387,6 +416,10 @@ export function disposedError(): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_DISPOSED', 'the model was disposed; load it again to go on')
 }
 
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0)
+}
+
 function randomWeights(folder: string): IConFaceWarning {
   const message = `${folder} has random weights: it restores nothing, whatever the result looks like`
   return new IConFaceWarning('WARN_ICONFACE_RANDOM_WEIGHTS', message)
@@ -403,7 +436,7 @@ function said({ steps, guidance, seed, size, rng }: CheckedRestore): Partial<Res
   return Object.fromEntries(options.filter(([, value]) => value !== undefined))
 }
 
-type Report = Omit<Progress, 'position' | 'etaMs'> & Partial<Progress>
+type Report = Omit<Progress, 'position' | 'done' | 'etaMs'> & Partial<Progress>
 type Reporter = (report: Report, stop: AbortSignal, fail: Fail) => void
 
 /** Calls the caller's `onProgress`; whatever goes wrong in there stops the job. */
@@ -411,7 +444,7 @@ function reporter(onProgress: CheckedRestore['onProgress']): Reporter {
   return (report, stop, fail) => {
     if (!onProgress || stop.aborted) return
     try {
-      const returned: unknown = onProgress({ position: 0, etaMs: null, ...report })
+      const returned: unknown = onProgress({ position: 0, done: 0, etaMs: null, ...report })
       if (isThenable(returned)) Promise.resolve(returned).catch(fail)
     } catch (error) {
       fail(error)

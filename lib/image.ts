@@ -18,6 +18,7 @@ import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLar
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
 import { sharp } from './sharp'
+import { allocated } from './shortage'
 
 /**
  * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw
@@ -80,7 +81,9 @@ export function allocateImage(width: number, height: number, channels: 3 | 4 = 3
   checkWithin('width', width, LIMITS.side)
   checkWithin('height', height, LIMITS.side)
   integer('channels', channels, 3, 4)
-  return { data: new Uint8Array(new SharedArrayBuffer(width * height * channels)), width, height, channels }
+  const bytes = width * height * channels
+  const data = allocated(bytes, () => new Uint8Array(new SharedArrayBuffer(bytes)))
+  return { data, width, height, channels }
 }
 
 /**
@@ -135,7 +138,7 @@ function prepare(name: string, image: ImageInput, options: DecodeOptions): Captu
     const bytes = isUint8Array(image) ? image : new Uint8Array(detachable(name, image))
     if (bytes.byteLength === 0) throw imageError(name, 'it holds no bytes (an empty or detached buffer)')
     const capture = () => {
-      const copy = Buffer.from(bytes)
+      const copy = allocated(bytes.byteLength, () => Buffer.from(bytes))
       return { name, read: () => decode(name, copy, options) }
     }
     return { name, capture }
@@ -204,7 +207,7 @@ function rawIn(name: string, image: RawImage, maxPixels: number): Capture {
   }
   const capture = () => {
     // Only shared memory is sure to stay where it is: whoever holds any other buffer may detach or shrink it.
-    const own = takes ? takeOver(name, data, takes) : isSharedArrayBuffer(buffer) ? inPlace(data) : new Uint8Array(data)
+    const own = takes ? takeOver(name, data, takes) : isSharedArrayBuffer(buffer) ? inPlace(data) : copied(data)
     return { name, read: () => rawPixels(own, width, height, channels) }
   }
   return { name, takes, capture }
@@ -216,6 +219,10 @@ function checkLength(name: string, { data, width, height, channels }: RawImage):
   const detached = data.byteLength === 0 ? '; its buffer is detached or empty' : ''
   const expected = `${bytes} bytes (${width} x ${height} x ${channels})`
   throw new IConFaceError('ERR_ICONFACE_INVALID_ARGUMENT', expectation(`${name}.data`, expected, data) + detached)
+}
+
+function copied(data: Bytes): Uint8Array {
+  return allocated(data.byteLength, () => new Uint8Array(data))
 }
 
 function inPlace(data: Bytes): Uint8Array {

@@ -12,11 +12,12 @@ export {
   type FaceEmbedding,
   IConFace,
   type EstimateOptions,
-  type MemoryEstimate,
   type ModelInfo,
   type RestoreDefaults,
+  type RestoreEstimate,
 } from './iconface'
 export { allocateImage, type ImageInput, type RawImage } from './image'
+export type { MemoryEstimate } from './native'
 export type { LoadOptions, Precision, Progress, RestoreOptions, Stage, Variant } from './options'
 export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
 export { type Restore, restore, type RestoreOnceOptions } from './restore'

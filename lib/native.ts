@@ -13,6 +13,8 @@ import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 import { isThenable, messageOf } from './realm'
 import { describeMissing, missingVersions } from './system-libraries'
+import { shortage } from './shortage'
+import type { StageWork } from './pace'
 
 const REPOSITORY = 'https://github.com/iconface/native'
 
@@ -25,6 +27,13 @@ export interface Addon {
   Session: new (options: SessionOptions) => NativeSession
   /** Names an open file that has no name; 0, or the system's error number (`os.constants.errno`). */
   linkOpenFile(fd: number, path: string): number
+  /**
+   * Memory and threads that this machine and its control groups leave to this process; `why` names the limit where it is
+   * one of theirs. `root` stands before every path that is read (tests: a folder with made-up files).
+   */
+  limits(root?: string): MachineLimits
+  /** Whether the system would start so many threads just now. */
+  canStartThreads(count: number): boolean
   /** Tests: the n-th allocation of the core from now on fails; 0 turns it off. */
   failAllocation(n: number): void
   /** Tests, builds with the emulator: its n-th CUDA call or launch from now on fails; 0 turns it off. */
@@ -36,6 +45,32 @@ export interface Addon {
   failNew?(n: number): number
   /** Tests, builds with the emulator: runs a kernel with a planted bug (native/emulator/planted.cu). */
   runPlanted?(name: string): void
+}
+
+/** Bytes that a restore needs; the model's `estimate` says more. */
+export interface MemoryEstimate {
+  /** The sum of the other entries. */
+  total: number
+  /** What the restore computes in; on a GPU in its memory. */
+  workspace: number
+  /** Weights that are read where the files lie, on the processor. */
+  mappedWeights?: number
+  /** Weights that were derived from those, on the processor. */
+  privateWeights?: number
+  /** Weights on a GPU, those of the blocks' matrices half with `fp8`. */
+  deviceWeights?: number
+}
+
+/** What {@link Addon.limits} finds. */
+export interface MachineLimits {
+  totalBytes: number
+  availableBytes: number
+  /** The limit that leaves the least room, or `totalBytes`. */
+  limitBytes: number
+  /** `" (/sys/fs/cgroup/…/memory.max allows 400.0 MiB, 310.2 MiB of them are used)"`; empty without such a limit. */
+  why: string
+  /** What `threads` is when nothing is said. */
+  threads: number
 }
 
 /** What the addon knows about itself and this machine. */
@@ -118,6 +153,8 @@ export interface RestoreJob {
   variant: NativeVariant
   /** Prompt embeddings [text, context], f32 or bf16, instead of the checkpoint's own. */
   prompt?: NativeTensor | undefined
+  /** Longest time between two reports. Default 1000. */
+  reportEveryMs?: number
   /** Tests: starting noise [channels, rows, columns], f32, instead of the seed's. */
   noise?: NativeTensor
   /** Tests: what passes on the way is in the answer's `trace`, under the names of `ctx.note` in native/src. */
@@ -142,8 +179,18 @@ export interface NativeRestoration {
   trace?: Record<string, NativeTensor>
 }
 
-/** Called on the JavaScript thread; `etaMs` is negative while it is not known. */
-export type NativeProgress = (stage: string, step: number, steps: number, elapsedMs: number, etaMs: number) => void
+/**
+ * Called on the JavaScript thread when a stage begins, after each of its steps, and within what lasts longer. `done` are
+ * the operations of the stage that are done; `plan`, those of every stage, comes with the first call.
+ */
+export type NativeProgress = (
+  stage: string,
+  step: number,
+  steps: number,
+  elapsedMs: number,
+  done: number,
+  plan?: StageWork,
+) => void
 
 /** One model, or none, with a thread of its own. Jobs run one after the other. */
 export interface NativeSession {
@@ -166,7 +213,8 @@ export interface NativeSession {
   /** The raw output of the identity encoder for an aligned face, fitted to `size` x `size` as a restore does it. */
   embed(pixels: Pixels, size: number): Promise<Float32Array>
   estimate(job: { references: number; size: number; steps: number; guidance: number; variant: NativeVariant }): {
-    bytes: Record<string, number>
+    bytes: Omit<MemoryEstimate, 'total'>
+    operations: StageWork
   }
   dispose(): Promise<void>
 }
@@ -253,13 +301,24 @@ export function native(call: () => unknown): unknown {
   }
 }
 
+/**
+ * Frees a session that `error` made useless, then throws that error, whatever freeing gives.
+ */
+export async function abandon(session: NativeSession, error: unknown): Promise<never> {
+  try {
+    await session.dispose()
+  } catch {
+    // What the caller must know is why it was to be freed.
+  }
+  throw error
+}
+
 function rethrow(error: unknown): never {
   if (isIConFaceError(error)) throw error
   const { code, message } = error as { code?: string; message?: string }
   // Node-API's C++ wrapper has no memory for its own objects.
   if (message === 'std::bad_alloc') throw new IConFaceError('ERR_ICONFACE_OUT_OF_MEMORY', 'out of memory')
   const known = ICONFACE_ERROR_CODES.includes(code as IConFaceErrorCode)
-  throw new IConFaceError(known ? (code as IConFaceErrorCode) : 'ERR_ICONFACE_INTERNAL', message ?? String(error), {
-    cause: error,
-  })
+  if (known) throw new IConFaceError(code as IConFaceErrorCode, message ?? '', { cause: error })
+  throw shortage(error) ?? new IConFaceError('ERR_ICONFACE_INTERNAL', message ?? String(error), { cause: error })
 }

@@ -16,7 +16,7 @@ import { showsCaller } from './caller'
 import type { DType as StoredDType } from './checkpoint/dtype'
 import { openCheckpoint } from './checkpoint/layout'
 import { invalid } from './errors'
-import { loadAddon, native, type NativeSession, type NativeTensor } from './native'
+import { abandon, loadAddon, native, type NativeSession, type NativeTensor } from './native'
 import { isRecord } from './realm'
 import type { Explicit, Result, RunParams, Tensor } from './ops'
 import { checkCompute, DEFAULT_PRECISION, known, namesOf, oneOf, type Precision, PRECISIONS } from './options'
@@ -213,8 +213,7 @@ export class Networks {
     try {
       await native(() => session.load())
     } catch (error) {
-      await session.dispose()
-      throw error
+      return abandon(session, error)
     }
     return new Networks(session)
   }

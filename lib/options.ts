@@ -39,7 +39,7 @@ export const STAGES = [
 /** One of {@link STAGES}. */
 export type Stage = (typeof STAGES)[number]
 
-/** How far a job is. */
+/** How far a job is; said when a stage begins, after each of its steps, and every second within what lasts longer. */
 export interface Progress {
   /** `queued` while it waits, `read`, `prompt` (only when one is encoded), then those of `Restoration.timings`. */
   stage: Stage
@@ -50,6 +50,8 @@ export interface Progress {
   position: number
   /** Milliseconds since the job began (waiting in the queue not counted). */
   elapsedMs: number
+  /** Part of the model's operations that is done, 0 to 1; 0 while it is not known how many there are. */
+  done: number
   /** Estimated milliseconds to the end of the job; `null` while unknown. */
   etaMs: number | null
 }

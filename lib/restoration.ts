@@ -9,6 +9,7 @@ import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, namesOf, oneOf } from './options'
 import { isUrl, pathOfUrl } from './realm'
+import { allocated, cannot } from './shortage'
 import type { IConFaceWarning } from './warning'
 import { writeWhole } from './whole-file'
 
@@ -93,6 +94,8 @@ export class Restoration implements RgbImage {
   /**
    * The encoded picture.
    *
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_THREADS`;
+   *         `ERR_ICONFACE_UNSUPPORTED` for what the encoder refuses.
    * @example
    * response.type('image/webp').send(await result.toBuffer('webp', { quality: 90 }))
    */
@@ -103,7 +106,8 @@ export class Restoration implements RgbImage {
 
   /** A sharp pipeline over a copy of the pixels, for everything else. */
   toSharp(): Sharp {
-    return toSharp({ data: Buffer.from(this.data), width: this.width, height: this.height })
+    const data = allocated(this.data.length, () => Buffer.from(this.data))
+    return toSharp({ data, width: this.width, height: this.height })
   }
 }
 
@@ -113,11 +117,16 @@ export async function encode(image: Sharp, format: OutputFormat, options: Encode
   known('options', options, namesOf<EncodeOptions>({ quality: true }))
   const { quality = 95 } = options
   integer('quality', quality, 1, 100)
-  const encoder = ENCODERS[format]
-  if (encoder === 'png') return image.png().toBuffer()
-  if (encoder === 'tiff') return image.tiff({ compression: 'lzw' }).toBuffer()
-  if (encoder === 'webp') return image.webp({ quality }).toBuffer()
-  return image[encoder]({ quality, chromaSubsampling: '4:4:4' }).toBuffer()
+  return withEncoder(image, ENCODERS[format], quality)
+    .toBuffer()
+    .catch(cannot(`encode the picture as ${format}`))
+}
+
+function withEncoder(image: Sharp, encoder: (typeof ENCODERS)[OutputFormat], quality: number): Sharp {
+  if (encoder === 'png') return image.png()
+  if (encoder === 'tiff') return image.tiff({ compression: 'lzw' })
+  if (encoder === 'webp') return image.webp({ quality })
+  return image[encoder]({ quality, chromaSubsampling: '4:4:4' })
 }
 
 /** The format that the extension of `file` names. */

@@ -5,6 +5,7 @@
 
 import type { Sharp, SharpInput, SharpOptions } from 'sharp'
 import { loadDependency } from './dependency'
+import { requireThreadRoomOnce } from './thread-room'
 
 /** Never a path: sharp takes the end of `face.png[2]` for options, and does not find the file. */
 type Input = Exclude<SharpInput, string>
@@ -12,11 +13,12 @@ type Input = Exclude<SharpInput, string>
 /**
  * A pipeline of sharp.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_DEPENDENCY_UNAVAILABLE`
+ * @throws {IConFaceError} `ERR_ICONFACE_DEPENDENCY_UNAVAILABLE`; `ERR_ICONFACE_THREADS` where it could start none
  */
 export function sharp(options: SharpOptions): Sharp
 export function sharp(input: Input, options?: SharpOptions): Sharp
 export function sharp(...args: [(Input | SharpOptions)?, SharpOptions?]): Sharp {
+  requireThreadRoomOnce()
   const library = loadDependency('sharp') as (...args: unknown[]) => Sharp
   return library(...args)
 }

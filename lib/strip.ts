@@ -6,6 +6,7 @@ import type { RgbImage } from './image'
 import { LETTER_HEIGHT, lettering } from './lettering'
 import type { Bytes } from './realm'
 import { sharp } from './sharp'
+import { cannot } from './shortage'
 
 /** One column of a strip. */
 export interface Column {
@@ -44,12 +45,13 @@ export async function strips(rows: readonly (readonly Column[])[], side: number)
     .composite((await Promise.all(overlays)).flat())
     .png()
     .toBuffer()
+    .catch(cannot('encode the strip'))
 }
 
 function square(image: Column['image'], side: number): Promise<Buffer> {
   const { data, width, height } = image
   const pixels = sharp(data, { raw: { width, height, channels: 3 } })
-  return pixels.resize(side, side).png().toBuffer()
+  return pixels.resize(side, side).png().toBuffer().catch(cannot('encode a picture of the strip'))
 }
 
 /** Label at the left and note at the right, as an SVG of `side` by `header` pixels. */

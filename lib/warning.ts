@@ -16,6 +16,8 @@ export const ICONFACE_WARNING_CODES = [
   'WARN_ICONFACE_ENLARGED',
   /** A reference resembles the other pictures so little that it may show somebody else. */
   'WARN_ICONFACE_OTHER_PERSON',
+  /** The result's size is far from what the model was trained for. */
+  'WARN_ICONFACE_SIZE',
   /** The decoder complains about a picture, all of which is there. */
   'WARN_ICONFACE_DAMAGED',
   /** A picture says what its colours are in a way that is not followed: they are taken for sRGB. */

@@ -184,15 +184,15 @@ t.test('progress', async (t) => {
     const seen: Progress[] = []
     const restoring = model.restore(face, [], { onProgress: (progress) => void seen.push(progress) })
     const running = await started(addon, 1)
-    running.progress('sample', 1, 4)
-    running.progress('sample', 2, 4, 20)
+    running.progress('sample', 0, 4)
+    running.progress('sample', 2, 4)
     running.finish()
     await restoring
-    const shape = seen.map(({ stage, step, steps, etaMs }) => [stage, step, steps, etaMs])
+    const shape = seen.map(({ stage, step, steps, done, etaMs }) => [stage, step, steps, done, etaMs])
     t.same(shape, [
-      ['read', 1, 1, null],
-      ['sample', 1, 4, null],
-      ['sample', 2, 4, 20],
+      ['read', 1, 1, 0, null],
+      ['sample', 0, 4, 0, null],
+      ['sample', 2, 4, 0.5, 20],
     ])
     t.ok(seen.every(({ elapsedMs }, i) => i === 0 || elapsedMs >= seen[i - 1]!.elapsedMs))
     const [read, first, second] = seen.map(({ elapsedMs }) => elapsedMs)
@@ -290,7 +290,8 @@ t.test('embed gives a unit vector and its norm', async (t) => {
 
 t.test('estimate adds up', async (t) => {
   await using model = await IConFace.load(folder)
-  t.same(model.estimate({ references: 2, size: 32 }), { weights: 1000, workspace: 4096, total: 5096 })
+  const bytes = { mappedWeights: 1000, workspace: 4096, total: 5096 }
+  t.same(model.estimate({ references: 2, size: 32 }), { ...bytes, operations: 12, milliseconds: null })
   t.same(model.estimate().total, 1000 + 2 * 64 * 64)
   t.throws(() => model.estimate({ references: 9 }), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' })
 })

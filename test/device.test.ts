@@ -91,7 +91,7 @@ for (const device of found) {
     const before = held()
     const model = await IConFace.load(faceless, { device })
     const bytes = model.estimate({ size: SIZE, references: 1 })
-    t.strictSame(Object.keys(bytes).sort(), ['deviceWeights', 'total', 'workspace'])
+    t.strictSame(Object.keys(bytes).sort(), ['deviceWeights', 'milliseconds', 'operations', 'total', 'workspace'])
     t.ok(bytes.deviceWeights! > 1e5 && bytes.workspace! > 1e5, JSON.stringify(bytes))
     t.equal(held().deviceHeldBytes - before.deviceHeldBytes, bytes.deviceWeights)
     const running = model.restore(input, references, settings)

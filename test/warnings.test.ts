@@ -6,6 +6,7 @@ import { plain, scratchFolder, started, useFakeAddon } from './fixtures/fake'
 const addon = useFakeAddon()
 const { synthesizeCheckpoint } = require('../dist/checkpoint/synthesize.js') as typeof import('../dist/checkpoint/synthesize.js') // prettier-ignore
 const { ICONFACE_WARNING_CODES, IConFace } = require('../dist/index.js') as typeof import('../dist/index.js')
+const { sizeWarnings } = require('../dist/picture/size.js') as typeof import('../dist/picture/size.js')
 const { shapeWarnings } = require('../dist/picture/shape.js') as typeof import('../dist/picture/shape.js')
 
 t.test('the shape of a picture: both sides of every limit', (t) => {
@@ -59,7 +60,8 @@ t.test('results carry the warnings of the model and of every picture, by name', 
   const cropped = ['WARN_ICONFACE_CROPPED', 'reference 2']
   t.same(await restore({}), [random, cropped])
   const enlarged = ['input', 'reference 1', 'reference 2'].map((name) => ['WARN_ICONFACE_ENLARGED', name])
-  t.same(await restore({ size: 8 * size }), [random, ...enlarged.slice(0, 2), cropped, enlarged[2]], 'size counts')
+  const far = ['WARN_ICONFACE_SIZE', sizeWarnings(8 * size, size)[0]!.message]
+  t.same(await restore({ size: 8 * size }), [random, far, ...enlarged.slice(0, 2), cropped, enlarged[2]], 'size counts')
   const { warnings } = await model.embed(plain(size, 2 * size, 9))
   t.match(warnings, [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS' }, { message: /^image of / }])
   t.equal(warnings.length, 2)

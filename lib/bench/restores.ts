@@ -2,7 +2,8 @@
  * Whole restores, from raw pixels to raw pixels.
  */
 
-import { IConFace, type MemoryEstimate } from '../iconface'
+import { IConFace } from '../iconface'
+import type { MemoryEstimate } from '../native'
 import type { RawImage } from '../image'
 import { findModel } from '../restore'
 import type { Precision } from './case'
@@ -64,7 +65,7 @@ export async function restoreReports(plan: RestorePlan): Promise<void> {
   for (const references of quick ? [1] : [0, 1, 3]) {
     const job = { size, seed: 1, signal, ...(quick ? { steps: 1 } : {}) }
     const report = await timeRestores(model, pictures.slice(0, 1 + references), job, quick ? 1 : 3)
-    const bytes = model.estimate({ references, size })
+    const { operations: _, milliseconds: __, ...bytes } = model.estimate({ references, size })
     const correct = report.repeatable && (difference ?? 0) <= MOST_LEVELS[precision]
     await plan.onRestore({ references, size, precision, ...report, bytes, difference, correct })
   }

@@ -135,8 +135,18 @@ async function cpuFeatures(): Promise<string[]> {
 
 /** Bytes that the container allows; `null` without a limit. */
 function memoryLimit(): number | null {
-  const limit = process.constrainedMemory()
-  return limit > 0 && limit < totalmem() ? limit : null
+  const [limit, total] = allowedMemory()
+  return limit > 0 && limit < total ? limit : null
+}
+
+/** What the control groups allow, and what the machine has. */
+function allowedMemory(): [number, number] {
+  try {
+    const { limitBytes, totalBytes } = loadAddon().limits()
+    return [limitBytes, totalBytes]
+  } catch {
+    return [process.constrainedMemory(), totalmem()] // of the process's own group, as Node finds it
+  }
 }
 
 async function nvidiaDriver(): Promise<string | null> {

@@ -8,8 +8,10 @@ import { expectedOf, LIMITS, rangeOf } from '../limits'
 import type { IConFace, ModelInfo } from '../iconface'
 import { capturePictures, checkPictureFile } from '../image'
 import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
+import { sizeWarnings } from '../picture/size'
 import { outputFormat, type Restoration } from '../restoration'
 import { strip } from '../strip'
+import { requireThreadRoomOnce } from '../thread-room'
 import { checkWritable, writeWhole } from '../whole-file'
 import { type Command, missing, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
@@ -69,11 +71,15 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     rng: values.rng as RestoreOptions['rng'],
     prompt: values.prompt,
   }
+  requireThreadRoomOnce() // looking at files needs it already
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
   await using model = await openModel(values, stop, maxPixels)
-  if (!values.quiet) warn(model.info.warnings)
+  const { defaults, warnings } = model.info
+  // Said before the work, which may take long for it.
+  const early = [...warnings, ...sizeWarnings(restoreOptions.size ?? defaults.size, defaults.size)]
+  if (!values.quiet) warn(early)
 
   const display = values.quiet ? null : progressDisplay()
   let result: Restoration
@@ -82,7 +88,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   } finally {
     display?.end()
   }
-  if (!values.quiet) warn(result.warnings.filter((warning) => !model.info.warnings.includes(warning)))
+  if (!values.quiet) warn(result.warnings.filter(({ message }) => !early.some((said) => said.message === message)))
   // The strip is drawn first: the result may be written over one of its pictures.
   const comparison = values.strip === undefined ? null : await draw(input, values.ref, result, model.info)
   await result.toFile(values.output)

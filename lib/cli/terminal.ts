@@ -8,7 +8,13 @@ import { standardError } from './output'
 const BAR_WIDTH = 24
 
 /** What is shown of a job: the progress of a restore, or of anything else that has stages. */
-export type Shown = Pick<Progress, 'step' | 'steps' | 'elapsedMs' | 'etaMs'> & { stage: string }
+export type Shown = Pick<Progress, 'step' | 'steps' | 'elapsedMs' | 'etaMs'> &
+  Partial<Pick<Progress, 'done'>> & { stage: string }
+
+/** Part of it that is done: of all, where that is known, else of the stage. */
+function part({ step, steps, done }: Shown): number {
+  return done ? done : step / Math.max(1, steps)
+}
 
 /** A stream for progress: standard error, or what a test puts in its place. */
 export interface Screen {
@@ -29,8 +35,9 @@ export function progressDisplay(screen: Screen = standardError): { show(progress
 function bar(screen: Screen) {
   let drawn = false
   return {
-    show({ stage, step, steps, etaMs }: Shown) {
-      const full = Math.round((BAR_WIDTH * step) / Math.max(1, steps))
+    show(shown: Shown) {
+      const { stage, step, steps, etaMs } = shown
+      const full = Math.round(BAR_WIDTH * part(shown))
       const picture = '█'.repeat(full) + '░'.repeat(BAR_WIDTH - full)
       const line = `${stage.padEnd(10)} ${picture} ${step}/${steps}${eta(etaMs)}`
       screen.write(`\r\x1b[2K${line.slice(0, (screen.columns ?? 80) - 1)}`)
@@ -46,8 +53,9 @@ function bar(screen: Screen) {
 function lines(screen: Screen) {
   let last = ''
   return {
-    show({ stage, step, steps, etaMs }: Shown) {
-      const tenth = `${stage} ${Math.floor((10 * step) / Math.max(1, steps))}`
+    show(shown: Shown) {
+      const { stage, step, steps, etaMs } = shown
+      const tenth = `${stage} ${Math.floor(10 * part(shown))}`
       if (tenth === last) return
       last = tenth
       screen.write(`${stage} ${step}/${steps}${eta(etaMs)}\n`)

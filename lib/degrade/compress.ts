@@ -6,6 +6,7 @@ import { IConFaceError, isIConFaceError } from '../errors'
 import { type RgbImage, toSharp } from '../image'
 import { messageOf } from '../realm'
 import { sharp } from '../sharp'
+import { shortage } from '../shortage'
 
 export type Codec = 'jpeg' | 'webp'
 
@@ -25,6 +26,8 @@ export async function compress(image: RgbImage, codec: Codec, quality: number): 
     return { data, width, height }
   } catch (cause) {
     if (isIConFaceError(cause)) throw cause
+    const lacking = shortage(cause)
+    if (lacking) throw lacking
     const message = `cannot compress ${width} x ${height} pixels as ${codec}: ${messageOf(cause)}`
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message, { cause })
   }

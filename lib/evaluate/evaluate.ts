@@ -112,7 +112,7 @@ export const evaluate = showsCaller(async function evaluate(
   const report = async () => {
     const elapsedMs = performance.now() - began
     const etaMs = done === 0 ? null : (elapsedMs / done) * (total - done)
-    await checked.onProgress?.({ stage: 'evaluate', step: done, steps: total, elapsedMs, etaMs })
+    await checked.onProgress?.({ stage: 'evaluate', step: done, steps: total, elapsedMs, done: done / total, etaMs })
     checkAborted(signal)
   }
 

@@ -4,6 +4,7 @@
 
 import { showsCaller } from '../caller'
 import { sharp } from '../sharp'
+import { cannot } from '../shortage'
 import type { CaseResult, Evaluation, ResultPictures } from './evaluate'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'
 import type { RgbImage } from './pixels'
@@ -123,6 +124,7 @@ async function dataUri({ data, width, height }: RgbImage): Promise<string> {
   const webp = await sharp(data, { raw: { width, height, channels: 3 } })
     .webp({ quality: 92 })
     .toBuffer()
+    .catch(cannot('encode a picture of the page'))
   return `data:image/webp;base64,${webp.toString('base64')}`
 }
 

@@ -7,6 +7,7 @@ import { fileError, IConFaceError, isIConFaceError, shortened } from '../errors'
 import type { Pixels } from '../native'
 import { messageOf } from '../realm'
 import { sharp } from '../sharp'
+import { cannot, shortage } from '../shortage'
 import { IConFaceWarning } from '../warning'
 import { decodeColours, type Encoded, unusedProfile } from './colours'
 import { headOf, ignoredColours, isHeic } from './head'
@@ -66,7 +67,7 @@ export async function decode(
     return { ...pixels, warnings }
   } catch (cause) {
     if (isIConFaceError(cause)) throw cause
-    throw imageError(name, from + reasonOf(cause, head), cause)
+    throw shortage(cause) ?? imageError(name, from + reasonOf(cause, head), cause)
   }
 }
 
@@ -90,7 +91,7 @@ export async function greyToRgb(
   channels: 1 | 2,
 ): Promise<Decoded> {
   const image = sharp(data, { raw: { width, height, channels } })
-  const rgb = await image.toColourspace('srgb').removeAlpha().raw().toBuffer()
+  const rgb = await image.toColourspace('srgb').removeAlpha().raw().toBuffer().catch(cannot('convert a grey picture'))
   return { data: rgb, width, height, channels: 3, warnings: [] }
 }
 

@@ -1,6 +1,7 @@
 /** Puts a portrait together: background, body and head, the drawn features, hair and beard in front. */
 
 import { sharp } from '../sharp'
+import { cannot } from '../shortage'
 import type { RgbImage } from '../image'
 import { paintBackground } from './background'
 import { Beard } from './beard'
@@ -43,6 +44,7 @@ export async function drawPortrait(identity: PortraitIdentity, state: PortraitSt
     .ensureAlpha()
     .raw()
     .toBuffer()
+    .catch(cannot('draw a portrait'))
   const raster = new Raster(size * SAMPLES)
   const hair = new Hair(identity, head)
   const under = drawBody(raster, head, camera, light, identity, state, hair)

@@ -28,7 +28,8 @@ void sums(ThreadPool& pool, int64_t units) {
     done[static_cast<size_t>(unit)] += unit + 1;
     if (worker < 0 || worker >= pool.workers()) stranger = true;
   });
-  for (int64_t unit = 0; unit < units; unit++) require(done[static_cast<size_t>(unit)] == unit + 1, "a unit is done once");
+  for (int64_t unit = 0; unit < units; unit++)
+    require(done[static_cast<size_t>(unit)] == unit + 1, "a unit is done once");
   require(!stranger, "workers are numbered");
 }
 
@@ -44,6 +45,7 @@ void pools() {
 void queues(int round) {
   ThreadPool pool(3);
   JobQueue queue([] {});
+  queue.start();
   std::atomic<int> ran{0};
   std::vector<std::shared_ptr<Job>> jobs;
   int removed = 0;

@@ -12,6 +12,7 @@
 #include "runtime/cuda_devices.h"
 #include "runtime/link_file.h"
 #include "runtime/machine.h"
+#include "runtime/start_thread.h"
 
 #ifdef ICONFACE_WITH_EMULATOR
 namespace iconface::emulator {
@@ -24,6 +25,8 @@ void run_planted(const char* name);  // emulator/planted.cu
 namespace iconface::addon {
 
 namespace {
+
+constexpr int kMostThreads = 1024;  // of a session, and of libuv
 
 Napi::Array texts(Napi::Env env, const std::vector<std::string>& list) {
   Napi::Array array = Napi::Array::New(env, list.size());
@@ -85,6 +88,21 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   });
 }
 
+/// (root) -> what memory_info and usable_processors find under it.
+Napi::Value limits(const Napi::CallbackInfo& call) {
+  return guarded(call.Env(), [&] {
+    const std::string root = call[0].IsString() ? call[0].As<Napi::String>().Utf8Value() : "";
+    const MemoryInfo m = memory_info(root);
+    Napi::Object o = Napi::Object::New(call.Env());
+    o.Set("totalBytes", static_cast<double>(m.total));
+    o.Set("availableBytes", static_cast<double>(m.available));
+    o.Set("limitBytes", static_cast<double>(m.limit));
+    o.Set("why", why_no_more(m));
+    o.Set("threads", usable_processors(root));
+    return Napi::Value(o);
+  });
+}
+
 /// (descriptor, path) -> 0 or errno; quick enough for this thread, and nothing else of its runs before the caller goes on.
 Napi::Value link_open_file(const Napi::CallbackInfo& call) {
   return guarded(call.Env(), [&] {
@@ -96,6 +114,15 @@ Napi::Value link_open_file(const Napi::CallbackInfo& call) {
     const bool whole = path.find('\0') == std::string::npos;  // else the system would take a part of it
     const int error = whole ? link_file(static_cast<int>(descriptor), path.c_str()) : EINVAL;
     return Napi::Value(Napi::Number::New(call.Env(), error));
+  });
+}
+
+Napi::Value can_start_threads(const Napi::CallbackInfo& call) {
+  return guarded(call.Env(), [&] {
+    const double count = call[0].IsNumber() ? call[0].As<Napi::Number>().DoubleValue() : -1;
+    if (!(count >= 0 && count <= kMostThreads && std::floor(count) == count))
+      fail(Code::InvalidArgument, "expected a number of threads");
+    return Napi::Value(Napi::Boolean::New(call.Env(), iconface::can_start_threads(static_cast<int>(count))));
   });
 }
 
@@ -125,7 +152,9 @@ Napi::Value run_planted(const Napi::CallbackInfo& call) {
 
 Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info));
+  exports.Set("limits", Napi::Function::New(env, limits));
   exports.Set("linkOpenFile", Napi::Function::New(env, link_open_file));
+  exports.Set("canStartThreads", Napi::Function::New(env, can_start_threads));
   exports.Set("failAllocation", Napi::Function::New(env, fail_allocation));
 #ifdef ICONFACE_WITH_EMULATOR
   exports.Set("failCudaCall", Napi::Function::New(env, fail_cuda_call));

@@ -91,9 +91,22 @@ Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory)
   return Tensor::of(memory->data(), dtype, shape, static_cast<int>(sizes.size()));
 }
 
+namespace {
+/// A buffer made by JavaScript's own constructor, which throws where there is no memory; Node-API's ends the process.
+Napi::ArrayBuffer new_buffer(Napi::Env env, int64_t bytes) {
+  try {
+    const Napi::Function constructor = env.Global().Get("ArrayBuffer").As<Napi::Function>();
+    return constructor.New({Napi::Number::New(env, static_cast<double>(bytes))}).As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error& e) {
+    fail(Code::OutOfMemory, "could not allocate %.1f MiB for a result: %s", static_cast<double>(bytes) / (1 << 20),
+         e.Message().c_str());
+  }
+}
+}  // namespace
+
 Napi::Object tensor_to_js(Napi::Env env, const Tensor& t) {
   const size_t n = static_cast<size_t>(t.elements());
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(t.bytes()));
+  Napi::ArrayBuffer buffer = new_buffer(env, t.bytes());
   if (t.bytes() > 0) memcpy(buffer.Data(), t.data, static_cast<size_t>(t.bytes()));
   Napi::Value data;
   switch (t.dtype) {

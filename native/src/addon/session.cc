@@ -40,6 +40,7 @@ Session::Session(const Napi::CallbackInfo& info)
     if (options.Get("checkpoint").IsObject()) spec_ = spec_from_js(options.Get("checkpoint").As<Napi::Object>());
     pool_ = std::make_unique<ThreadPool>(threads);
     closing_ = make_closing();
+    queue_.start();  // now, so that disposing never has to
   });
   // Added after the mailbox's own hook, so it runs before it: the thread has ended when the mailbox closes.
   napi_add_env_cleanup_hook(env_, on_environment_end, this);
@@ -81,22 +82,40 @@ struct Session::Reply : Letter {
   const Job* const job;
 };
 
-/// How far a job is.
+namespace {
+using Plan = std::vector<Meter::Stage>;
+
+/// { stage: operations }
+Napi::Value plan_to_js(Napi::Env env, const Plan& plan) {
+  Napi::Object o = Napi::Object::New(env);
+  for (const Meter::Stage& stage : plan)
+    if (stage.planned > 0) o.Set(stage.name, stage.planned);
+  return o;
+}
+
+/// How far a restore is.
+struct Distance {
+  std::string stage;
+  int step = 0, steps = 0;
+  double elapsed = 0, done = 0;  // milliseconds, operations of the stage
+};
+}  // namespace
+
 struct Session::Report : Letter {
-  Report(Session* session, const Job* job, std::string stage, int step, int steps, double elapsed, double eta)
-      : session(session), job(job), stage(std::move(stage)), step(step), steps(steps), elapsed(elapsed), eta(eta) {}
+  Report(Session* session, const Job* job, Distance distance, std::optional<Plan> plan)
+      : session(session), job(job), distance(std::move(distance)), plan(std::move(plan)) {}
   void read(Napi::Env env) override {
     const auto found = session->pending_.find(job);
     if (found == session->pending_.end() || found->second.progress.IsEmpty()) return;
-    found->second.progress.Call({Napi::String::New(env, stage), Napi::Number::New(env, step),
-                                 Napi::Number::New(env, steps), Napi::Number::New(env, elapsed),
-                                 Napi::Number::New(env, eta)});
+    const Distance& d = distance;
+    found->second.progress.Call({Napi::String::New(env, d.stage), Napi::Number::New(env, d.step),
+                                 Napi::Number::New(env, d.steps), Napi::Number::New(env, d.elapsed),
+                                 Napi::Number::New(env, d.done), plan ? plan_to_js(env, *plan) : env.Undefined()});
   }
   Session* const session;
   const Job* const job;
-  const std::string stage;
-  const int step, steps;
-  const double elapsed, eta;
+  const Distance distance;
+  const std::optional<Plan> plan;  // with the first report
 };
 
 namespace {
@@ -232,22 +251,48 @@ Context Session::context(Workspace& workspace, const std::atomic<bool>* cancelle
   return {device_ ? device_->backend : *processor_, *pool_, workspace, device_.get(), cancelled};
 }
 
+namespace {
+/// The pool is watched while this lives.
+class Watching {
+ public:
+  Watching(ThreadPool& pool, Onlooker* onlooker) : pool_(pool) { pool.watch(onlooker); }
+  ~Watching() { pool_.watch(nullptr); }
+  Watching(const Watching&) = delete;
+  Watching& operator=(const Watching&) = delete;
+
+ private:
+  ThreadPool& pool_;
+};
+}  // namespace
+
 void Session::with_memory(const Job& job, const std::function<void(Context&)>& body) {
+  Meter meter;
+  with_memory(job, meter, {}, {}, body);
+}
+
+void Session::with_memory(const Job& job, Meter& meter, std::chrono::milliseconds every, std::function<void()> on_time,
+                          const std::function<void(Context&)>& body) {
   Workspace plan;
   Context planning = context(plan, &job.cancelled);
+  planning.meter = &meter;
   body(planning);
   if (!reserve_.has(plan.peak())) {
     reserve_.drop();
     const int64_t available = Pages::grantable(device_.get());
     if (plan.peak() > available)
       fail(Code::OutOfMemory,
-           "this needs %.1f MiB beside the weights, %.1f MiB are free%s%s: choose a smaller size or fewer references",
+           "this needs %.1f MiB beside the weights, %.1f MiB are free%s: choose a smaller size or fewer references",
            static_cast<double>(plan.peak()) / (1 << 20), static_cast<double>(available) / (1 << 20),
-           device_ ? " on " : "", device_ ? device_->name.c_str() : "");
+           (device_ ? " on " + device_->name : why_no_more(memory_info())).c_str());
   }
   Workspace workspace(reserve_.take(plan.peak(), device_.get()));
   Context working = context(workspace, &job.cancelled);
-  body(working);
+  working.meter = &meter;
+  meter.start(&job.cancelled, every, std::move(on_time));
+  {
+    const Watching watching(*pool_, &meter);
+    body(working);
+  }
   if (device_) device_->synchronize();
   reserve_.keep(workspace.release());
 }
@@ -420,6 +465,8 @@ Napi::Object Session::restoration_to_js(Napi::Env env, const RestoreResult& r) {
   return o;
 }
 
+constexpr int kReportEveryMs = 1000;  // within what lasts longer
+
 Napi::Value Session::restore(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -448,32 +495,29 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
                Napi::Function::New(env, [this, task = std::weak_ptr<Task>(pending.task)](const Napi::CallbackInfo& i) {
                  if (const std::shared_ptr<Task> alive = task.lock()) cancel(i.Env(), alive);
                }));
-    const auto work = [this, request, given, trace, submitted](Task& job) -> Answer {
+    const int every =
+        js_job.Get("reportEveryMs").IsUndefined() ? kReportEveryMs : whole_option(js_job, "reportEveryMs", 0, 1 << 20);
+    const auto work = [this, request, given, trace, submitted, every](Task& job) -> Answer {
       const Model& model = require_model();
       model.weights.check_unchanged();
       auto result = std::make_shared<RestoreResult>();
-      const auto milliseconds = [](std::chrono::steady_clock::duration d) {
-        return std::chrono::duration<double, std::milli>(d).count();
+      Meter meter;
+      Distance now;
+      bool first = true;
+      const auto report = [&, key = &job] {
+        const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - submitted;
+        now.elapsed = elapsed.count();
+        now.done = meter.stage().done;
+        mailbox_.post(std::make_unique<Report>(this, key, now, first ? std::optional(meter.stages()) : std::nullopt));
+        first = false;
       };
-      auto encode_began = submitted, sample_began = submitted;
-      const auto n = static_cast<double>(request->pictures.size());
-      request->progress = [&, job_key = &job](const char* stage, int step, int steps) {
-        const auto now = std::chrono::steady_clock::now();
-        const std::string name = stage;
-        if (name == "encode") encode_began = now;
-        if (name == "sample" && step == 0) sample_began = now;
-        double eta = -1;
-        if (name == "sample" && step > 0) {
-          // Decoding costs 2.25 encodings of one picture (performance.md: 2.516 against 1.119 TFLOP).
-          const double decode = 2.25 * milliseconds(sample_began - encode_began) / n;
-          eta = milliseconds(now - sample_began) / step * (steps - step) + decode;
-        }
-        const double elapsed = milliseconds(now - submitted);
-        mailbox_.post(std::make_unique<Report>(this, job_key, name, step, steps, elapsed, eta));
+      request->progress = [&](const char* stage, int step, int steps) {
+        now.stage = stage, now.step = step, now.steps = steps;
+        report();
       };
       auto traced = std::make_shared<binding::Call>();
       Recorder recorder(traced.get(), "");
-      with_memory(job, [&](Context& ctx) {
+      with_memory(job, meter, std::chrono::milliseconds(every), report, [&](Context& ctx) {
         if (trace) ctx.trace = &recorder;
         iconface::restore(ctx, model, *request, result.get());
       });
@@ -528,7 +572,9 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     r.out = Tensor::of(this, DType::U8, {r.size, r.size, 3});
     RestoreResult result;
     Workspace plan;
+    Meter meter;
     Context ctx = context(plan);
+    ctx.meter = &meter;
     iconface::restore(ctx, model, r, &result);
     Napi::Object bytes = Napi::Object::New(env), o = Napi::Object::New(env);
     if (device_) {
@@ -539,6 +585,7 @@ Napi::Value Session::estimate(const Napi::CallbackInfo& info) {
     }
     bytes.Set("workspace", static_cast<double>(plan.peak()));
     o.Set("bytes", bytes);
+    o.Set("operations", plan_to_js(env, meter.stages()));
     return Napi::Value(o);
   });
 }

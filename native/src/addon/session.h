@@ -2,6 +2,7 @@
 #pragma once
 #include <napi.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "runtime/device.h"
 #include "runtime/error.h"
 #include "runtime/job_queue.h"
+#include "runtime/meter.h"
 #include "runtime/model.h"
 #include "runtime/restore.h"
 
@@ -72,6 +74,9 @@ class Session : public Napi::ObjectWrap<Session> {
   Context context(Workspace& workspace, const std::atomic<bool>* cancelled = nullptr) const;
   /// A context on this session's threads; runs `body` planning, then with exactly the memory it asked for.
   void with_memory(const Job& job, const std::function<void(Context&)>& body);
+  /// The same, measured; `on_time` as Meter::start takes it.
+  void with_memory(const Job& job, Meter& meter, std::chrono::milliseconds every, std::function<void()> on_time,
+                   const std::function<void(Context&)>& body);
   RestoreRequest request_from(Napi::Object job, std::vector<Napi::ObjectReference>* held) const;
   static Napi::Object restoration_to_js(Napi::Env env, const RestoreResult& r);
 

@@ -18,6 +18,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/tile.h"
+#include "runtime/meter.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
@@ -234,7 +235,7 @@ struct RowBlocks {
 };
 
 template <class T, class Product>
-void run(Context& ctx, const op::AttentionArgs& a) {
+void run(Context& ctx, const op::AttentionArgs& a, int64_t item, int64_t items) {
   const Plan<Product> plan(a);
   const int64_t workers = ctx.pool.workers();
   const RowBlocks blocks(a, plan.group * plan.sharing, plan.most_tiles, workers);
@@ -260,6 +261,8 @@ void run(Context& ctx, const op::AttentionArgs& a) {
       for (int64_t panel = first; panel < std::min(first + kPackPanels, plan.key_panels); panel++)
         pack_panel<T>(a, plan, head0 + h, panel, k + h * plan.k_units(), v + h * plan.v_units());
     });
+    const int64_t groups = ceil_div(plan.heads, plan.group);
+    const Portion portion(ctx, item * groups + head0 / plan.group, items * groups);
     parallel_for(ctx.pool, heads * plan.sharing * blocks.per_head, [&](int64_t unit_index, int worker) {
       const int64_t head = unit_index / blocks.per_head, h = head / plan.sharing;
       int64_t block = unit_index % blocks.per_head;
@@ -288,11 +291,12 @@ void run(Context& ctx, const op::AttentionArgs& a) {
 void attention(Context& ctx, const op::AttentionArgs& a) {
   const op::AttentionSegment* any = a.segment.data();
   while (!any->k.defined()) any++;
-  for (int64_t b = 0; b < any->k.shape[0]; b++) {
+  const int64_t batch = any->k.shape[0];
+  for (int64_t b = 0; b < batch; b++) {
     const auto item = [b](const Tensor& t) { return t.defined() ? t.select(0, b) : t; };
     op::AttentionArgs one = a;
     for (op::AttentionSegment& s : one.segment) s = {item(s.q), item(s.out), item(s.k), item(s.v)};
-    any->k.dtype == DType::BF16 ? run<bf16, Bf16Product>(ctx, one) : run<float, Fma>(ctx, one);
+    any->k.dtype == DType::BF16 ? run<bf16, Bf16Product>(ctx, one, b, batch) : run<float, Fma>(ctx, one, b, batch);
   }
 }
 

@@ -12,6 +12,7 @@
 // 3 rows copied per row made, under 1 % of the multiply-adds.
 #include "cpu/kernels.h"
 #include "cpu/tile.h"
+#include "runtime/meter.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
@@ -140,6 +141,7 @@ void convolve(Context& ctx, const op::Conv2dArgs& a) {
                  [&](int64_t panel, int) { pack_panel(a, l, panel, weights + panel * l.panel_units); });
 
   const int64_t batch = a.x.shape[0], tiles = ceil_div(l.out_width, kTileRows);
+  const Portion all(ctx, 0, 1);
   parallel_for(ctx.pool, batch * l.blocks * l.groups, [&](int64_t index, int worker) {
     const int64_t group = index % l.groups, block = index / l.groups % l.blocks, picture = index / l.groups / l.blocks;
     const int64_t first = block * l.block_rows, rows = std::min(l.block_rows, l.out_height - first);

@@ -12,6 +12,7 @@
 // e4m3 is widened like the others, multiplied as f32, and the sums are scaled before the epilogue.
 #include "cpu/kernels.h"
 #include "cpu/tile.h"
+#include "runtime/meter.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
@@ -256,6 +257,7 @@ void many_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
           });
     });
 
+    const Portion portion(ctx, chunk_first / c.chunk, c.chunks);
     parallel_for(ctx.pool, c.slabs * c.parts, [&](int64_t index, int worker) {
       const int64_t panel_first = index / c.parts * c.slab, panels = std::min(c.slab, s.panels - panel_first);
       const int64_t part_first = std::min(index % c.parts * c.part_rows(), chunk_rows);

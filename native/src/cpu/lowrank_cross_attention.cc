@@ -9,6 +9,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/row.h"
+#include "runtime/meter.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 
@@ -208,6 +209,7 @@ void lowrank_cross_attention(Context& ctx, const op::LowrankCrossAttentionArgs& 
 
   lay_out(ctx, a, s, operands, row);
   const int64_t rows = a.h.rows();
+  const Portion portion(ctx, 0, 1);
   parallel_for(ctx.pool, (rows + kBlockTokens - 1) / kBlockTokens, [&](int64_t unit, int worker) {
     const int64_t begin = unit * kBlockTokens, count = std::min(kBlockTokens, rows - begin);
     float* h[kBlockTokens];

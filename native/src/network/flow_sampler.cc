@@ -4,6 +4,7 @@
 
 #include "op/convert.h"
 #include "op/transfer.h"
+#include "runtime/meter.h"
 #include "runtime/recordings.h"
 
 namespace iconface {
@@ -52,6 +53,7 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
   const Tensor current = ctx.workspace.tensor(DType::F32, {transformer.step_size()}),
                length = ctx.workspace.tensor(DType::F32, {1});
   const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
+  const double before = ctx.meter != nullptr ? ctx.meter->stage().planned : 0;
   for (int i = 0; i < steps; i++) {
     op::convert(ctx, {.x = modulation.select(0, i), .out = current});
     op::convert(ctx, {.x = lengths.slice(0, i, i + 1), .out = length});
@@ -66,7 +68,10 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
     });
     ctx.note("latents_step_" + std::to_string(i + 1), latents);
     if (options.on_step) options.on_step(i + 1);
-    if (ctx.planning()) break;  // every step takes the same memory
+    if (!ctx.planning()) continue;
+    // Every step takes the same memory and as much work.
+    if (ctx.meter != nullptr) ctx.meter->plan((steps - 1) * (ctx.meter->stage().planned - before));
+    break;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "op/backend.h"
 #include "op/check.h"
+#include "runtime/meter.h"
 
 namespace iconface::op {
 
@@ -92,6 +93,9 @@ void attention(Context& ctx, const AttentionArgs& a) {
     const auto all_items = [&](const Tensor& t) { return batched(t, common.batch); };
     s = {all_items(s.q), all_items(s.out), all_items(s.k), all_items(s.v)};
   }
+  const double pairs = static_cast<double>(queries) * static_cast<double>(keys) * (a.causal ? 0.5 : 1);
+  const Work work(ctx,
+                  4.0 * static_cast<double>(common.batch * common.heads) * pairs * static_cast<double>(common.d()));
   ctx.backend.attention(ctx, all);
 }
 

@@ -3,6 +3,7 @@
 #include "op/backend.h"
 #include "op/check.h"
 #include "op/convolution.h"
+#include "runtime/meter.h"
 
 namespace iconface::op {
 
@@ -39,6 +40,8 @@ void conv2d(Context& ctx, const Conv2dArgs& a) {
   check(a.x.contiguous() && a.weight.contiguous() && a.out.contiguous() &&
             (!a.residual.defined() || a.residual.contiguous()),
         "conv2d", "x, weight, out and residual must be contiguous");
+  const Work work(ctx,
+                  2.0 * static_cast<double>(a.out.elements()) * static_cast<double>(a.weight.elements() / channels));
   ctx.backend.conv2d(ctx, a);
 }
 

@@ -2,6 +2,7 @@
 
 #include "op/backend.h"
 #include "op/check.h"
+#include "runtime/meter.h"
 
 namespace iconface::op {
 
@@ -82,10 +83,15 @@ void check_linear(Context& ctx, const LinearArgs& a) {
   if (a.heads.defined()) check_heads(a);
 }
 
+double operations_of(const LinearArgs& a) {
+  return 2.0 * static_cast<double>(a.x.elements()) * static_cast<double>(a.weight.shape[0]);
+}
+
 }  // namespace
 
 void linear(Context& ctx, const LinearArgs& a) {
   check_linear(ctx, a);
+  const Work work(ctx, operations_of(a));
   ctx.backend.linear(ctx, {1, {a}});
 }
 
@@ -98,6 +104,9 @@ void grouped_linear(Context& ctx, const LinearGroup& g) {
     check(a.x.dtype == g.product[0].x.dtype, "grouped_linear", "x of all products must have one type, not %s and %s",
           g.product[0].x.describe().c_str(), a.x.describe().c_str());
   }
+  double operations = 0;
+  for (int i = 0; i < g.count; i++) operations += operations_of(g.product[i]);
+  const Work work(ctx, operations);
   ctx.backend.linear(ctx, g);
 }
 

@@ -2,6 +2,7 @@
 
 #include "op/backend.h"
 #include "op/check.h"
+#include "runtime/meter.h"
 
 namespace iconface::op {
 
@@ -39,6 +40,10 @@ void lowrank_memory(Context& ctx, const LowrankMemoryArgs& a) {
   check_tensor(op, "values", a.values, kF32, {memory, rank});
   check_contiguous(op, "keys", a.keys);
   check_contiguous(op, "values", a.values);
+  // Two projections of the memory, and for every head U_q^T U_k and its product with the projected memory.
+  const auto n = [](int64_t x) { return static_cast<double>(x); };
+  const Work work(
+      ctx, 4 * n(memory) * n(width) * n(rank) + 2 * n(rank) * n(rank) * (n(width) + n(memory) * n(a.keys.shape[0])));
   ctx.backend.lowrank_memory(ctx, a);
 }
 
@@ -55,6 +60,9 @@ void lowrank_cross_attention(Context& ctx, const LowrankCrossAttentionArgs& a) {
   check_contiguous(op, "values", a.values);
   check(a.compute == DType::F32 || a.compute == DType::BF16, op, "expected compute F32 or BF16 but received %s",
         dtype_name(a.compute));
+  // Down and up, and for every head the products with keys and values.
+  const double tokens = static_cast<double>(a.h.rows());
+  const Work work(ctx, 4 * tokens * static_cast<double>(rank * (width + a.keys.shape[0] * memory)));
   ctx.backend.lowrank_cross_attention(ctx, a);
 }
 

@@ -11,6 +11,7 @@ namespace iconface {
 struct Backend;  // op/backend.h: the operations of one device
 
 struct Context;
+class Meter;
 
 /// Receives intermediate tensors under the names of the golden files, so that a mismatch is located in minutes.
 class Trace {
@@ -28,6 +29,7 @@ struct Context {
   Trace* trace = nullptr;
   /// All that the job's recorded work depends on beside its data (runtime/recordings.h); empty: nothing is recorded.
   std::string settings = {};
+  Meter* meter = nullptr;  // counts the job's work (runtime/meter.h); null: nobody wants to know
 
   /// True while a forward pass only measures or takes its memory: operations check shapes, take their scratch and return.
   bool planning() const { return workspace.planning(); }

@@ -13,6 +13,8 @@ const char* code_name(Code code) {
       return "ERR_ICONFACE_INVALID_CHECKPOINT";
     case Code::OutOfMemory:
       return "ERR_ICONFACE_OUT_OF_MEMORY";
+    case Code::Threads:
+      return "ERR_ICONFACE_THREADS";
     case Code::Aborted:
       return "ERR_ICONFACE_ABORTED";
     case Code::Disposed:

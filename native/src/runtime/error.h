@@ -10,6 +10,7 @@ enum class Code {
   InvalidArgument,    // a shape, dtype or option that cannot be right
   InvalidCheckpoint,  // a file or tensor that does not fit the model
   OutOfMemory,        // refused before any work, or an allocation that failed
+  Threads,            // the operating system refused to start a thread
   Aborted,            // the caller cancelled
   Disposed,           // used after dispose()
   Numerical,          // a NaN or infinity in a latent, an embedding or a picture

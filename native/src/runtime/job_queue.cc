@@ -1,10 +1,10 @@
 #include "runtime/job_queue.h"
 
 #include <chrono>
-#include <system_error>
 
 #include "runtime/condition.h"
 #include "runtime/error.h"
+#include "runtime/start_thread.h"
 
 namespace iconface {
 
@@ -12,16 +12,13 @@ namespace {
 constexpr std::chrono::seconds kIdle{1};
 }
 
+void JobQueue::start() {
+  thread_ = start_thread("the model's own thread", [this] { serve(); });
+}
+
 void JobQueue::submit(std::shared_ptr<Job> job) {
   std::lock_guard lock(mutex_);
   if (stopping_) fail(Code::Disposed, "the model is disposed");
-  if (!thread_.joinable()) {
-    try {
-      thread_ = std::thread([this] { serve(); });
-    } catch (const std::system_error& e) {
-      fail(Code::OutOfMemory, "could not start a thread: %s", e.what());
-    }
-  }
   waiting_.push_back(std::move(job));
   wake_.notify_one();
 }

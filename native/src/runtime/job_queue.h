@@ -21,7 +21,9 @@ class JobQueue {
   explicit JobQueue(std::function<void()> on_idle) : on_idle_(std::move(on_idle)) {}
   ~JobQueue() { stop(); }
 
-  /// Appends a job and starts the thread if it is the first. Throws OutOfMemory when the system refuses a thread.
+  /// Starts the thread; before the first job. Throws Threads when the system refuses it.
+  void start();
+  /// Appends a job; when that throws, it is not there.
   void submit(std::shared_ptr<Job> job);
   /// As `submit`, but allocates nothing, and needs no thread: false when none runs, and nothing waits or ran before. At most
   /// once; nothing may come after it.

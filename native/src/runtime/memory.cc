@@ -17,9 +17,10 @@ std::atomic<int64_t> g_held{0};  // bytes of all Pages but those in reserves
 std::atomic<int64_t> g_kept{0};  // bytes in reserves
 std::atomic<int64_t> g_device_held{0}, g_device_kept{0};
 std::atomic<int64_t> g_fail_in{0};
-constexpr int64_t kAlignment = 256;  // what a GPU wants; a processor needs 64
+std::atomic<int64_t> g_unchecked{0};  // bytes that may be taken before the system is asked again
+constexpr int64_t kAlignment = 256;   // what a GPU wants; a processor needs 64
 constexpr int64_t kLargePage = 2 << 20;
-constexpr int64_t kCheckedSize = 64 << 20;
+constexpr int64_t kCheckedSize = 64 << 20;      // no more than this is taken without looking whether it is there
 constexpr int64_t kLargest = int64_t{1} << 52;  // of a workspace: far from where its sums would overflow
 // A planning workspace hands out addresses from here: not null, never mapped.
 constexpr uintptr_t kPlanningBase = 4096;
@@ -27,16 +28,25 @@ constexpr uintptr_t kPlanningBase = 4096;
 bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
 
 [[noreturn]] void refuse(int64_t bytes, const Device* device = nullptr) {
-  fail(Code::OutOfMemory, "could not allocate %.1f MiB%s%s; free memory, or choose a smaller size or fewer references",
-       static_cast<double>(bytes) / (1 << 20), device == nullptr ? "" : " on ",
-       device == nullptr ? "" : device->name.c_str());
+  const std::string where = device == nullptr ? why_no_more(memory_info()) : " on " + device->name;
+  fail(Code::OutOfMemory, "could not allocate %.1f MiB%s; free memory, or choose a smaller size or fewer references",
+       static_cast<double>(bytes) / (1 << 20), where.c_str());
+}
+
+/// The system promises more than it has and kills who takes it at its word. Small requests add up, so a part of what was
+/// there at the last look is all that may be taken before the next one.
+void check_granted(int64_t bytes) {
+  if ((g_unchecked -= bytes) >= 0) return;
+  const int64_t there = Pages::grantable();
+  if (bytes > there) refuse(bytes);
+  g_unchecked = std::min((there - bytes) / 8, kCheckedSize);
 }
 }  // namespace
 
 Pages::Pages(int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  // The system promises more than it has and kills who takes it at its word: large requests are checked.
-  if (made_to_fail() || (bytes >= kCheckedSize && bytes > grantable())) refuse(bytes);
+  if (made_to_fail()) refuse(bytes);
+  check_granted(bytes);
   void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) refuse(bytes);
   if (bytes >= kLargePage) madvise(p, bytes, MADV_HUGEPAGE);

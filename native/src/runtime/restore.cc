@@ -12,6 +12,7 @@
 #include "op/pixels.h"
 #include "op/transfer.h"
 #include "runtime/error.h"
+#include "runtime/meter.h"
 #include "runtime/recordings.h"
 
 namespace iconface {
@@ -25,6 +26,7 @@ class Stages {
   /// `steps`: how many steps the stage reports; a stage of one step reports only its beginning.
   void begin(Context& ctx, const char* stage, int steps = 1) {
     ctx.check_cancelled();
+    if (ctx.meter != nullptr) ctx.meter->begin(stage);
     if (ctx.planning()) return;
     end();
     stage_ = stage;
@@ -33,7 +35,9 @@ class Stages {
     step(ctx, 0);
   }
   void step(Context& ctx, int done) {
-    if (!ctx.planning() && request_.progress) request_.progress(stage_, done, steps_);
+    if (ctx.planning() || !request_.progress) return;
+    request_.progress(stage_, done, steps_);
+    if (ctx.meter != nullptr) ctx.meter->reported();
   }
   void end() {
     if (stage_ == nullptr) return;

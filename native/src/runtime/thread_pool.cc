@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <exception>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "runtime/condition.h"
+#include "runtime/error.h"
 #include "runtime/give_way.h"
+#include "runtime/start_thread.h"
 
 namespace iconface {
 
@@ -42,13 +44,24 @@ struct ThreadPool::State {
   int64_t units = 0, piece = 1;
   void (*work)(void*, int64_t, int) = nullptr;
   void* argument = nullptr;
+  Onlooker* onlooker = nullptr;
+  bool stopped = false;  // by the onlooker
 
   void set_work(int64_t count, void (*function)(void*, int64_t, int), void* its_argument) {
     units = count;
     piece = std::max<int64_t>(1, count / (kPieces * (static_cast<int64_t>(threads.size()) + 1)));
     work = function;
     argument = its_argument;
+    stopped = false;
     next.store(0, std::memory_order_relaxed);
+  }
+
+  /// On the caller's thread, between two pieces.
+  void show(int64_t handed_out) {
+    if (onlooker == nullptr || stopped) return;
+    if (onlooker->go_on(static_cast<double>(std::min(handed_out, units)) / static_cast<double>(units))) return;
+    stopped = true;
+    next.store(units, std::memory_order_relaxed);  // nothing is left to fetch
   }
 
   void take_units(int worker) {
@@ -56,7 +69,17 @@ struct ThreadPool::State {
     for (int64_t first; (first = next.fetch_add(piece, std::memory_order_relaxed)) < units;) {
       for (int64_t unit = first, end = std::min(first + piece, units); unit < end; unit++) work(argument, unit, worker);
       give_way.offer();
+      if (worker == 0) show(next.load(std::memory_order_relaxed));
     }
+  }
+
+  void end() {
+    {
+      std::lock_guard lock(mutex);
+      stop = true;
+    }
+    wake.notify_all();
+    for (std::thread& t : threads) t.join();
   }
 
   void serve(int worker) {
@@ -79,30 +102,36 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int workers) : state_(std::make_unique<State>()) {
-  for (int i = 1; i < workers; i++) {
-    try {
-      state_->threads.emplace_back([s = state_.get(), i] { s->serve(i); });
-    } catch (const std::exception&) {
-      break;  // a process at its thread or memory limit computes with the threads it has
+  try {
+    state_->threads.reserve(static_cast<size_t>(workers) - 1);
+    for (int i = 1; i < workers; i++) {
+      const std::string what = "thread " + std::to_string(i + 1) + " of " + std::to_string(workers);
+      state_->threads.push_back(start_thread(what, [s = state_.get(), i] { s->serve(i); }));
     }
+  } catch (...) {
+    state_->end();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->wake.notify_all();
-  for (std::thread& t : state_->threads) t.join();
-}
+ThreadPool::~ThreadPool() { state_->end(); }
+
+void ThreadPool::watch(Onlooker* onlooker) { state_->onlooker = onlooker; }
 
 int ThreadPool::workers() const { return static_cast<int>(state_->threads.size()) + 1; }
 
 void ThreadPool::run(int64_t units, void (*work)(void*, int64_t, int), void* argument) {
   State& s = *state_;
   s.set_work(units, work, argument);
-  if (units <= 1 || s.threads.empty()) return s.take_units(0);
+  if (units <= 1 || s.threads.empty()) {
+    s.take_units(0);
+  } else {
+    share(s);
+  }
+  if (s.stopped) fail(Code::Aborted, "the job was cancelled");
+}
+
+void ThreadPool::share(State& s) {
   s.busy.store(static_cast<int>(s.threads.size()), std::memory_order_relaxed);
   {
     std::lock_guard lock(s.mutex);

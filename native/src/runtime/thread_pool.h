@@ -6,9 +6,17 @@
 
 namespace iconface {
 
+/// Sees how far a run is, on the thread that called it.
+class Onlooker {
+ public:
+  virtual ~Onlooker() = default;
+  /// Called every now and then; `part` of the units, 0 to 1, is handed out. False: the rest of them shall not be done.
+  virtual bool go_on(double part) noexcept = 0;
+};
+
 class ThreadPool {
  public:
-  /// Starts `workers - 1` threads; fewer (never an exception) when the system refuses one.
+  /// Starts `workers - 1` threads, or none: throws Threads when the system refuses one.
   explicit ThreadPool(int workers);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -18,10 +26,15 @@ class ThreadPool {
 
   /// Calls `work(argument, unit, worker)` once for every unit in [0, units), each on any worker, and returns when all
   /// are done. Units are handed out in order. `work` must not throw and must not call run() again. One caller at a time.
+  /// Throws Aborted when the onlooker stopped it: all workers are at rest then.
   void run(int64_t units, void (*work)(void* argument, int64_t unit, int worker), void* argument);
+
+  /// Who looks on from now on; null: nobody. While nothing runs.
+  void watch(Onlooker* onlooker);
 
  private:
   struct State;
+  static void share(State&);
   std::unique_ptr<State> state_;
 };
 

@@ -1,0 +1,40 @@
+#include "runtime/start_thread.h"
+
+#include <atomic>
+#include <exception>
+#include <vector>
+
+#include "runtime/error.h"
+
+namespace iconface {
+
+std::thread start_thread(const std::string& what, std::function<void()> body) {
+  try {
+    return std::thread(std::move(body));
+  } catch (const std::exception& e) {
+    fail(Code::Threads,
+         "could not start %s: %s; the limit on processes and threads is reached (ulimit -u, pids.max of a container), "
+         "or "
+         "there is no memory for its stack: raise the limit, end other processes, or ask for fewer threads",
+         what.c_str(), e.what());
+  }
+}
+
+bool can_start_threads(int count) noexcept {
+  std::vector<std::thread> threads;
+  std::atomic<bool> go{false};
+  bool all = true;
+  try {
+    threads.reserve(static_cast<size_t>(count));
+    // They wait for each other: one that had ended already would make room for the next.
+    while (static_cast<int>(threads.size()) < count) threads.emplace_back([&go] { go.wait(false); });
+  } catch (const std::exception&) {
+    all = false;
+  }
+  go = true;
+  go.notify_all();
+  for (std::thread& t : threads) t.join();
+  return all;
+}
+
+}  // namespace iconface
