@@ -98,7 +98,7 @@ t.test('the report', async (t) => {
   t.ok(Object.values(stages).reduce((sum, ms) => sum + ms, 0) <= total! + 1)
 
   const full = await model.restore(input, references, { steps: 1, guidance: 1, size: 512 })
-  const face = await model.embed(input)
+  const face = await model.embed(input, { size: 512 })
   const cosine = face.embedding.reduce((sum, x, i) => sum + x * full.identity.anchor![i]!, 0)
   t.ok(Math.abs(cosine - full.identity.before!) < 1e-4, `before is the cosine of embedding and anchor: ${cosine}`)
 
