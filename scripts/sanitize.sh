@@ -16,8 +16,7 @@ if [ "${1:-}" = threads ]; then
 fi
 
 build() {
-  npx --no-install cmake-js compile -O build-asan "--CDICONFACE_ISAS=${ICONFACE_ISAS:-avx2}" --CDICONFACE_SANITIZE=ON \
-    --CDICONFACE_CUDA=OFF # the kernels run on the emulator here
+  node scripts/build-addon.cjs test -O build-asan "--CDICONFACE_ISAS=${ICONFACE_ISAS:-avx2}" --CDICONFACE_SANITIZE=ON
 }
 
 # What runs other programs, measures the package or never enters the addon is no matter of its memory.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests that look deeper than `npm test` does, at their full depth (test/fixtures/tier.ts). Arguments go to tap.
+# The tests that look deeper than `npm test` does, at their full depth (test/fixtures/tier.ts), and those of every instruction
+# set. Arguments go to tap.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t files < <(grep -rl "fixtures/tier'" test --include='*.test.ts' | sort)
+mapfile -t files < <(grep -rlE "fixtures/tier'|everyIsa|isas" test --include='*.test.ts' | sort)
 ICONFACE_TEST_TIER=full exec npx --no-install tap --timeout=3600 "$@" "${files[@]}"

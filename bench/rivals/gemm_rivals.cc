@@ -41,8 +41,9 @@ void run(iconface::ThreadPool& pool, Report& report, int rounds, DType type, int
   a.out = out.tensor({m, swiglu ? n / 2 : n});
   if (swiglu) a.activation = iconface::op::Activation::Swiglu;
   std::vector<Contender> contenders;
-  contenders.push_back(
-      {"iconface", prepare(pool, [a](iconface::Context& ctx) { iconface::cpu::ICONFACE_ISA::linear(ctx, a); })});
+  contenders.push_back({"iconface", prepare(pool, [a](iconface::Context& ctx) {
+                          iconface::cpu::ICONFACE_ISA::linear(ctx, {1, {a}});
+                        })});
   contenders.push_back({"onednn", onednn(x, w, theirs, type, m, n, k)});
   if (type == DType::F32)
     contenders.push_back({"openblas", [&] {
