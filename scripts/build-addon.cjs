@@ -1,5 +1,5 @@
 // Builds the addon: cmake-js with the settings of a preset.
-//   node scripts/build-addon.cjs <preset of CMakePresets.json> [argument of cmake-js compile...]
+//   node scripts/build-addon.cjs <preset of CMakePresets.json> [argument of cmake-js build...]
 // --CDNAME=VALUE among the arguments goes before the preset's own value.
 const { spawnSync } = require('node:child_process')
 const { readFileSync } = require('node:fs')
@@ -28,15 +28,19 @@ function buildAddon(preset, more = []) {
   const settings = Object.entries(variables(preset, configurePresets))
     .filter(([name]) => !more.some((argument) => argument.startsWith(`--CD${name}=`)))
     .map(([name, value]) => `--CD${name}=${value}`)
-  const command = [findCmakeJs(), 'compile', '-d', ROOT, ...settings, ...more]
-  const { status, error } = spawnSync(process.execPath, command, { stdio: 'inherit' })
-  if (error) throw error
-  return status ?? 1
+  // A folder that is configured already keeps its settings unless it is told.
+  for (const step of ['configure', 'build']) {
+    const command = [findCmakeJs(), step, '-d', ROOT, ...settings, ...more]
+    const { status, error } = spawnSync(process.execPath, command, { stdio: 'inherit' })
+    if (error) throw error
+    if (status !== 0) return status ?? 1
+  }
+  return 0
 }
 
 module.exports = { buildAddon }
 if (require.main === module) {
   const [preset, ...more] = process.argv.slice(2)
-  if (!preset) throw new Error('usage: build-addon.cjs <preset> [argument of cmake-js compile...]')
+  if (!preset) throw new Error('usage: build-addon.cjs <preset> [argument of cmake-js build...]')
   process.exitCode = buildAddon(preset, more)
 }

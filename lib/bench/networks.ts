@@ -153,8 +153,8 @@ function taking<Name extends string>(name: Name) {
 export const loadNetworks = (
   checkpoint: Checkpoint,
   precision: Precision,
-  options: { threads?: number; isa?: string; device?: string },
-): Promise<Networks> => Networks.load(checkpoint, { precision, ...options })
+  { threads, isa, device }: { threads?: number; isa?: string; device?: string },
+): Promise<Networks> => Networks.load(checkpoint, { precision, threads, isa, device })
 
 /** Bytes of all weight files. */
 export const weightBytes = (checkpoint: Checkpoint): number => checkpoint.files.reduce((sum, { size }) => sum + size, 0)
