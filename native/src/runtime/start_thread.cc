@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <exception>
+#include <new>
 #include <vector>
 
 #include "runtime/error.h"
@@ -11,6 +12,8 @@ namespace iconface {
 std::thread start_thread(const std::string& what, std::function<void()> body) {
   try {
     return std::thread(std::move(body));
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& e) {
     fail(Code::Threads,
          "could not start %s: %s; the limit on processes and threads is reached (ulimit -u, pids.max of a container), "
@@ -20,20 +23,23 @@ std::thread start_thread(const std::string& what, std::function<void()> body) {
   }
 }
 
-bool can_start_threads(int count) noexcept {
+bool can_start_threads(int count) {
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(count));
   std::atomic<bool> go{false};
-  bool all = true;
+  bool all = true, memory = true;
   try {
-    threads.reserve(static_cast<size_t>(count));
     // They wait for each other: one that had ended already would make room for the next.
     while (static_cast<int>(threads.size()) < count) threads.emplace_back([&go] { go.wait(false); });
+  } catch (const std::bad_alloc&) {
+    memory = false;
   } catch (const std::exception&) {
     all = false;
   }
   go = true;
   go.notify_all();
   for (std::thread& t : threads) t.join();
+  if (!memory) throw std::bad_alloc();
   return all;
 }
 

@@ -11,7 +11,7 @@ namespace iconface {
 /// @throws Threads when the system refuses
 std::thread start_thread(const std::string& what, std::function<void()> body);
 
-/// Whether so many threads could be started just now; none of them is left.
-bool can_start_threads(int count) noexcept;
+/// Whether so many threads could be started just now; none of them is left. Memory that is lacking (std::bad_alloc) is no answer.
+bool can_start_threads(int count);
 
 }  // namespace iconface
