@@ -2,7 +2,7 @@
 # Prepares a folder that checks and times this package on a bare Linux machine with an NVIDIA driver and no Node:
 #   bench/pack-gpu.sh OUT          (then copy OUT there and run "bash OUT/gpu.sh OUT")
 # It holds node.xz, package.tar.xz (dist, the built addon, tests, benchmarks' scripts, the node_modules they need) and gpu.sh.
-# ADDON names another addon than build/Release/iconface.node: one built with CUDA and -DICONFACE_EMULATOR=OFF is smallest.
+# ADDON names another addon than build/Release/iconface.node, which has kernels for GPUs after node scripts/build-addon.cjs gpu.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -eq 1 ] || { echo "usage: bench/pack-gpu.sh OUT" >&2; exit 2; }
@@ -14,7 +14,7 @@ trap 'rm -rf "$stage"' EXIT
 cd "$root"
 
 [ -f dist/cli/main.js ] || { echo "no dist: npm run build:ts first" >&2; exit 1; }
-[ -f "$addon" ] || { echo "no addon: npm run build:native first, or name one in ADDON" >&2; exit 1; }
+[ -f "$addon" ] || { echo "no addon: node scripts/build-addon.cjs gpu first, or name one in ADDON" >&2; exit 1; }
 mkdir -p "$stage/build/Release" "$stage/bench"
 cp -r dist models package.json "$stage"
 find "$stage/dist" -name '*.d.ts' -delete
