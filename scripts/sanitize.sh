@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 if [ "${1:-}" = threads ]; then
   mkdir -p build-asan
   g++ -std=gnu++20 -O1 -g -fsanitize=thread -Wall -Wextra -Werror -pthread -I native/src -o build-asan/threads \
-    test/native/threads.cc native/src/runtime/{job_queue,thread_pool,start_thread,error}.cc
+    test/native/threads.cc native/src/{base/error,runtime/job_queue,runtime/thread_pool,runtime/start_thread}.cc
   exec build-asan/threads
 fi
 

@@ -3,9 +3,9 @@
 // the one launcher that waits. Must move: x once (latents of 512 px: half a megabyte). Limit: launching and the answer's way.
 #include <algorithm>
 
+#include "cuda/common/rows.cuh"
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
-#include "cuda/vectors.cuh"
 #include "op/all_finite.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

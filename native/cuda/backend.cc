@@ -1,7 +1,7 @@
 // The GPU's operations as a Backend. Nothing falls back to the processor.
+#include "base/error.h"
 #include "cuda/kernels.h"
 #include "runtime/device.h"
-#include "runtime/error.h"
 
 #define ICONFACE_TEXT_(x) #x
 #define ICONFACE_TEXT(x) ICONFACE_TEXT_(x)

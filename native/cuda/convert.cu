@@ -6,9 +6,9 @@
 // a column from 32 banks. Must move: x and out once (noise of 512 px: 1 MB). Limit: launching.
 #include <algorithm>
 
+#include "cuda/common/rows.cuh"
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
-#include "cuda/vectors.cuh"
 #include "op/convert.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

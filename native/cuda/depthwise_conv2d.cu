@@ -3,8 +3,8 @@
 // Work split: a thread per N channels of a result pixel; neighbouring threads share taps in the caches. Must move: the map
 // and the result once (RetinaFace's largest at 640 x 480, 320 x 240 x 8: 4.9 MB). Limit: copy bandwidth, of the second
 // cache at these sizes.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -5,8 +5,8 @@
 //   vertically ((w0 (R0 >> 4)) >> 16) + ((w1 (R1 >> 4)) >> 16), plus 2, >> 2. This is OpenCV's resize to the bit: no
 //   product here may be fused with a sum (see times).
 // Work split: a thread per result pixel. Must move: 3 bytes a picture pixel, 12 a result pixel. Limit: copy bandwidth.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

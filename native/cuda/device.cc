@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/error.h"
 #include "op/backend.h"
-#include "runtime/error.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

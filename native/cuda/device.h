@@ -1,6 +1,6 @@
 // CudaDevice: one GPU (or the emulated one) as the core sees it.
 #pragma once
-#include "cuda/runtime_api.h"
+#include "cuda/common/runtime_api.h"
 #include "runtime/device.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

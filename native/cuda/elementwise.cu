@@ -4,9 +4,9 @@
 // once; what is left over, or everything where an address is not aligned, is taken one by one.
 // Must move: 4 bytes in and 4 out per element (add: 8 and 4). Limit: copy bandwidth; in a restore the vectors are short
 // and a launch is all there is.
+#include "cuda/common/launch.cuh"
+#include "cuda/common/numbers.cuh"
 #include "cuda/kernels.h"
-#include "cuda/launch.cuh"
-#include "cuda/numbers.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/common/rows.cuh"
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -5,8 +5,8 @@
 //
 // Work split: a thread per N channels of a result pixel. Must move: every map once (ResNet's stem at 640 x 480, 320 x 240
 // x 64 to 160 x 120: 24.6 MB; RetinaFace's largest sum, 80 x 60 x 128: 5.5 MB). Limit: copy bandwidth.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -4,8 +4,8 @@
 //
 // Work split: a thread per group of 4 channels, or per channel where rows are not aligned. Must move: the two
 // predictions and the latents once, the latents back (512 px: 4 x 1,024 x 128 x 4 B = 2.1 MB). Limit: launching.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -10,7 +10,7 @@
 //   3. apply: one read and one write.
 // Work split of 1 and 3: see channel_cut.cuh. Must move: x twice, out once (VAE, 512 x 512 x 128, f32 to bf16: 336 MB).
 // Limit: copy bandwidth.
-#include "cuda/channel_cut.cuh"
+#include "cuda/common/channel_cut.cuh"
 #include "cuda/kernels.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -3,8 +3,8 @@
 //
 // Work split: one block. A warp per row for the norms, one thread for the weights of the few rows, a thread per column for
 // the sum, all for its length. Must move: the embeddings twice (3 references: 12 KB). Limit: latency, a few microseconds.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

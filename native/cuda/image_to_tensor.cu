@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

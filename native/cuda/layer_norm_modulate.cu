@@ -9,9 +9,9 @@
 // Limit: copy bandwidth.
 #include <algorithm>
 
-#include "cuda/e4m3.cuh"
+#include "cuda/common/e4m3.cuh"
+#include "cuda/common/rows.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -3,8 +3,8 @@
 // Work split: a block takes kTokens tokens and 128 channels; a thread keeps channel k, whose mean and deviation it
 // computes once. Must move: the latents once each way (512 px: 1,024 tokens of 128, half a megabyte each way).
 // Limit: launching.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

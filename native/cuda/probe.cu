@@ -5,10 +5,10 @@
 // stream_copy: out = x, 16 bytes an access, kAtOnce accesses in flight per thread; streaming: evicted first.
 // Work split: kBlocks blocks of 256 threads per multiprocessor (wgmma: one); a thread per kAtOnce x 16 bytes. Must move: nothing; x and
 // out once. Limit: these are the limits.
+#include "cuda/common/launch.cuh"
+#include "cuda/common/numbers.cuh"
+#include "cuda/common/ptx.cuh"
 #include "cuda/kernels.h"
-#include "cuda/launch.cuh"
-#include "cuda/numbers.cuh"
-#include "cuda/ptx.cuh"
 #include "op/probe.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -10,8 +10,8 @@
 // Limit: copy bandwidth.
 #include <algorithm>
 
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

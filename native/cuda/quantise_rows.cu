@@ -5,9 +5,9 @@
 // Must move: x and out once (klein-4B's MLP at 512 px, 7,168 x 9,216 from bf16: 198 MB). Limit: copy bandwidth.
 #include <algorithm>
 
-#include "cuda/e4m3.cuh"
+#include "cuda/common/e4m3.cuh"
+#include "cuda/common/rows.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

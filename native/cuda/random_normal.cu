@@ -6,8 +6,8 @@
 // TorchCpu, work split: one block twists MT19937's 624 words, in three runs of threads between barriers since word i needs
 // word i - 227 of the same state, and writes them out; then a thread per pair of elements transforms them. Must move: the
 // words twice, out once (1.5 MB). Limit: the barriers, 633 of them in 211 states for 512 px, some 60 us.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -7,9 +7,9 @@
 // Limit: copy bandwidth.
 #include <algorithm>
 
+#include "cuda/common/rows.cuh"
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -4,8 +4,8 @@
 // Work split: a block takes kTokens tokens and kColumns columns; a thread's column is the same for all of its tokens, so
 // that the power is taken once. Must move: both tables (512 px, 3 references: 4,608 + 512 tokens x 64 columns, 2.6 MB).
 // Limit: double arithmetic, of which GPUs for games have little (a 64th of f32: some tenths of a millisecond a restore).
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -2,8 +2,8 @@
 // out [dim] F32; in double: at timestep 1000 an f32 angle is wrong by 3e-5.
 //
 // Work split: a thread per angle. Must move: out (256 wide: 1 KB). Limit: launching.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

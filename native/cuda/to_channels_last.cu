@@ -2,8 +2,8 @@
 // Work split: a block takes 128 channels of one output channel and all their taps: it writes neighbours, and what it
 // reads across (c, then c + 1 a few elements further) is used up from the first cache by the next taps. Must move: the
 // weight once each way. Limit: copy bandwidth, and the file it comes from.
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

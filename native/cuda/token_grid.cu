@@ -8,8 +8,8 @@
 // and out once (32 x 32 tokens of 3,072: 25 MB). Both run once per restore. Limit: copy bandwidth, cached reads.
 #include <algorithm>
 
+#include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
-#include "cuda/vectors.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

@@ -1,7 +1,7 @@
 #include "emulator/hopper.h"
 
+#include "base/e4m3.h"
 #include "emulator/cluster.h"
-#include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
 

@@ -4,10 +4,10 @@
 #include <mutex>
 #include <new>
 
+#include "base/error.h"
 #include "emulator/cluster.h"
 #include "emulator/format.h"
 #include "emulator/runtime_api.h"
-#include "runtime/error.h"
 
 namespace iconface::emulator {
 

@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
-#include "cuda/launch.cuh"
-#include "cuda/ring.cuh"
+#include "cuda/common/launch.cuh"
+#include "cuda/common/ring.cuh"
 #include "runtime/device.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -1,8 +1,8 @@
 #define ICONFACE_CUDA_TARGET emulated
 #include "emulator/ptx.h"
 
+#include "base/e4m3.h"
 #include "emulator/cluster.h"
-#include "tensor/e4m3.h"
 
 #define CALLER __builtin_return_address(0)
 

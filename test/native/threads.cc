@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "runtime/error.h"
+#include "base/error.h"
 #include "runtime/job_queue.h"
 #include "runtime/thread_pool.h"
 

@@ -7,10 +7,10 @@
 
 #include "addon/convert.h"
 #include "addon/session.h"
+#include "base/link_file.h"
 #include "binding/call.h"
 #include "cpu/select.h"
 #include "runtime/cuda_devices.h"
-#include "runtime/link_file.h"
 #include "runtime/machine.h"
 #include "runtime/start_thread.h"
 

@@ -4,9 +4,9 @@
 
 #include <string>
 
+#include "base/error.h"
+#include "base/tensor.h"
 #include "binding/call.h"
-#include "runtime/error.h"
-#include "tensor/tensor.h"
 
 namespace iconface::addon {
 

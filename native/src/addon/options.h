@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/restore.h"
+#include "model/restore.h"
 
 namespace iconface::addon {
 

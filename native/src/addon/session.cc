@@ -11,8 +11,8 @@
 #include "binding/call.h"
 #include "binding/repeat.h"
 #include "cpu/select.h"
+#include "model/device_check.h"
 #include "op/transfer.h"
-#include "runtime/device_check.h"
 #include "runtime/machine.h"
 
 namespace iconface::addon {

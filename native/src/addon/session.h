@@ -8,12 +8,12 @@
 #include <optional>
 
 #include "addon/mailbox.h"
+#include "base/error.h"
+#include "model/model.h"
+#include "model/restore.h"
 #include "runtime/device.h"
-#include "runtime/error.h"
 #include "runtime/job_queue.h"
 #include "runtime/meter.h"
-#include "runtime/model.h"
-#include "runtime/restore.h"
 
 namespace iconface::addon {
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/stopwatch.h"
 #include "runtime/context.h"
 #include "runtime/device.h"
-#include "runtime/error.h"
-#include "runtime/stopwatch.h"
 
 namespace iconface {
 class Model;

@@ -3,13 +3,13 @@
 #include <cstring>
 
 #include "binding/call.h"
+#include "model/model.h"
 #include "network/conditioning.h"
 #include "network/face_template.h"
 #include "network/flow_sampler.h"
 #include "op/all_finite.h"
 #include "op/convert.h"
 #include "op/pixels.h"
-#include "runtime/model.h"
 
 namespace iconface::binding {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/e4m3.h"
 #include "cpu/simd.h"
-#include "tensor/e4m3.h"
 
 namespace iconface::cpu::ICONFACE_ISA {
 

@@ -1,6 +1,6 @@
 #include "cpu/select.h"
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace iconface::cpu {
 

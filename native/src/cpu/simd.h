@@ -9,7 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "tensor/e4m3.h"
+#include "base/e4m3.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

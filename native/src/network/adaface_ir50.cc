@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "op/convolution.h"
 #include "op/linear.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

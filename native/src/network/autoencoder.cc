@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "op/attention.h"
 #include "op/convolution.h"
 #include "op/linear.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "runtime/weights.h"
+#include "network/weights.h"
 
 namespace iconface {
 

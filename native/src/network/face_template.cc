@@ -1,6 +1,6 @@
 #include "network/face_template.h"
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace iconface {
 

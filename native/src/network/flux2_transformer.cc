@@ -1,11 +1,11 @@
 #include "network/flux2_transformer.h"
 
+#include "base/error.h"
 #include "op/attention.h"
 #include "op/convert.h"
 #include "op/linear.h"
 #include "op/normalize.h"
 #include "op/quantise_rows.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

@@ -2,9 +2,9 @@
 #pragma once
 #include <vector>
 
+#include "network/precision.h"
 #include "network/structure_pathway.h"
-#include "runtime/precision.h"
-#include "runtime/weights.h"
+#include "network/weights.h"
 
 namespace iconface {
 

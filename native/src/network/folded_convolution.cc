@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "op/convolution.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

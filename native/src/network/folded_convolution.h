@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/weights.h"
+#include "network/weights.h"
 
 namespace iconface {
 

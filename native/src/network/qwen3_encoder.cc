@@ -4,13 +4,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/error.h"
 #include "op/attention.h"
 #include "op/convert.h"
 #include "op/embedding.h"
 #include "op/linear.h"
 #include "op/normalize.h"
 #include "op/transfer.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "op/convert.h"
 #include "op/convolution.h"
 #include "op/flow.h"
 #include "op/linear.h"
-#include "runtime/error.h"
 
 namespace iconface {
 

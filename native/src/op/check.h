@@ -1,8 +1,8 @@
 // Argument checks of the operations, in one voice: "linear: out must be F32 or BF16 [.., 3072], not F32 [4, 5]".
 #pragma once
+#include "base/error.h"
+#include "base/tensor.h"
 #include "runtime/context.h"
-#include "runtime/error.h"
-#include "tensor/tensor.h"
 
 namespace iconface::op {
 

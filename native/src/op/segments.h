@@ -3,7 +3,7 @@
 #pragma once
 #include <array>
 
-#include "tensor/tensor.h"
+#include "base/tensor.h"
 
 namespace iconface::op {
 

@@ -1,6 +1,6 @@
 #include "runtime/context.h"
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace iconface {
 

@@ -2,8 +2,8 @@
 
 #include <chrono>
 
+#include "base/error.h"
 #include "runtime/condition.h"
-#include "runtime/error.h"
 #include "runtime/start_thread.h"
 
 namespace iconface {

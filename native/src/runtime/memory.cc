@@ -6,8 +6,8 @@
 #include <atomic>
 #include <utility>
 
+#include "base/error.h"
 #include "runtime/device.h"
-#include "runtime/error.h"
 #include "runtime/machine.h"
 
 namespace iconface {

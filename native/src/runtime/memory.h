@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "base/tensor.h"
 #include "runtime/recordings.h"
-#include "tensor/tensor.h"
 
 namespace iconface {
 

@@ -5,7 +5,7 @@
 #include <new>
 #include <vector>
 
-#include "runtime/error.h"
+#include "base/error.h"
 
 namespace iconface {
 

@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/error.h"
 #include "runtime/condition.h"
-#include "runtime/error.h"
 #include "runtime/give_way.h"
 #include "runtime/start_thread.h"
 
