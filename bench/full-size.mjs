@@ -5,8 +5,8 @@
 // Peaks are the process's resident set, which counts the pages of mapped weights it has touched; `own` leaves those out.
 import { readFileSync } from 'node:fs'
 import { allocateImage, IConFace } from '../dist/index.js'
-import { Networks, openTextEncoder } from '../dist/networks.js'
-import { i32 } from '../dist/ops.js'
+import { Networks, openTextEncoder } from '../dist/networks/index.js'
+import { i32 } from '../dist/ops/index.js'
 
 const [, , what, folder, pixels = '64', steps = '2'] = process.argv
 

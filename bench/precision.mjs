@@ -6,7 +6,7 @@ import { networkCases } from '../dist/bench/networks.js'
 import { openCheckpoint } from '../dist/checkpoint/layout.js'
 import { syntheticCases } from '../dist/evaluate/index.js'
 import { IConFace } from '../dist/index.js'
-import { Networks } from '../dist/networks.js'
+import { Networks } from '../dist/networks/index.js'
 
 const tiny = fileURLToPath(new URL('../models/tiny', import.meta.url))
 const [device = 'cuda', folder = tiny, faces = '3'] = process.argv.slice(2)

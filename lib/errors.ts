@@ -5,7 +5,7 @@
  * which value, and what to do. The codes are the same strings the native side uses.
  */
 
-import { messageOf } from './realm'
+import { messageOf } from './util/realm'
 
 /** Every code an {@link IConFaceError} can carry. */
 export const ICONFACE_ERROR_CODES = [

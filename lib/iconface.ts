@@ -3,8 +3,8 @@
  */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { abortable, checkAborted } from './abort'
-import { showsCaller } from './caller'
+import { abortable, checkAborted } from './util/abort'
+import { showsCaller } from './util/caller'
 import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/layout'
 import { IConFaceError, invalid } from './errors'
@@ -35,15 +35,15 @@ import {
   type Stage,
 } from './options'
 import type { Decoded } from './picture/decode'
-import { type Course, Pace } from './pace'
+import { type Course, Pace } from './util/pace'
 import { shapeWarnings } from './picture/shape'
 import { sizeWarnings } from './picture/size'
 import { type Fail, JobQueue } from './queue'
-import { isThenable } from './realm'
+import { isThenable } from './util/realm'
 import { Restoration } from './restoration'
 import { strangerWarnings } from './strangers'
-import { allocated } from './shortage'
-import { requireThreadRoom } from './thread-room'
+import { allocated } from './util/shortage'
+import { requireThreadRoom } from './util/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 

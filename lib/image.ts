@@ -16,9 +16,9 @@ import { integer } from './options'
 import type { Pixels } from './native'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
-import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './realm'
-import { sharp } from './sharp'
-import { allocated } from './shortage'
+import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './util/realm'
+import { sharp } from './util/sharp'
+import { allocated } from './util/shortage'
 
 /**
  * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw

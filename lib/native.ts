@@ -7,14 +7,14 @@
 
 import { existsSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { addonsAreDisabled, loadDependency } from './dependency'
+import { addonsAreDisabled, loadDependency } from './util/dependency'
 import type { Checkpoint } from './networks'
 import type { Precision } from './options'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
-import { isThenable, messageOf } from './realm'
-import { describeMissing, missingVersions } from './system-libraries'
-import { shortage } from './shortage'
-import type { StageWork } from './pace'
+import { isThenable, messageOf } from './util/realm'
+import { describeMissing, missingVersions } from './util/system-libraries'
+import { shortage } from './util/shortage'
+import type { StageWork } from './util/pace'
 
 const REPOSITORY = 'https://github.com/iconface/native'
 

@@ -3,11 +3,11 @@
  */
 
 import { RNGS, type Rng } from './checkpoint/config'
-import { closest } from './closest'
+import { closest } from './util/closest'
 import { describeValue, IConFaceError, invalid, shortened } from './errors'
 import { checkWithin, expectedOf, isWithin, LIMITS, MAX_PROMPT } from './limits'
 import type { NativeVariant } from './native'
-import { isRecord } from './realm'
+import { isRecord } from './util/realm'
 
 /** What matrix products read; {@link LoadOptions.precision}. */
 export type Precision = 'f32' | 'bf16' | 'fp8'

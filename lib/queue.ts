@@ -2,7 +2,7 @@
  * One model computes one job at a time; the others wait here, first come, first served.
  */
 
-import { abortError, checkAborted, onAbort } from './abort'
+import { abortError, checkAborted, onAbort } from './util/abort'
 import { IConFaceError } from './errors'
 
 /** Stops a job with the error that it shall reject with. Does nothing where it is stopped already, or has ended. */

@@ -4,14 +4,14 @@
 
 import { extname } from 'node:path'
 import type { Sharp } from 'sharp'
-import { showsCaller } from './caller'
+import { showsCaller } from './util/caller'
 import { invalid } from './errors'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, namesOf, oneOf } from './options'
-import { isUrl, pathOfUrl } from './realm'
-import { allocated, cannot } from './shortage'
+import { isUrl, pathOfUrl } from './util/realm'
+import { allocated, cannot } from './util/shortage'
 import type { IConFaceWarning } from './warning'
-import { writeWhole } from './whole-file'
+import { writeWhole } from './util/whole-file'
 
 /** How the identity pathway saw the pictures. */
 export interface IdentityReport {

@@ -4,8 +4,8 @@
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { abortable } from './abort'
-import { showsCaller } from './caller'
+import { abortable } from './util/abort'
+import { showsCaller } from './util/caller'
 import { IConFaceError, invalid } from './errors'
 import { prepareRestore } from './iconface'
 import type { ImageInput } from './image'

@@ -47,7 +47,7 @@ function circumstances() {
 }
 
 async function run(names, scale) {
-  const { synthesizeCheckpoint } = require(dist('checkpoint/synthesize.js'))
+  const { synthesizeCheckpoint } = require(dist('prepare/synthesize.js'))
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'iconface-soak-'))
   process.on('exit', () => fs.rmSync(folder, { recursive: true, force: true }))
   await synthesizeCheckpoint('tiny', folder)

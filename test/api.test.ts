@@ -3,7 +3,7 @@ import t from 'tap'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { allocateImage, IConFace, IConFaceError, isIConFaceError, restore, type Progress } from '../dist/index.js'
 import { plain, scratchFolder, started, useFakeAddon } from './fixtures/fake'
 

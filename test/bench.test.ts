@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import type { Report } from '../dist/bench/suite.js'
-import { f32, OpContext } from '../dist/ops.js'
+import { f32, OpContext } from '../dist/ops/index.js'
 import { needsEmulator } from './fixtures/tensors'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')

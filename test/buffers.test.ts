@@ -1,7 +1,7 @@
 // What callers may do to their buffers while a job reads them: anything. A job sees the pixels of the moment of the call.
 import t, { type Test } from 'tap'
 import { join } from 'node:path'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { IConFace, type ImageInput } from '../dist/index.js'
 import { scratchFolder, started, useFakeAddon } from './fixtures/fake'
 

@@ -4,9 +4,9 @@ import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { byteSize, duration, progressDisplay } from '../dist/cli/terminal.js'
-import { strip as drawStrip } from '../dist/strip.js'
+import { strip as drawStrip } from '../dist/picture/strip.js'
 import { FAKE_ADDON, plain, scratchFolder } from './fixtures/fake'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')

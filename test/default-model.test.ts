@@ -3,7 +3,7 @@ import t from 'tap'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { scratchFolder } from './fixtures/fake'
 import { installCopy, node } from './fixtures/installed'
 

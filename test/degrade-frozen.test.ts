@@ -10,7 +10,7 @@ import { degrade, type RgbImage, strengthFor, trainingStrength } from '../dist/d
 import { addNoise, NOISES } from '../dist/degrade/noise.js'
 import { resize, RESIZE_FILTERS } from '../dist/degrade/resize.js'
 import { rangesFor } from '../dist/degrade/strength.js'
-import { Random } from '../dist/random.js'
+import { Random } from '../dist/util/random.js'
 
 /** Whole numbers, so the same on every machine. */
 function scene(width: number, height: number): RgbImage & { channels: 3 } {

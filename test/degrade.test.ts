@@ -14,7 +14,7 @@ import { besselJ1, gaussian, generalizedGaussian, type Kernel, plateau, sinc } f
 import { addNoise, NOISES } from '../dist/degrade/noise.js'
 import { resize, RESIZE_FILTERS } from '../dist/degrade/resize.js'
 import { rangesFor } from '../dist/degrade/strength.js'
-import { Random } from '../dist/random.js'
+import { Random } from '../dist/util/random.js'
 import { plain, scratchFolder } from './fixtures/fake'
 
 const exec = promisify(execFile)

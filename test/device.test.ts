@@ -3,7 +3,7 @@
 import t from 'tap'
 import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
-import { f32, OpContext } from '../dist/ops.js'
+import { f32, OpContext } from '../dist/ops/index.js'
 import { devices, needsEmulator } from './fixtures/tensors'
 import { casesOn, full } from './fixtures/tier'
 import { facelessModel, picture, tinyModel } from './fixtures/tiny'

@@ -2,7 +2,7 @@
 // bug there is none. Every order of threads gives the same report's kind and the same result.
 import t from 'tap'
 import { loadAddon, native } from '../dist/native.js'
-import { f32, OpContext, toFloat32 } from '../dist/ops.js'
+import { f32, OpContext, toFloat32 } from '../dist/ops/index.js'
 import { numbers, sameBits } from './fixtures/tensors'
 
 const addon = loadAddon()

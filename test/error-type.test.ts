@@ -2,7 +2,7 @@
 import { cpSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import { closest } from '../dist/closest.js'
+import { closest } from '../dist/util/closest.js'
 import {
   describeValue,
   fileError,
@@ -30,7 +30,7 @@ t.test('an error carries its code, name and cause', async (t) => {
 t.test('errors of another copy of the package are recognised, others are not', async (t) => {
   const folder = t.testdir({})
   const copy = join(folder, 'errors.js')
-  for (const file of ['errors.js', 'realm.js']) cpSync(resolve(__dirname, '../dist', file), join(folder, file))
+  for (const file of ['errors.js', 'util/realm.js']) cpSync(resolve(__dirname, '../dist', file), join(folder, file))
   const other = require(copy) as typeof import('../dist/errors.js')
   const error = new other.IConFaceError('ERR_ICONFACE_IO', 'x')
   t.notOk(error instanceof IConFaceError)

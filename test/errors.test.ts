@@ -3,7 +3,7 @@ import t from 'tap'
 import { ICONFACE_ERROR_CODES, IConFaceError, isIConFaceError, restore } from '../dist/index.js'
 import { IConFace } from '../dist/index.js'
 import { checkLoadOptions, checkRestoreOptions, checkVariant } from '../dist/options.js'
-import { bf16, f32, OpContext, toFloat32 } from '../dist/ops.js'
+import { bf16, f32, OpContext, toFloat32 } from '../dist/ops/index.js'
 import { useFakeAddon } from './fixtures/fake'
 
 useFakeAddon()

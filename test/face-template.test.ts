@@ -1,7 +1,7 @@
 // Where the face encoder's 112 px face lies in an aligned crop: the least-squares similarity between two published sets of
 // landmarks, solved here, and the plain resize.
 import t from 'tap'
-import { Networks } from '../dist/networks.js'
+import { Networks } from '../dist/networks/index.js'
 
 /** Eyes, nose and mouth corners of FFHQ's aligned 512 px faces, as facexlib has them. */
 const FFHQ = [[192.98138, 239.94708], [318.90277, 240.1936], [256.63416, 314.01935], [201.26117, 371.41043], [313.08905, 371.15118]] // prettier-ignore

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
-import { toFloat32 } from '../dist/checkpoint/dtype.js'
+import { toFloat32 } from '../dist/formats/dtype.js'
 import { IConFace } from '../dist/index.js'
 import { largestError } from './fixtures/tensors'
 import { QUICK, scratch, tinyModel } from './fixtures/tiny'

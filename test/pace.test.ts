@@ -1,6 +1,6 @@
 // How long the rest of a restore takes, told by a made-up clock.
 import t, { type Test } from 'tap'
-import { Pace } from '../dist/pace.js'
+import { Pace } from '../dist/util/pace.js'
 
 const plan = { identity: 10, encode: 300, condition: 10, sample: 1200, decode: 250 }
 /** Operations per millisecond of each stage: they differ by far more than on a real machine. */

@@ -76,8 +76,8 @@ t.test('the package', { skip }, async (t) => {
     const needed = [
       'dist/index.js',
       'dist/index.d.ts',
-      'dist/ops.js',
-      'dist/networks.js',
+      'dist/ops/index.js',
+      'dist/networks/index.js',
       'dist/degrade/index.js',
       'dist/evaluate/index.js',
       'dist/cli/main.js',

@@ -1,7 +1,7 @@
 // What a seed means is frozen: every draw of the generator of portraits and degradations, as another implementation of
 // sfc32, of Marsaglia's method and of PTRS gave it (in Python, written from their publications).
 import t from 'tap'
-import { Random } from '../dist/random.js'
+import { Random } from '../dist/util/random.js'
 
 const times = <T>(count: number, draw: () => T): T[] => Array.from({ length: count }, draw)
 

@@ -10,9 +10,9 @@ import sharp from 'sharp'
 import { psnr } from '../dist/evaluate/index.js'
 import { describeValue } from '../dist/errors.js'
 import { IConFace, type ImageInput, type Restoration, type RestoreOptions } from '../dist/index.js'
-import { f32, OpContext, type Tensor } from '../dist/ops.js'
+import { f32, OpContext, type Tensor } from '../dist/ops/index.js'
 import { known } from '../dist/options.js'
-import { isBytes, isRecord, isThenable, isUrl, messageOf, pathOfUrl } from '../dist/realm.js'
+import { isBytes, isRecord, isThenable, isUrl, messageOf, pathOfUrl } from '../dist/util/realm.js'
 import { createRealm } from './fixtures/realm'
 import { picture, QUICK, scratch, tinyModel } from './fixtures/tiny'
 
@@ -202,7 +202,7 @@ t.test('the package in a realm that is not the main one, as Jest loads it', asyn
   await t.rejects(loaded.restore(image, [], { signal: main.signal }), { code: 'ERR_ICONFACE_ABORTED' })
 
   // Promises of the addon belong to the main realm: their rejections have to become errors of the package all the same.
-  const { OpContext: ThereOps } = jest.load('ops.js') as { OpContext: typeof OpContext }
+  const { OpContext: ThereOps } = jest.load('ops/index.js') as { OpContext: typeof OpContext }
   const ops = new ThereOps({ threads: 1 })
   t.teardown(() => ops.dispose())
   const { isIConFaceError } = jest.load('errors.js') as { isIConFaceError(error: unknown): boolean }

@@ -1,7 +1,7 @@
 // Which names of a device mean the same to the models that restore() shares, on a machine with GPUs, over a fake addon.
 import t from 'tap'
 import { join } from 'node:path'
-import { synthesizeCheckpoint } from '../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { restore } from '../dist/index.js'
 import { plain, scratchFolder, started, useFakeAddon } from './fixtures/fake'
 

@@ -1,7 +1,7 @@
 // Strips: one square column for every picture, cropped at its centre, under its label.
 import t from 'tap'
 import sharp from 'sharp'
-import { strip, strips } from '../dist/strip.js'
+import { strip, strips } from '../dist/picture/strip.js'
 
 const COLOURS = [[220, 30, 30], [30, 200, 60], [40, 60, 230]] as const // prettier-ignore
 

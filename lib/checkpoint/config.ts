@@ -49,9 +49,9 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { closest } from '../closest'
+import { closest } from '../util/closest'
 import { describeValue, expectation, fileError, IConFaceError, isIConFaceError } from '../errors'
-import { statusOf } from '../file-status'
+import { statusOf } from '../util/file-status'
 import { expectedOf, isWithin, type Limit, LIMITS } from '../limits'
 import { GROUP_NORM_GROUPS } from './contract'
 import { notThere } from './hub-id'

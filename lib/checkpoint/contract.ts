@@ -2,7 +2,7 @@
  * Checking networks against the contract: sizes are read off tensor shapes, the complete list of tensors follows from
  * the sizes (expected.ts), and every difference is reported at once.
  */
-import { WEIGHT_DTYPES } from './dtype'
+import { WEIGHT_DTYPES } from '../formats/dtype'
 import {
   type AdapterSizes,
   adapterTensors,
@@ -20,7 +20,7 @@ import {
 } from './expected'
 import { isFp8 } from './fp8'
 import type { NamedTensors } from './names'
-import { quantisation } from './quantised'
+import { quantisation } from '../formats/quantised'
 
 /** Something that keeps a checkpoint from being used. */
 export interface Problem {

@@ -1,7 +1,7 @@
 /** Published RetinaFace weights as a checkpoint for the networks. */
 import { expectation, IConFaceError } from '../errors'
 import type { Checkpoint, StoredTensor } from '../networks'
-import { openSafetensors } from './safetensors'
+import { openSafetensors } from '../formats/safetensors'
 
 /** Other names of the same tensors: those of the other PyTorch implementation, and of parallel training. */
 const OTHER_NAMES: readonly (readonly [RegExp, string])[] = [

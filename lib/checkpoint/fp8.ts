@@ -8,10 +8,10 @@
  * fp8 value exactly and a scaled one to 8 bits, and which then is mapped like any other (precision `fp8` quantises that anew,
  * with a scale for every row).
  */
-import type { DType } from './dtype'
+import type { DType } from '../formats/dtype'
 import type { NamedTensor, NamedTensors } from './names'
-import { isBlockScale } from './quantised'
-import { type RoundedDType, roundTensor } from './round'
+import { isBlockScale } from '../formats/quantised'
+import { type RoundedDType, roundTensor } from '../formats/round'
 
 /** What {@link separateScales} makes of the tensors of a file. */
 export interface Scaled {

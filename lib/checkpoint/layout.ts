@@ -20,7 +20,7 @@ import {
   type PromptNames,
   sameShape,
 } from './contract'
-import type { DType } from './dtype'
+import type { DType } from '../formats/dtype'
 import {
   type AdapterSizes,
   type AutoencoderSizes,
@@ -32,8 +32,8 @@ import {
 import { type AlphaSource, type Lora, openLora } from './lora'
 import { applyNameMap, readNameMap } from './name-map'
 import { type ByteRange, canonicalTensors, type NamedTensor, type NamedTensors, type Naming, type Role } from './names'
-import type { SafetensorsFile } from './safetensors'
-import { openWeights } from './shards'
+import type { SafetensorsFile } from '../formats/safetensors'
+import { openWeights } from '../formats/shards'
 
 /** A tensor as one byte range of one file. */
 export interface SpecTensor {

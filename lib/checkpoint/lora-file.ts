@@ -4,10 +4,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { ADAPTER_CONFIG } from './peft-config'
-import { isPytorch, openPytorch } from './pytorch'
-import { openSafetensors, readTensorBytes, type SafetensorsFile, type TensorInfo } from './safetensors'
-import { weightsPath } from './shards'
-import { statusOf } from '../file-status'
+import { isPytorch, openPytorch } from '../formats/pytorch'
+import { openSafetensors, readTensorBytes, type SafetensorsFile, type TensorInfo } from '../formats/safetensors'
+import { weightsPath } from '../formats/shards'
+import { statusOf } from '../util/file-status'
 
 /** An opened file; offsets mean something in safetensors only. */
 export interface LoraFile {

@@ -7,10 +7,10 @@
  * (q, k, v) or changed their order.
  */
 import { networkOf } from './bundle'
-import type { DType } from './dtype'
+import type { DType } from '../formats/dtype'
 import { separateScales } from './fp8'
 import { diffusersModule, isDiffusers } from './modules'
-import type { SafetensorsFile, TensorInfo } from './safetensors'
+import type { SafetensorsFile, TensorInfo } from '../formats/safetensors'
 
 /** Bytes of the `file`-th file of a model. */
 export interface ByteRange {

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { closest } from '../closest'
+import { closest } from '../util/closest'
 import { IConFaceError, invalid, shortened } from '../errors'
 import { PACKAGE_ROOT } from '../native'
 import type { IConFaceWarning } from '../warning'

@@ -2,7 +2,7 @@
  * `iconface convert`: a PyTorch checkpoint, an fp8 file or shards as one safetensors file; nothing in them is run.
  */
 
-import { type Conversion, CONVERT_DTYPES, convertWeights } from '../checkpoint/convert'
+import { type Conversion, CONVERT_DTYPES, convertWeights } from '../prepare/convert'
 import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, parse } from './command'

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
-import { DEPENDENCY_NAMES, type DependencyName, loadDependency } from '../dependency'
+import { DEPENDENCY_NAMES, type DependencyName, loadDependency } from '../util/dependency'
 import { invalid, isIConFaceError } from '../errors'
 import { addonPlaces, findAddon, loadAddon, native, type NativeInfo } from '../native'
 import { findModel } from '../restore'
@@ -15,7 +15,7 @@ import {
   type MissingVersion,
   missingVersions,
   neededVersions,
-} from '../system-libraries'
+} from '../util/system-libraries'
 import { type Command, packageVersion, parse } from './command'
 import { print } from './output'
 import { byteSize, table } from './terminal'

@@ -2,9 +2,9 @@
  * `iconface inspect`: what a model folder or a weight file holds, and what is wrong with it.
  */
 
-import { type Description, describePath } from '../checkpoint/describe'
+import { type Description, describePath } from '../prepare/describe'
 import { formatProblems } from '../checkpoint/contract'
-import type { PartDescription } from '../checkpoint/findings'
+import type { PartDescription } from '../prepare/findings'
 import { TITLES } from '../checkpoint/recognise'
 import { invalid } from '../errors'
 import { findModel } from '../restore'

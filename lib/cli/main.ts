@@ -6,9 +6,9 @@
  * 130 stopped by Ctrl-C.
  */
 
-import { closest } from '../closest'
+import { closest } from '../util/closest'
 import { IConFaceError, isIConFaceError, shortened } from '../errors'
-import { messageOf } from '../realm'
+import { messageOf } from '../util/realm'
 import { type Command, packageVersion } from './command'
 import { print, tell, watchStreams } from './output'
 import { table } from './terminal'

@@ -6,7 +6,7 @@
  * can be told, and the work goes on.
  */
 
-import { messageOf } from '../realm'
+import { messageOf } from '../util/realm'
 
 /** Writes a result, or a piece of it. */
 export function print(text: string): void {

@@ -1,5 +1,5 @@
 /** The parts of a model as `prepare` and `inspect` list them. */
-import type { Missing } from '../checkpoint/survey'
+import type { Missing } from '../prepare/survey'
 import { byteSize, table } from './terminal'
 
 /** What lies where, under whose names, how large, and perhaps what is done or to be done about it. */

@@ -3,8 +3,8 @@
  */
 
 import path from 'node:path'
-import { downloadFromHub } from '../checkpoint/hub'
-import { type Preparation, prepareModel } from '../checkpoint/prepare'
+import { downloadFromHub } from '../prepare/hub'
+import { type Preparation, prepareModel } from '../prepare/prepare'
 import { invalid } from '../errors'
 import { type Command, missing, parse } from './command'
 import { print } from './output'

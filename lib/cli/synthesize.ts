@@ -2,7 +2,7 @@
  * `iconface synthesize`: a complete checkpoint with random weights.
  */
 
-import { PRESET_NAMES, type PresetName, synthesizeCheckpoint } from '../checkpoint/synthesize'
+import { PRESET_NAMES, type PresetName, synthesizeCheckpoint } from '../prepare/synthesize'
 import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, numeric, parse } from './command'

@@ -4,7 +4,7 @@
  */
 
 import type { Chain } from './chain'
-import type { Random } from '../random'
+import type { Random } from '../util/random'
 import type { Ranges } from './strength'
 
 export async function bsrgan(chain: Chain, ranges: Ranges, random: Random): Promise<void> {

@@ -7,8 +7,8 @@
 
 import { setImmediate } from 'node:timers/promises'
 import type { RgbImage } from '../image'
-import { abortError } from '../abort'
-import type { Random } from '../random'
+import { abortError } from '../util/abort'
+import type { Random } from '../util/random'
 import { blur, type Blur } from './blur'
 import { type Codec, compress, MAX_SIDE } from './compress'
 import { addNoise, type NoiseKind } from './noise'

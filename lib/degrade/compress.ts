@@ -4,9 +4,9 @@
 
 import { IConFaceError, isIConFaceError } from '../errors'
 import { type RgbImage, toSharp } from '../image'
-import { messageOf } from '../realm'
-import { sharp } from '../sharp'
-import { shortage } from '../shortage'
+import { messageOf } from '../util/realm'
+import { sharp } from '../util/sharp'
+import { shortage } from '../util/shortage'
 
 export type Codec = 'jpeg' | 'webp'
 

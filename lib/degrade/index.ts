@@ -9,17 +9,17 @@
  * @packageDocumentation
  */
 
-import { showsCaller } from '../caller'
+import { showsCaller } from '../util/caller'
 import { IConFaceError } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { capturePictures, type ImageInput, ownRgb, type RgbImage } from '../image'
 import type { Pixels } from '../native'
 import { boolean, checkSeed, checkSignal, known, namesOf, oneOf } from '../options'
-import { checkAborted } from '../abort'
+import { checkAborted } from '../util/abort'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
 import { MAX_SIDE } from './compress'
-import { Random } from '../random'
+import { Random } from '../util/random'
 import { realEsrgan } from './real-esrgan'
 import { rangesFor } from './strength'
 import type { IConFaceWarning } from '../warning'

@@ -3,7 +3,7 @@
  */
 
 import type { RgbImage } from '../image'
-import type { Random } from '../random'
+import type { Random } from '../util/random'
 
 export const NOISES = ['gaussian-colour', 'gaussian-grey', 'poisson-colour', 'poisson-grey'] as const
 export type NoiseKind = (typeof NOISES)[number]

@@ -6,7 +6,7 @@
 import type { Chain } from './chain'
 import type { Codec } from './compress'
 import type { NoiseKind } from './noise'
-import type { Random } from '../random'
+import type { Random } from '../util/random'
 import type { Ranges } from './strength'
 
 export async function realEsrgan(chain: Chain, ranges: Ranges, random: Random): Promise<void> {

@@ -12,7 +12,7 @@
 import { invalid } from '../errors'
 import { LIMITS } from '../limits'
 import { checkSeed } from '../options'
-import { Random } from '../random'
+import { Random } from '../util/random'
 
 /** The side that sizes are given for, in pixels. */
 export const REFERENCE_SIDE = 512

@@ -2,7 +2,7 @@
  * Runs a model over cases whose truth is known and measures what comes out.
  */
 
-import { showsCaller } from '../caller'
+import { showsCaller } from '../util/caller'
 import { IConFaceError, type IConFaceErrorCode, invalid, isIConFaceError } from '../errors'
 import type { IConFace, ModelInfo } from '../iconface'
 import { checkWithin, LIMITS } from '../limits'
@@ -15,7 +15,7 @@ import {
   type Progress,
   type RestoreOptions,
 } from '../options'
-import { checkAborted } from '../abort'
+import { checkAborted } from '../util/abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
 import { type Measures, measuring } from './measure'

@@ -2,9 +2,9 @@
  * An evaluation as one HTML file that needs nothing else: tables and picture strips.
  */
 
-import { showsCaller } from '../caller'
-import { sharp } from '../sharp'
-import { cannot } from '../shortage'
+import { showsCaller } from '../util/caller'
+import { sharp } from '../util/sharp'
+import { cannot } from '../util/shortage'
 import type { CaseResult, Evaluation, ResultPictures } from './evaluate'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'
 import type { RgbImage } from './pixels'

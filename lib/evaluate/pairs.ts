@@ -9,7 +9,7 @@
 
 import { readdir, stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
-import { showsCaller } from '../caller'
+import { showsCaller } from '../util/caller'
 import { fileError, IConFaceError, invalid } from '../errors'
 import type { EvaluationCase } from './case'
 

@@ -8,7 +8,7 @@ import { capturePictures, type ImageInput } from '../image'
 import { OpContext, type Tensor } from '../ops'
 import { DEFAULT_MAX_PIXELS } from '../options'
 import { shapeWarnings } from '../picture/shape'
-import { isBytes } from '../realm'
+import { isBytes } from '../util/realm'
 import type { IConFaceWarning } from '../warning'
 
 /** 8-bit sRGB pixels, row by row: `height * width * 3` bytes. A `Restoration` is one. */

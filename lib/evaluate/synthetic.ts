@@ -3,11 +3,11 @@
  * known exactly.
  */
 
-import { degrade, type Severity, strengthFor } from '../degrade/index'
+import { degrade, type Severity, strengthFor } from '../degrade'
 import { invalid } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { boolean, known, namesOf, oneOf } from '../options'
-import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits/index'
+import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits'
 import type { CasePictures, EvaluationCase } from './case'
 
 /** Identities from this seed on are for evaluation alone; training draws below it. */

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { checkAutoencoder, GROUP_NORM_GROUPS } from '../checkpoint/contract'
 import { canonicalNames } from '../checkpoint/names'
-import { readTensorBytes } from '../checkpoint/safetensors'
+import { readTensorBytes } from '../formats/safetensors'
 import type { Checkpoint, Networks, StoredTensor } from '../networks'
 import type { Tensor } from '../ops'
 import { channelsFirst, channelsLast, items, reshape, tokensOf, values } from './arrange'

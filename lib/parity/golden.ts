@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { DType as StoredDType } from '../checkpoint/dtype'
-import { openSafetensors, readTensorBytes, type SafetensorsFile } from '../checkpoint/safetensors'
+import type { DType as StoredDType } from '../formats/dtype'
+import { openSafetensors, readTensorBytes, type SafetensorsFile } from '../formats/safetensors'
 import type { Checkpoint, StoredTensor } from '../networks'
 import type { DType, Tensor } from '../ops'
 

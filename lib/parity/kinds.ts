@@ -1,6 +1,6 @@
 /** What a golden file is, told from its metadata or else from its contents, and what compares it. */
 import { loraName } from '../checkpoint/lora-names'
-import { openSafetensors, type SafetensorsFile } from '../checkpoint/safetensors'
+import { openSafetensors, type SafetensorsFile } from '../formats/safetensors'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
 import { compareDetectionPolicy, compareDetector } from './detector'

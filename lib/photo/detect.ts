@@ -5,14 +5,14 @@
  * await using detector = await FaceDetector.load('retinaface_r34.safetensors')
  * const [face] = await detector.detect('photo.jpg')
  */
-import { showsCaller } from '../caller'
+import { showsCaller } from '../util/caller'
 import { detectorCheckpoint } from '../checkpoint/detector'
 import { IConFaceError, invalid } from '../errors'
 import { capturePictures, type ImageInput, ownRgb, type RawImage, type RgbImage } from '../image'
 import { checkWithin, LIMITS } from '../limits'
 import { Networks, type NetworksOptions } from '../networks'
 import { checkCompute, DEFAULT_MAX_PIXELS, integer, known, namesOf, number, oneOf } from '../options'
-import { isArrayBuffer, isUint8Array, isUrl } from '../realm'
+import { isArrayBuffer, isUint8Array, isUrl } from '../util/realm'
 import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
   detectionAttempts,

@@ -3,7 +3,7 @@
 import { blend, type Colour, hsl, scale } from './colour'
 import { bump, clamp, mix, smoothstep } from './maths'
 import type { Layer } from './mesh'
-import { Random } from '../random'
+import { Random } from '../util/random'
 import { BACKGROUND_STYLES, type PortraitState } from './state'
 
 /** Side of the grid on which backgrounds are computed; they are soft, so it is stretched over the picture. */

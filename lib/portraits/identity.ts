@@ -2,7 +2,7 @@
  * Who a portrait shows: everything that stays the same between two pictures of one person.
  */
 
-import { Random } from '../random'
+import { Random } from '../util/random'
 import { clamp, mix } from './maths'
 
 /** A mole on the head: position in head coordinates (template pixels from between the eyes), radius, darkness 0-1. */

@@ -9,7 +9,7 @@
  * const face = await restore(await degrade(portrait, { strength: 8, seed: 1 }), [portrait])
  */
 
-import { showsCaller } from '../caller'
+import { showsCaller } from '../util/caller'
 import { invalid } from '../errors'
 import { checkSeed, integer, known, number } from '../options'
 import { drawIdentity, IDENTITY_RANGES, IDENTITY_WHOLE, type Mole, type PortraitIdentity } from './identity'

@@ -3,7 +3,7 @@
 import { blend, css, scale } from './colour'
 import type { PortraitIdentity } from './identity'
 import { mix, type Point2 } from './maths'
-import { Random } from '../random'
+import { Random } from '../util/random'
 import { pair, type Sketch } from './sketch'
 import { skinColour } from './skin'
 import type { PortraitState } from './state'

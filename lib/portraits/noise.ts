@@ -1,6 +1,6 @@
 /** Smooth noise, as a table. */
 
-import { Random } from '../random'
+import { Random } from '../util/random'
 
 /** Side of {@link noiseTexture}. */
 const NOISE_SIZE = 256

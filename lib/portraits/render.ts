@@ -1,7 +1,7 @@
 /** Puts a portrait together: background, body and head, the drawn features, hair and beard in front. */
 
-import { sharp } from '../sharp'
-import { cannot } from '../shortage'
+import { sharp } from '../util/sharp'
+import { cannot } from '../util/shortage'
 import type { RgbImage } from '../image'
 import { paintBackground } from './background'
 import { Beard } from './beard'

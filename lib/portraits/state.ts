@@ -3,7 +3,7 @@
  */
 
 import { mix } from './maths'
-import { Random } from '../random'
+import { Random } from '../util/random'
 
 /** Backgrounds, by `PortraitState.backgroundStyle`. */
 export const BACKGROUND_STYLES = ['studio', 'gradient', 'bokeh', 'indoors', 'outdoors'] as const

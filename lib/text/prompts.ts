@@ -1,7 +1,7 @@
 /** The prompts of a model: its own, those encoded before, and new ones where it has a text encoder. */
-import { toFloat32 } from '../checkpoint/dtype'
+import { toFloat32 } from '../formats/dtype'
 import type { CheckpointSpec } from '../checkpoint/layout'
-import { openSafetensors, readTensorBytes } from '../checkpoint/safetensors'
+import { openSafetensors, readTensorBytes } from '../formats/safetensors'
 import { IConFaceError } from '../errors'
 import type { NetworksOptions } from '../networks'
 import type { Result } from '../ops'

@@ -7,7 +7,7 @@
  */
 import type { Tokenizer } from '@huggingface/tokenizers' with { 'resolution-mode': 'import' }
 import { readJson } from '../checkpoint/config'
-import { loadDependency } from '../dependency'
+import { loadDependency } from '../util/dependency'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { CHAT_TOKENS, chatText, PADDING_TOKEN } from './chat'
 

@@ -2,10 +2,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { convertWeights } from '../../dist/checkpoint/convert.js'
-import { describePath } from '../../dist/checkpoint/describe.js'
+import { convertWeights } from '../../dist/prepare/convert.js'
+import { describePath } from '../../dist/prepare/describe.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
-import { prepareModel } from '../../dist/checkpoint/prepare.js'
+import { prepareModel } from '../../dist/prepare/prepare.js'
 import { scratch, tinyModel } from '../fixtures/tiny'
 import { readTensors, type Tensor, writeTensors } from '../fixtures/weights'
 

@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { storageOf } from '../../dist/checkpoint/hub-cache.js'
-import { downloadFromHub } from '../../dist/checkpoint/hub.js'
+import { storageOf } from '../../dist/prepare/hub-cache.js'
+import { downloadFromHub } from '../../dist/prepare/hub.js'
 import { COMMIT, hubServer } from '../fixtures/hub-server'
 
 const REPO = 'owner/model-4B'

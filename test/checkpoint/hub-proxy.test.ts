@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { downloadFromHub } from '../../dist/checkpoint/hub.js'
-import { proxyFor } from '../../dist/checkpoint/proxy.js'
+import { downloadFromHub } from '../../dist/prepare/hub.js'
+import { proxyFor } from '../../dist/prepare/proxy.js'
 import { hubServer } from '../fixtures/hub-server'
 import { proxyServer, type ProxyRules } from '../fixtures/proxy-server'
 

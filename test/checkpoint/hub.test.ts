@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events'
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { downloadFromHub } from '../../dist/checkpoint/hub.js'
+import { downloadFromHub } from '../../dist/prepare/hub.js'
 import { type Answer, COMMIT, hubServer, type Misbehaviour } from '../fixtures/hub-server'
 import { numbers } from '../fixtures/mutate'
 

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { PRESETS, synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { PRESETS, synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 import { transformerTensors } from '../../dist/checkpoint/expected.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
 import { openLora } from '../../dist/checkpoint/lora.js'

@@ -1,7 +1,7 @@
 // Rounding to narrower types: against every half, and against double arithmetic.
 import t from 'tap'
-import { toFloat32 } from '../../dist/checkpoint/dtype.js'
-import { roundTensor, type RoundedDType } from '../../dist/checkpoint/round.js'
+import { toFloat32 } from '../../dist/formats/dtype.js'
+import { roundTensor, type RoundedDType } from '../../dist/formats/round.js'
 import { floats } from '../fixtures/pickle'
 import { numbers } from '../fixtures/tensors'
 

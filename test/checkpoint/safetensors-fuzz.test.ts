@@ -1,8 +1,8 @@
 // Damaged safetensors headers: an IConFaceError or a file that keeps every promise, never anything else.
 // ICONFACE_FUZZ_CASES sets the number of mutations, ICONFACE_FUZZ_FIRST where they begin.
 import t from 'tap'
-import { type DType, dtypeBits } from '../../dist/checkpoint/dtype.js'
-import { headerLength, parseHeader, type SafetensorsHeader } from '../../dist/checkpoint/safetensors.js'
+import { type DType, dtypeBits } from '../../dist/formats/dtype.js'
+import { headerLength, parseHeader, type SafetensorsHeader } from '../../dist/formats/safetensors.js'
 import { isIConFaceError } from '../../dist/errors.js'
 import { fileBytes, mutatedFile, SEEDS } from '../fixtures/mutate'
 

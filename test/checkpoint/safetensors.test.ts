@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { roundToBFloat16, toFloat32 } from '../../dist/checkpoint/dtype.js'
-import { openSafetensors, parseHeader, readTensorBytes } from '../../dist/checkpoint/safetensors.js'
-import { SafetensorsWriter, writeSafetensors } from '../../dist/checkpoint/safetensors-writer.js'
+import { roundToBFloat16, toFloat32 } from '../../dist/formats/dtype.js'
+import { openSafetensors, parseHeader, readTensorBytes } from '../../dist/formats/safetensors.js'
+import { SafetensorsWriter, writeSafetensors } from '../../dist/formats/safetensors-writer.js'
 import { fileBytes } from '../fixtures/mutate'
 
 const folder = t.testdir({})

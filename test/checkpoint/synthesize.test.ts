@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { toFloat32 } from '../../dist/checkpoint/dtype.js'
+import { toFloat32 } from '../../dist/formats/dtype.js'
 import {
   autoencoderTensors,
   faceTensors,
@@ -11,7 +11,7 @@ import {
   transformerTensors,
 } from '../../dist/checkpoint/expected.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
-import { PRESETS, synthesizeCheckpoint, TEXT_PRESETS } from '../../dist/checkpoint/synthesize.js'
+import { PRESETS, synthesizeCheckpoint, TEXT_PRESETS } from '../../dist/prepare/synthesize.js'
 import { readTensors } from '../fixtures/weights'
 
 const scratch = t.testdir({})

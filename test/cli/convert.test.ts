@@ -3,8 +3,8 @@ import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { type Conversion, convertWeights } from '../../dist/checkpoint/convert.js'
-import { openSafetensors, readTensorBytes } from '../../dist/checkpoint/safetensors.js'
+import { type Conversion, convertWeights } from '../../dist/prepare/convert.js'
+import { openSafetensors, readTensorBytes } from '../../dist/formats/safetensors.js'
 import { checkpoint, dict, floats, pickle, storage, tensor, text } from '../fixtures/pickle'
 
 const MAIN = resolve(__dirname, '../../dist/cli/main.js')

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import t from 'tap'
-import type { Description } from '../../dist/checkpoint/describe.js'
+import type { Description } from '../../dist/prepare/describe.js'
 import { golden, needsGolden } from '../fixtures/golden'
 import { readTensors, writeTensors, zeros } from '../fixtures/weights'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { spawn } from 'node:child_process'
 import { closeSync, copyFileSync, existsSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 import { FAKE_ADDON, scratchFolder } from '../fixtures/fake'
 import { full } from '../fixtures/tier'
 

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from
 import { join, resolve } from 'node:path'
 import { readModelConfig } from '../../dist/checkpoint/config.js'
 import { openCheckpoint } from '../../dist/checkpoint/layout.js'
-import { synthesizeCheckpoint } from '../../dist/checkpoint/synthesize.js'
+import { synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 
 const MAIN = resolve(__dirname, '../../dist/cli/main.js')
 const scratch = t.testdir({})

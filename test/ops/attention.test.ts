@@ -1,6 +1,6 @@
 // Attention over segments: against float64 and the original, awkward sizes, sharp softmax, threads, refusals.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import {
   elements,

@@ -1,6 +1,6 @@
 // Per-channel scale and shift with PReLU (a folded BatchNorm) on feature maps.
 import t from 'tap'
-import { bf16, OpContext, toFloat32 } from '../../dist/ops.js'
+import { bf16, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 const SHAPES = [

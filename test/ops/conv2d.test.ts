@@ -1,6 +1,6 @@
 // conv2d and to_channels_last: against float64 with awkward sizes, strides, paddings and epilogues, threads, refusals.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Named = Record<string, Tensor>

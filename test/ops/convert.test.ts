@@ -1,6 +1,6 @@
 // convert: rounding between float types; all_finite: one value in any place that is not a number, or infinite.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, sameBits } from '../fixtures/tensors'
 
 /** The value of binary16 bits. */

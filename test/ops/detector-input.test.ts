@@ -1,6 +1,6 @@
 // Pictures to what the face detector reads, bit-exact with OpenCV's 8-bit bilinear resize.
 import t from 'tap'
-import { OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, sameBits } from '../fixtures/tensors'
 
 function roundHalfToEven(x: number): number {

@@ -1,6 +1,6 @@
 // What the face detector has and no other network: depthwise convolutions, max-pooling, sums with an enlarged map.
 import t from 'tap'
-import { f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, numbers, relativeError } from '../fixtures/tensors'
 
 interface Window {

@@ -1,6 +1,6 @@
 // SiLU, sums and transposition of f32 tensors.
 import t from 'tap'
-import { f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { elements, everyIsa, largestError, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 const SHAPES = [[1], [7], [3, 5], [1, 31, 33], [20011]]

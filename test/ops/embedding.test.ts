@@ -1,6 +1,6 @@
 // Rows of a table by index: exact, and no index reaches outside.
 import t from 'tap'
-import { bf16, f32, i32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, i32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers } from '../fixtures/tensors'
 
 for (const { isa, ops } of everyIsa()) {

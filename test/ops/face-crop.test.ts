@@ -1,6 +1,6 @@
 // The face that the identity encoder looks at: a similarity transform with a triangle filter.
 import t from 'tap'
-import { OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, numbers, sameBits, threadCounts } from '../fixtures/tensors'
 
 /** Weights of the triangle around `u` for all pixels, outside ones included in the norm but not in the result. */

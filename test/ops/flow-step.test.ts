@@ -1,6 +1,6 @@
 // One guided Euler step.
 import t from 'tap'
-import { OpContext, toFloat32 } from '../../dist/ops.js'
+import { OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 for (const { isa, ops } of everyIsa()) {

@@ -1,6 +1,6 @@
 // GroupNorm with affine and SiLU on feature maps: accuracy of the statistics, memory types, threads, refusals.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 interface Options {

@@ -1,6 +1,6 @@
 // linear with heads that are normalised and rotated, and groups of products: against float64, around the tiles of GPUs.
 import t, { type Test } from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { angles, rotated } from '../fixtures/heads'
 import { epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
 import {

@@ -1,6 +1,6 @@
 // Raw face embeddings to the one unit vector that stands for the person (Eq. 3-4), against float64.
 import t from 'tap'
-import { f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, numbers, relativeError } from '../fixtures/tensors'
 
 /** Norms, softmax(log norm / T) over those that are not zero, and the unit vector of the weighted directions. */

@@ -1,6 +1,6 @@
 // Pictures to tensors, bit-exact with Pillow's 8-bit bicubic, and tensors to pictures.
 import t from 'tap'
-import { f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import { everyIsa, largestError, numbers, sameBits, threadCounts } from '../fixtures/tensors'
 

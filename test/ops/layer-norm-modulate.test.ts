@@ -1,6 +1,6 @@
 // LayerNorm with modulation: statistics, memory types, segments, threads, refusals.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 interface Segment {

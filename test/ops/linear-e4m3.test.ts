@@ -1,7 +1,7 @@
 // e4m3: quantise_rows against its definition, bit by bit, and linear of e4m3 operands against float64 with every epilogue
 // and awkward size, views, refusals, and what the rounding costs.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
 import {
   elements,

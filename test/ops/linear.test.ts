@@ -1,6 +1,6 @@
 // linear: against float64 with every epilogue, type and awkward size, threads, refusals.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { type Epilogue, epilogueOf, type LinearCase, linearReference, weightRows } from '../fixtures/linear'
 import {
   elements,

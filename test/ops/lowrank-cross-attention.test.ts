@@ -1,6 +1,6 @@
 // The degraded cross-attention in rank space, and its memory side, against the attention they stand for, in float64.
 import t from 'tap'
-import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import {
   elements,
   everyGpu,

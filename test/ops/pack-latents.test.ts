@@ -1,6 +1,6 @@
 // VAE latents to normalised tokens and back: 2x2 space to depth in the order (channel, row, column).
 import t from 'tap'
-import { OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import { everyIsa, numbers, relativeError } from '../fixtures/tensors'
 

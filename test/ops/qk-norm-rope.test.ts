@@ -1,6 +1,6 @@
 // RMSNorm of q and k with rotary embedding, against float64 and the original implementation.
 import t from 'tap'
-import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import { angles, rotated } from '../fixtures/heads'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'

@@ -1,6 +1,6 @@
 // Standard normal noise as PyTorch's two generators make it.
 import t from 'tap'
-import { OpContext, toFloat32 } from '../../dist/ops.js'
+import { OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import { elements, everyIsa, largestError, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 

@@ -1,6 +1,6 @@
 // Bilinear resize of token grids, half-pixel centres.
 import t from 'tap'
-import { OpContext, toFloat32 } from '../../dist/ops.js'
+import { OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 type Grid = [rows: number, columns: number]

@@ -1,6 +1,6 @@
 // RMSNorm of rows, against float64.
 import t from 'tap'
-import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { bf16, f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 /** The definition, in float64. */

@@ -1,6 +1,6 @@
 // Rotary tables of position ids.
 import t from 'tap'
-import { f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, sameBits } from '../fixtures/tensors'
 
 /** Angles, in float64. */

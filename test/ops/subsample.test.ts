@@ -1,6 +1,6 @@
 // Every s-th row and column of a feature map.
 import t from 'tap'
-import { bf16, OpContext, toFloat32 } from '../../dist/ops.js'
+import { bf16, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, numbers, sameBits } from '../fixtures/tensors'
 
 const CASES: [number[], number][] = [

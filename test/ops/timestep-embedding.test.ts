@@ -1,6 +1,6 @@
 // The sinusoids of a timestep.
 import t from 'tap'
-import { OpContext, toFloat32 } from '../../dist/ops.js'
+import { OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { references } from '../fixtures/golden'
 import { everyIsa, largestError } from '../fixtures/tensors'
 

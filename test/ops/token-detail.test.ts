@@ -1,6 +1,6 @@
 // What the detail route pools: tokens minus the mean of their neighbourhood.
 import t from 'tap'
-import { f32, OpContext, toFloat32 } from '../../dist/ops.js'
+import { f32, OpContext, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
 
 /** The definition, in float64. */

@@ -28,7 +28,7 @@ async function setUp(t: Test) {
 /** A process that downloads the file; `null` is how one ends that was killed. */
 function download(hubUrl: string, cacheDir: string) {
   const program = `
-    const { downloadFromHub } = require(${JSON.stringify(join(DIST, 'checkpoint', 'hub.js'))})
+    const { downloadFromHub } = require(${JSON.stringify(join(DIST, 'prepare', 'hub.js'))})
     downloadFromHub(${JSON.stringify(REPO)}, ${JSON.stringify({ hubUrl, cacheDir })})`
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'ignore', 'inherit'] })
   const ended = new Promise<number | null>((resolve) => child.on('close', resolve))

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { IConFace, type Progress, type RawImage, type RestoreOptions } from '../../dist/index.js'
 import { loadAddon } from '../../dist/native.js'
-import { f32, OpContext } from '../../dist/ops.js'
+import { f32, OpContext } from '../../dist/ops/index.js'
 import { collectGarbage, held, picture, QUICK, resources, SANITIZED, tinyModel } from '../fixtures/tiny'
 
 const input = picture(1)

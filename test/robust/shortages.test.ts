@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { IConFaceError, isIConFaceError } from '../../dist/index.js'
 import { loadAddon } from '../../dist/native.js'
-import { allocated, cannot, shortage } from '../../dist/shortage.js'
+import { allocated, cannot, shortage } from '../../dist/util/shortage.js'
 import { DIST, type Ending, run } from '../fixtures/child'
 import { full } from '../fixtures/tier'
 import { SANITIZED, scratch, tinyModel } from '../fixtures/tiny'
@@ -59,8 +59,8 @@ function nodeAlone(): number {
 t.test('no threads left', { skip: cannotLimit() }, async (t) => {
   const program = `
     const { IConFace, allocateImage } = require(${JSON.stringify(join(DIST, 'index.js'))})
-    const { OpContext } = require(${JSON.stringify(join(DIST, 'ops.js'))})
-    const { Networks } = require(${JSON.stringify(join(DIST, 'networks.js'))})
+    const { OpContext } = require(${JSON.stringify(join(DIST, 'ops', 'index.js'))})
+    const { Networks } = require(${JSON.stringify(join(DIST, 'networks', 'index.js'))})
     const fs = require('node:fs')
     const folder = ${JSON.stringify(folder)}
     ${OUTCOMES}
@@ -117,7 +117,7 @@ t.test('no address space left', { skip: noSpace }, async (t) => {
   const program = `
     ${OUTCOMES}
     ${LIMIT}
-    const { OpContext } = require(args.dist + '/ops.js')
+    const { OpContext } = require(args.dist + '/ops/index.js')
     const model = await IConFace.load(args.folder, { threads: 1, device: 'cpu' })
     const ops = new OpContext({ threads: 1 })
     const x = { dtype: 'f32', shape: [1 << 22], data: new Float32Array(1 << 22) }
@@ -150,7 +150,7 @@ t.test('no files left', { skip: noPrlimit }, async (t) => {
     ${OUTCOMES}
     ${LIMIT}
     const { sharp } = require(args.dist + '/sharp.js')
-    const { Networks } = require(args.dist + '/networks.js')
+    const { Networks } = require(args.dist + '/networks/index.js')
     const picture = args.folder + '/../nofile.png'
     fs.writeFileSync(picture, await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).png().toBuffer())
     const model = await IConFace.load(args.folder, { threads: 1, device: 'cpu' })

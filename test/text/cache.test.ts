@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
 import { join } from 'node:path'
 import t from 'tap'
-import type { DType } from '../../dist/checkpoint/dtype.js'
+import type { DType } from '../../dist/formats/dtype.js'
 import { type CacheKey, PromptCache } from '../../dist/text/cache.js'
 import { fingerprint, openTextEncoder } from '../../dist/text/encoder.js'
 import { scratchFolder } from '../fixtures/fake'

@@ -1,4 +1,4 @@
-// Call: one operation or network run by itself from JavaScript (lib/ops.ts, lib/networks.ts), without any N-API in sight.
+// Call: one operation or network run by itself from JavaScript (lib/ops/index.ts, lib/networks/index.ts), without any N-API in sight.
 #pragma once
 #include <deque>
 #include <map>
