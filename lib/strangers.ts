@@ -33,7 +33,12 @@ export function strangerWarnings(embeddings: Float32Array): IConFaceWarning[] {
   for (;;) {
     const references = left.filter((i) => i > 0)
     const least = references.length > 1 ? LEAST_AMONG_REFERENCES : LEAST_TO_INPUT
-    const similarities = references.map((i) => similarity(faces[i]!, left.filter((j) => j !== i).map((j) => faces[j]!))) // prettier-ignore
+    const similarities = references.map((i) =>
+      similarity(
+        faces[i]!,
+        left.filter((j) => j !== i).map((j) => faces[j]!),
+      ),
+    )
     const lowest = similarities.indexOf(Math.min(...similarities))
     if (lowest < 0 || !(similarities[lowest]! < least)) return warnings
     const found = references[lowest]!

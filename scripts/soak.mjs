@@ -43,7 +43,14 @@ function circumstances() {
     }
   }
   const cpu = `${os.cpus()[0].model}, ${os.cpus().length} cores`
-  return { date: new Date().toISOString(), node: process.version, cpu, isa: loadAddon().info().isa, commit: git('rev-parse', '--short', 'HEAD'), ...(SANITIZED ? { sanitized: true } : {}) } // prettier-ignore
+  return {
+    date: new Date().toISOString(),
+    node: process.version,
+    cpu,
+    isa: loadAddon().info().isa,
+    commit: git('rev-parse', '--short', 'HEAD'),
+    ...(SANITIZED ? { sanitized: true } : {}),
+  }
 }
 
 async function run(names, scale) {

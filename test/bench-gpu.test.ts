@@ -134,7 +134,11 @@ t.test('killed in the middle, all of it: what was measured is gathered', { skip 
   process.kill(stopped, 'SIGKILL')
   const { finished, tests, operations, networks } = results(folder)
   t.match({ finished, networks, tests }, { finished: false, networks: null, tests: { 'rms-norm': { pass: 3 } } })
-  t.match(operations, { finished: false, limits: { flops: { f32: Number } }, rows: [{ correct: true }, { correct: true }] }) // prettier-ignore
+  t.match(operations, {
+    finished: false,
+    limits: { flops: { f32: Number } },
+    rows: [{ correct: true }, { correct: true }],
+  })
   t.equal(operations!.rows.length, 2)
 })
 

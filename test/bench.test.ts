@@ -90,7 +90,7 @@ t.test('cut off after N cases: N are in the JSON', async (t) => {
     [4, 2, 0],
     [5, 2, 1],
   ] as const) {
-    writeFileSync(join(scratch, 'cut.json'), '{ "finished": true, "rows": "of an earlier run" }') // prettier-ignore
+    writeFileSync(join(scratch, 'cut.json'), '{ "finished": true, "rows": "of an earlier run" }')
     const { ending, err } = endedAt(at, 'SIGKILL', ...args)
     t.equal(ending, 'SIGKILL', err)
     const report = record('cut.json')
@@ -100,7 +100,11 @@ t.test('cut off after N cases: N are in the JSON', async (t) => {
       machine: { node: process.version },
       limits: { flops: { f32: Number } },
     })
-    t.same(report.rows.map(({ name }) => name), names.slice(0, rows), `${rows} rows`) // prettier-ignore
+    t.same(
+      report.rows.map(({ name }) => name),
+      names.slice(0, rows),
+      `${rows} rows`,
+    )
     t.equal(report.restores.length, restores)
     for (const row of [...report.rows, ...report.restores]) t.ok(row.correct)
   }
@@ -113,7 +117,12 @@ t.test('cut off among the networks; memory and the copy follow when they are kno
   t.equal(endedAt(8, 'SIGKILL', ...args).ending, 'SIGKILL') // six files are the model's
   t.match(record('networks.json'), { finished: false, limits: { copy: null }, memory: null, rows: [] })
   t.equal(endedAt(9, 'SIGKILL', ...args).ending, 'SIGKILL')
-  t.match(record('networks.json'), { finished: false, limits: { copy: null }, memory: { peak: Number }, rows: [{ name: 'forward' }] }) // prettier-ignore
+  t.match(record('networks.json'), {
+    finished: false,
+    limits: { copy: null },
+    memory: { peak: Number },
+    rows: [{ name: 'forward' }],
+  })
   t.equal(record('networks.json').rows.length, 1)
 })
 
@@ -144,8 +153,14 @@ t.test('a device: its own clock and limits, results checked', needsEmulator, asy
   t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy! > 0)
   t.same(
     report.rows.map(({ name, precision }) => `${name} ${precision}`),
-    ['encode bf16', 'linear bf16', 'linear_gated bf16', 'attention bf16', 'lowrank_cross_attention bf16', 'conv2d bf16']
-      .concat('layer_norm_modulate bf16', 'qk_norm_rope bf16', 'flow_step f32'), // prettier-ignore
+    [
+      'encode bf16',
+      'linear bf16',
+      'linear_gated bf16',
+      'attention bf16',
+      'lowrank_cross_attention bf16',
+      'conv2d bf16',
+    ].concat('layer_norm_modulate bf16', 'qk_norm_rope bf16', 'flow_step f32'),
     'groups are spelt out; bf16, and f32 for what knows no other',
   )
   for (const { name, correct, error, median, others, alone } of report.rows) {

@@ -81,7 +81,8 @@ t.test('restore writes the picture and says what it did', async (t) => {
     { label: 'reference 1', note: '', image },
     { label: 'by random weights', note: 'similarity 0.750', image },
   ]
-  const captions = (png: string | Buffer) => sharp(png).extract({ left: 0, top: 0, width: 224, height: 24 }).raw().toBuffer() // prettier-ignore
+  const captions = (png: string | Buffer) =>
+    sharp(png).extract({ left: 0, top: 0, width: 224, height: 24 }).raw().toBuffer()
   t.ok((await captions(join(scratch, 'strip.png'))).equals(await captions(await drawStrip(columns, 64))), 'captions')
 })
 
@@ -108,7 +109,10 @@ t.test('--json is JSON, --quiet is quiet', async (t) => {
   const cropped = { code: 'WARN_ICONFACE_CROPPED', message: /^input of 80 x 64 pixels .* 20 % of it/ }
   t.match(report, { warnings: [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS', message: /random weights/ }, cropped] })
   const referred = JSON.parse((await iconface([...args, '--ref', friend, '--ref', friend, '--json'])).out) as object
-  t.match(referred, { seed: 42, identity: { source: 'references', norms: [20, 20], weights: [0.5, 0.5], before: 0.25, after: 0.75 } }) // prettier-ignore
+  t.match(referred, {
+    seed: 42,
+    identity: { source: 'references', norms: [20, 20], weights: [0.5, 0.5], before: 0.25, after: 0.75 },
+  })
   t.same(await iconface([...args, '-q']), { code: 0, out: '', err: '' })
   const { code } = await iconface(['restore', photo, '-o', 'out.jpg', '-q'], { ICONFACE_MODEL: folder })
   t.equal(code, 0, 'ICONFACE_MODEL names the model')
@@ -181,7 +185,6 @@ t.test('a reader that has seen enough: no complaint, exit code 0', async (t) => 
     ['inspect', folder],
     ['restore', photo, '-o', 'piped.png', '-m', folder, '--json'],
   ]) {
-    // prettier-ignore
     const settings = { ICONFACE_BINARY: FAKE_ADDON, ICONFACE_MODEL: '', FAKE_STEP_MS: '0' }
     const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...settings }, cwd: scratch })
     child.stdout.destroy() // before it has written anything
@@ -240,7 +243,13 @@ t.test('doctor', async (t) => {
 
 t.test('what people read', async (t) => {
   t.same([0, 840, 999.6, 12_345, 59_990, 245_000, 7_620_000].map(duration), [
-    ...['0 ms', '840 ms', '1.0 s', '12.3 s', '1 min 00 s', '4 min 05 s', '2 h 07 min'],
+    '0 ms',
+    '840 ms',
+    '1.0 s',
+    '12.3 s',
+    '1 min 00 s',
+    '4 min 05 s',
+    '2 h 07 min',
   ])
   t.same([0, 1023, 1536, 25 * 2 ** 30].map(byteSize), ['0 B', '1023 B', '1.5 KiB', '25.0 GiB'])
   const written: string[] = []

@@ -14,7 +14,10 @@ const WIDTH = 25
 /** Every colour once in the upper rows, and again below. */
 const HEIGHT = 10
 
-const FORMATS: Record<string, { depths: number[]; grey: boolean; encode(image: sharp.Sharp, depth: number): sharp.Sharp }> = {
+const FORMATS: Record<
+  string,
+  { depths: number[]; grey: boolean; encode(image: sharp.Sharp, depth: number): sharp.Sharp }
+> = {
   png: { depths: [8, 16], grey: true, encode: (image) => image.png() },
   tiff: { depths: [8, 16], grey: true, encode: (image) => image.tiff({ compression: 'lzw' }) },
   jpeg: { depths: [8], grey: true, encode: (image) => image.jpeg({ quality: 100, chromaSubsampling: '4:4:4' }) },
@@ -22,9 +25,10 @@ const FORMATS: Record<string, { depths: number[]; grey: boolean; encode(image: s
   avif: {
     depths: [8, 10, 12],
     grey: false,
-    encode: (image, depth) => image.avif({ lossless: true, bitdepth: depth as 8, chromaSubsampling: '4:4:4', effort: 0 }),
+    encode: (image, depth) =>
+      image.avif({ lossless: true, bitdepth: depth as 8, chromaSubsampling: '4:4:4', effort: 0 }),
   },
-} // prettier-ignore
+}
 
 /** The picture, with numbers that mean what the profile says. */
 async function encoded(format: string, depth: number, profile: Profile | null, colours: number[][]): Promise<Buffer> {
@@ -111,7 +115,14 @@ t.test('known colours', async (t) => {
   t.match(toSrgb([200 / 255, 80 / 255, 60 / 255], PROFILES['Adobe RGB']).map(Math.round), [230, 79, 56])
   t.match(toSrgb([0.2, 0.4, 0.6], PROFILES.sRGB).map(Math.round), [51, 102, 153], 'sRGB is itself')
   for (const depth of [8, 16]) {
-    const { data } = await read(await encoded('png', depth, PROFILES['Adobe RGB'], COLOURS.map(() => [200, 80, 60]))) // prettier-ignore
+    const { data } = await read(
+      await encoded(
+        'png',
+        depth,
+        PROFILES['Adobe RGB'],
+        COLOURS.map(() => [200, 80, 60]),
+      ),
+    )
     t.ok(worst(data, [[230, 79, 56]]).levels <= 1, `${depth} bits: ${String(data.subarray(0, 3))}`)
   }
 })
@@ -156,7 +167,11 @@ t.test('a grey picture with an RGB profile is grey light of that profile', async
 t.test('a profile that is a table goes through lcms, at 16 bits too', async (t) => {
   const rgb = { width: 8, height: 8, channels: 3 } as const
   const colour = Uint8Array.from({ length: 192 }, (_, i) => [200, 80, 60][i % 3]!)
-  const press = await sharp(colour, { raw: rgb }).toColourspace('cmyk').withIccProfile('cmyk').tiff({ compression: 'lzw' }).toBuffer() // prettier-ignore
+  const press = await sharp(colour, { raw: rgb })
+    .toColourspace('cmyk')
+    .withIccProfile('cmyk')
+    .tiff({ compression: 'lzw' })
+    .toBuffer()
   const { icc } = await sharp(press).metadata()
   const reference = await sharp(press).toColourspace('srgb').raw().toBuffer()
   t.ok(worst(reference, [[200, 80, 60]]).levels < 30, 'sharp, 8 bits: near the colour it was printed from')

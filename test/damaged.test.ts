@@ -104,7 +104,11 @@ t.test('JPEGs with rows missing are errors, whatever else is wrong with them', a
 t.test('a good JPEG has no warning, by path, by bytes, with trailing bytes and with metadata', async (t) => {
   const path = join(scratchFolder(), 'good.jpg')
   writeFileSync(path, whole.sequential)
-  const withMetadata = await sharp(whole.sequential).withIccProfile('srgb').withExif({ IFD0: { Copyright: 'x' } }).jpeg({ quality: 100 }).toBuffer() // prettier-ignore
+  const withMetadata = await sharp(whole.sequential)
+    .withIccProfile('srgb')
+    .withExif({ IFD0: { Copyright: 'x' } })
+    .jpeg({ quality: 100 })
+    .toBuffer()
   const trailing = Buffer.concat([whole.sequential, Buffer.from('appended by a phone')])
   for (const image of [path, whole.sequential, trailing, withMetadata]) t.same((await read(image, true)).warnings, [])
   const broken = join(scratchFolder(), 'broken.jpg')

@@ -41,7 +41,11 @@ const COMMANDS = {
 t.test('without a model of its own, every command says what to do and writes nothing', async (t) => {
   for (const [name, args] of Object.entries(COMMANDS)) {
     const { code, out, err } = await iconface(bare, args)
-    t.match(err, /^iconface: ERR_ICONFACE_FILE_NOT_FOUND: no model: .*models.tiny, which comes with the package, is not there; name .*--model.*ICONFACE_MODEL.*iconface synthesize/, name) // prettier-ignore
+    t.match(
+      err,
+      /^iconface: ERR_ICONFACE_FILE_NOT_FOUND: no model: .*models.tiny, which comes with the package, is not there; name .*--model.*ICONFACE_MODEL.*iconface synthesize/,
+      name,
+    )
     t.match({ code, out }, { code: 1, out: '' }, name)
   }
   t.same(readdirSync(work), ['face.png'])

@@ -94,7 +94,10 @@ t.test('compression: of the quality asked for, with colours at half size', async
       return Math.sqrt(data.reduce((sum, v, i) => sum + (v - original.data[i]!) ** 2, 0) / data.length)
     }
     const errors = [await error(100), await error(75), await error(30), await error(5)]
-    t.ok(errors.every((e, i) => i === 0 || e > errors[i - 1]!), `${codec}: ${errors}`) // prettier-ignore
+    t.ok(
+      errors.every((e, i) => i === 0 || e > errors[i - 1]!),
+      `${codec}: ${errors}`,
+    )
   }
 })
 
@@ -126,7 +129,6 @@ t.test('draws of both pipelines', async (t) => {
     ['real-esrgan', '4260e3a048517605'],
     ['bsrgan', '6dc2eb6c5a90389d'],
   ] as const) {
-    // prettier-ignore
     const all = []
     for (let seed = 0; seed < 40; seed++)
       all.push((await degrade(scene(64, 48), { strength: 8, seed, pipeline })).operations)
@@ -167,14 +169,39 @@ t.test('blurs and shrinking are relative to the shorter side, noise and quality 
 })
 
 t.test('strengths', async (t) => {
-  t.match(rangesFor(0), { blur: [0, 0], secondBlur: [0, 0], rings: [0, 0], shrink: [1, 1], noise: [0, 0], secondNoise: [0, 0], quality: [100, 100] }) // prettier-ignore
-  t.match(rangesFor(16), { blur: [2, 14], secondBlur: [1, 6], rings: [0, 1], shrink: [12, 30], noise: [2, 24], secondNoise: [1, 16], quality: [25, 60] }) // prettier-ignore
+  t.match(rangesFor(0), {
+    blur: [0, 0],
+    secondBlur: [0, 0],
+    rings: [0, 0],
+    shrink: [1, 1],
+    noise: [0, 0],
+    secondNoise: [0, 0],
+    quality: [100, 100],
+  })
+  t.match(rangesFor(16), {
+    blur: [2, 14],
+    secondBlur: [1, 6],
+    rings: [0, 1],
+    shrink: [12, 30],
+    noise: [2, 24],
+    secondNoise: [1, 16],
+    quality: [25, 60],
+  })
   t.match(rangesFor(8), { blur: [1, 7], secondBlur: [0.5, 3], rings: [0, 0.5], noise: [1, 12], secondNoise: [0.5, 8] })
-  t.same(rangesFor(8).shrink.map((v) => v.toFixed(4)), ['5.7880', '13.6230']) // prettier-ignore
-  t.same(rangesFor(8).quality.map((v) => v.toFixed(4)), ['56.9238', '77.0260']) // prettier-ignore
+  t.same(
+    rangesFor(8).shrink.map((v) => v.toFixed(4)),
+    ['5.7880', '13.6230'],
+  )
+  t.same(
+    rangesFor(8).quality.map((v) => v.toFixed(4)),
+    ['56.9238', '77.0260'],
+  )
   const rounded = (values: number[]) => values.map((v) => Number(v.toFixed(6)))
   t.same(rounded([0, 1, 2].map((seed) => strengthFor('mild', seed))), [1.761599, 0.697129, 1.403994])
   t.same(rounded([0, 1, 2].map((seed) => strengthFor('moderate', seed))), [6.348798, 4.929505, 5.871992])
   t.same(rounded([0, 1, 2].map((seed) => strengthFor('severe', seed))), [13.110397, 10.626634, 12.275986])
-  t.same(rounded([0, 1, 2, 3, 4, 5].map(trainingStrength)), [13.110397, 10.626634, 5.871992, 5.128979, 1.704503, 4.277489]) // prettier-ignore
+  t.same(
+    rounded([0, 1, 2, 3, 4, 5].map(trainingStrength)),
+    [13.110397, 10.626634, 5.871992, 5.128979, 1.704503, 4.277489],
+  )
 })

@@ -92,7 +92,13 @@ t.test('kernels: sum, symmetry, moments', async (t) => {
   for (const [name, { size, weights }] of Object.entries(KERNELS)) {
     t.equal(size % 2, 1, name)
     t.equal(weights.length, size * size)
-    near(t, weights.reduce((a, b) => a + b, 0), 1, 1e-12, `${name} sum`) // prettier-ignore
+    near(
+      t,
+      weights.reduce((a, b) => a + b, 0),
+      1,
+      1e-12,
+      `${name} sum`,
+    )
     t.ok(
       weights.every((weight, i) => Math.abs(weight - weights[weights.length - 1 - i]!) < 1e-15),
       `${name} mirrored`,
@@ -103,8 +109,20 @@ t.test('kernels: sum, symmetry, moments', async (t) => {
   const moment = (of: (x: number, y: number) => number) =>
     weights.reduce((sum, w, i) => sum + w * of((i % size) - (size - 1) / 2, Math.floor(i / size) - (size - 1) / 2), 0)
   const [cos, sin] = [Math.cos(0.6), Math.sin(0.6)]
-  near(t, moment((x) => x * x), 2.4 ** 2 * cos ** 2 + 1.1 ** 2 * sin ** 2, 0.15, 'variance along x') // prettier-ignore
-  near(t, moment((x, y) => x * y), (2.4 ** 2 - 1.1 ** 2) * sin * cos, 0.15, 'covariance') // prettier-ignore
+  near(
+    t,
+    moment((x) => x * x),
+    2.4 ** 2 * cos ** 2 + 1.1 ** 2 * sin ** 2,
+    0.15,
+    'variance along x',
+  )
+  near(
+    t,
+    moment((x, y) => x * y),
+    (2.4 ** 2 - 1.1 ** 2) * sin * cos,
+    0.15,
+    'covariance',
+  )
   // Profiles along a row, in standard deviations from the centre.
   const round = { sigmaX: 2, sigmaY: 2, angle: 0 }
   for (const [name, kernel, profile] of [
@@ -127,7 +145,6 @@ t.test('the sinc kernel passes what is below the cutoff, stops what is above, an
     [10, 0.0434727462],
     [50, -0.0975118281],
   ])
-    // prettier-ignore
     near(t, besselJ1(x!), value!, 1e-9, `J1(${x})`)
   const { size, weights } = sinc(1.4)
   const radius = (size - 1) / 2
@@ -150,7 +167,6 @@ t.test('convolution: separable parts give the plain sum, borders mirror', async 
     [3, 8],
     [1, 1],
   ]) {
-    // prettier-ignore
     const image = scene(width!, height!)
     for (const [name, kernel] of Object.entries(KERNELS)) {
       const found = filter(image, kernel).data
@@ -199,14 +215,22 @@ t.test('noise: mean, deviation, equal over channels where grey', async (t) => {
     t.equal(equal, kind.endsWith('grey'), kind)
     t.same(addNoise(flat, kind, 10, new Random(3, 'test')).data, data, 'same seed')
   }
-  t.same(addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1, 'test')).data.every((v) => v === 0), true) // prettier-ignore
+  t.same(
+    addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1, 'test')).data.every(
+      (v) => v === 0,
+    ),
+    true,
+  )
 })
 
 t.test('resizing: filters keep plain colours, places and, for area, averages', async (t) => {
   for (const kind of RESIZE_FILTERS) {
     const flat = resize({ data: new Uint8Array(8 * 5 * 3).fill(77), width: 8, height: 5 }, 11, 3, kind)
     t.match(flat, { width: 11, height: 3 })
-    t.ok(flat.data.every((value) => value === 77), kind) // prettier-ignore
+    t.ok(
+      flat.data.every((value) => value === 77),
+      kind,
+    )
     for (const side of [20, 40, 96, 111]) {
       if (kind === 'nearest' && side === 20) continue // every third of 60: off by nature where the factor is even
       near(t, centroid(resize(spot(60), side, side, kind)) / side, 0.5, 0.003, `${kind} ${side}: centre`)
@@ -223,7 +247,7 @@ t.test('resizing: filters keep plain colours, places and, for area, averages', a
 function spot(side: number): RgbImage {
   const middle = (side - 1) / 2
   const value = (i: number) =>
-    200 * Math.exp(-((Math.floor(i / 3) % side - middle) ** 2 + (Math.floor(i / 3 / side) - middle) ** 2) / 40) // prettier-ignore
+    200 * Math.exp(-(((Math.floor(i / 3) % side) - middle) ** 2 + (Math.floor(i / 3 / side) - middle) ** 2) / 40)
   return { data: Uint8Array.from({ length: side * side * 3 }, (_, i) => value(i)), width: side, height: side }
 }
 
@@ -235,7 +259,9 @@ function centroid({ data, width }: RgbImage): number {
 t.test('compression: worse with less quality', async (t) => {
   const image = scene(64, 48)
   for (const codec of ['jpeg', 'webp'] as const) {
-    const qualities = await Promise.all([95, 60, 20].map(async (q) => psnr((await compress(image, codec, q)).data, image.data))) // prettier-ignore
+    const qualities = await Promise.all(
+      [95, 60, 20].map(async (q) => psnr((await compress(image, codec, q)).data, image.data)),
+    )
     t.ok(qualities[0]! > qualities[1]! && qualities[1]! > qualities[2]!, `${codec} ${String(qualities)}`)
     t.match(await compress(image, codec, 50), { width: 64, height: 48 })
   }
@@ -255,7 +281,6 @@ t.test('strength: every range grows with it; severities are uniform within their
     ['moderate', 4, 8],
     ['severe', 9, 16],
   ] as const) {
-    // prettier-ignore
     const strengths = seeds.map((seed) => strengthFor(severity, seed))
     t.ok(strengths.every((s) => s >= low && s < high))
     near(t, mean(strengths), (low + high) / 2, 0.15, severity)
@@ -310,7 +335,10 @@ t.test('more strength, more damage, at every size', async (t) => {
         quality.push(mean(results.map(({ data }) => psnr(data, image.data))))
       }
       const text = quality.map((q) => q.toFixed(1)).join(' ')
-      t.ok(quality.every((q, i) => i === 0 || q < quality[i - 1]!), `${pipeline} ${side}: ${text} dB`) // prettier-ignore
+      t.ok(
+        quality.every((q, i) => i === 0 || q < quality[i - 1]!),
+        `${pipeline} ${side}: ${text} dB`,
+      )
       t.ok(quality[0]! > 30 && quality.at(-1)! > 10, 'mild is mild, severe still a picture')
     }
   }
@@ -350,7 +378,6 @@ t.test('any picture: encoded, file, grey, alpha, tiny, long', async (t) => {
       [3, 200],
       [200, 9],
     ]) {
-      // prettier-ignore
       const result = await degrade(scene(width!, height!), { strength: 16, seed: 2, pipeline })
       t.match(result, { width, height })
       t.equal(result.data.length, width! * height! * 3)

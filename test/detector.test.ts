@@ -68,7 +68,7 @@ t.test('a picture that is enlarged gives places in its own pixels', async (t) =>
     score,
     landmarks: landmarks.map(([x, y]) => [x / 2, y / 2]),
   })
-  t.strictSame(faces, expected.map(halved)) // prettier-ignore
+  t.strictSame(faces, expected.map(halved))
 })
 
 t.test('decoding', (t) => {
@@ -119,7 +119,12 @@ t.test('only so many candidates are looked at, best first', (t) => {
     landmarks: new Float32Array(10 * count),
   }
   // Of the first row of cells: two anchors in one place, and the one three cells further.
-  for (const [row, logit] of [[0, -7], [2, -8], [6, -8.5]] as const) predictions.logits[2 * row + 1] = logit // prettier-ignore
+  for (const [row, logit] of [
+    [0, -7],
+    [2, -8],
+    [6, -8.5],
+  ] as const)
+    predictions.logits[2 * row + 1] = logit
   predictions.boxes[4 * 2] = -5 // half a side to the left: onto the first
   const rows = (candidates: number, faces = 9) =>
     decodeFaces(predictions, 32, 32, { confidence: 0.6, overlap: 0.4, candidates, faces }).map(({ box }) => box[0])
@@ -138,7 +143,10 @@ t.test('5000 candidates and 750 faces', async (t) => {
       for (const part of ['weight', 'bias']) {
         const { shape } = weights.get(`${name}.${part}`)!
         const v = new Float64Array(shape.reduce((a, b) => a * b, 1))
-        same.set(`${name}.${part}`, { shape, v: head === 'class_head' && part === 'bias' ? v.map((_, i) => (i % 2 ? 9 : -9)) : v }) // prettier-ignore
+        same.set(`${name}.${part}`, {
+          shape,
+          v: head === 'class_head' && part === 'bias' ? v.map((_, i) => (i % 2 ? 9 : -9)) : v,
+        })
       }
     }
   await using detector = await FaceDetector.load(await write('same.safetensors', same))
@@ -154,8 +162,14 @@ t.test('5000 candidates and 750 faces', async (t) => {
 const faceOf = (box: DetectedFace['box'], score = 1): DetectedFace => ({
   box,
   score,
-  landmarks: [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0]],
-}) // prettier-ignore
+  landmarks: [
+    [0, 0],
+    [0, 0],
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ],
+})
 
 t.test('overlaps', (t) => {
   const a = faceOf([0, 0, 9, 9])
@@ -170,7 +184,14 @@ t.test('overlaps', (t) => {
 t.test('policy', (t) => {
   t.strictSame(
     detectionAttempts(1000, 0.5).map(({ shortSide, confidence }) => [shortSide, confidence]),
-    [[1000, 0.5], [1000, 0.45], [1000, 0.3], [1280, 0.5], [1280, 0.45], [1280, 0.3]], // prettier-ignore
+    [
+      [1000, 0.5],
+      [1000, 0.45],
+      [1000, 0.3],
+      [1280, 0.5],
+      [1280, 0.45],
+      [1280, 0.3],
+    ],
   )
   t.strictSame(detectorSize(101, 100, 150), { height: 152, width: 150, scale: 1.5 })
   t.strictSame(detectorSize(103, 100, 150), { height: 154, width: 150, scale: 1.5 })
@@ -301,7 +322,9 @@ t.test('what it refuses', async (t) => {
     missing.delete(name)
     await t.rejects(FaceDetector.load(await write('missing.safetensors', missing)), { code: checkpoint }, name)
   }
-  const bottleneck = new Map(randomWeights(33, detectorShapes({ backbone: 'resnet', stem: 4, stages: [[4], [5], [6], [7]], pyramid: 8 }))) // prettier-ignore
+  const bottleneck = new Map(
+    randomWeights(33, detectorShapes({ backbone: 'resnet', stem: 4, stages: [[4], [5], [6], [7]], pyramid: 8 })),
+  )
   bottleneck.set('fx.layer1.0.conv3.weight', { shape: [16, 4, 1, 1], v: new Float64Array(64) })
   await t.rejects(FaceDetector.load(await write('r50.safetensors', bottleneck)), {
     code: checkpoint,

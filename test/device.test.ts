@@ -132,9 +132,12 @@ t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is
   for (let n = 1; n < 10_000; n = Math.ceil(n * (full ? 1.5 : 3))) {
     addon.failCudaCall!(n)
     const error = await (async () => {
-        await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
-        await model.restore(input, [], played)
-      })().then(() => null, (error: unknown) => error as { code: string }) // prettier-ignore
+      await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
+      await model.restore(input, [], played)
+    })().then(
+      () => null,
+      (error: unknown) => error as { code: string },
+    )
     addon.failCudaCall!(0)
     t.strictSame(held(), before, `call ${n}: nothing is kept`)
     if (error === null) break
@@ -151,7 +154,11 @@ t.test(
     const quick: RestoreOptions = { steps: 1, size: 16, guidance: 1 }
     const recordings = () => addon.info().memory.recordings
     await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
-    const restore = () => model.restore(input, [], quick).then(({ data }) => data, (error: unknown) => error as { code: string }) // prettier-ignore
+    const restore = () =>
+      model.restore(input, [], quick).then(
+        ({ data }) => data,
+        (error: unknown) => error as { code: string },
+      )
     const expected = await restore()
     for (const [what, before, factor, most] of [
       ['recorded', 1, full ? 3 : 9, 60],

@@ -13,7 +13,14 @@ const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => {
   const [x, y] = [Math.floor(i / 3) % width, Math.floor(i / 3 / width)]
   return (x % 2 ? [200, 60, 60] : [20, 137, 60])[i % 3]! + y
 })
-const identity = { source: 'none', anchor: null, norms: new Float32Array(), weights: new Float32Array(), before: null, after: null } as const // prettier-ignore
+const identity = {
+  source: 'none',
+  anchor: null,
+  norms: new Float32Array(),
+  weights: new Float32Array(),
+  before: null,
+  after: null,
+} as const
 const result = new Restoration({ data, width, height, seed: 1, identity, timings: {} })
 
 /** The encoded picture, which `toFile` and `toBuffer` give alike. */
@@ -50,7 +57,9 @@ function quantisers(jpeg: Buffer): number[][] {
 function standardQuantisers(quality: number): number[][] {
   const brightness = [16, 11, 12, 14]
   const colour = [17, 18, 18, 24]
-  return [brightness, colour].map((table) => table.map((q) => Math.max(1, Math.floor((q * (200 - 2 * quality) + 50) / 100)))) // prettier-ignore
+  return [brightness, colour].map((table) =>
+    table.map((q) => Math.max(1, Math.floor((q * (200 - 2 * quality) + 50) / 100))),
+  )
 }
 
 /** A small number that a little-endian TIFF's first directory holds under `id`. */

@@ -4,7 +4,13 @@ import t from 'tap'
 import { Networks } from '../dist/networks/index.js'
 
 /** Eyes, nose and mouth corners of FFHQ's aligned 512 px faces, as facexlib has them. */
-const FFHQ = [[192.98138, 239.94708], [318.90277, 240.1936], [256.63416, 314.01935], [201.26117, 371.41043], [313.08905, 371.15118]] // prettier-ignore
+const FFHQ = [
+  [192.98138, 239.94708],
+  [318.90277, 240.1936],
+  [256.63416, 314.01935],
+  [201.26117, 371.41043],
+  [313.08905, 371.15118],
+]
 /** The same of the 112 px faces that ArcFace and AdaFace are trained on. */
 const ARCFACE = [
   [38.2946, 51.6963],

@@ -128,7 +128,10 @@ t.test('a matrix that a LoRA changes is merged, then quantised, and held once', 
   const operands = {
     x: numbers(5).tensor([9, 128]),
     mod: numbers(6).tensor([384]),
-    ids: i32([9, 4], new Int32Array(36).map((_, i) => i % 5)), // prettier-ignore
+    ids: i32(
+      [9, 4],
+      new Int32Array(36).map((_, i) => i % 5),
+    ),
   }
   for (const device of await able()) {
     const run = async (source: Checkpoint, precision: 'bf16' | 'fp8') => {

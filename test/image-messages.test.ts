@@ -18,10 +18,13 @@ async function read(image: ImageInput) {
 
 /** The error of a picture, which must be short. */
 async function failure(image: unknown): Promise<{ code: string; message: string }> {
-  const error = (await (async () => read(image as ImageInput))().catch((e: unknown) => e)) as { code: string; message: string }
+  const error = (await (async () => read(image as ImageInput))().catch((e: unknown) => e)) as {
+    code: string
+    message: string
+  }
   t.ok(error.message.length <= LONGEST, `${error.message.length} characters: ${error.message.slice(0, 200)}`)
   return error
-} // prettier-ignore
+}
 
 const image = () => sharp({ create: { width: 12, height: 8, channels: 3, background: { r: 184, g: 50, b: 30 } } })
 
@@ -44,7 +47,9 @@ t.test('data: URLs are pictures', async (t) => {
   }
   const image_ = await degrade(`data:image/png;base64,${base64}`, { strength: 0, seed: 1 })
   t.equal(image_.width, 12, 'wherever pictures are read')
-  const big = await sharp({ create: { width: 1100, height: 1100, channels: 3, background: 'red' } }).png().toBuffer() // prettier-ignore
+  const big = await sharp({ create: { width: 1100, height: 1100, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer()
   t.match(await failure(`data:image/png;base64,${big.toString('base64')}`), { message: /more than maxPixels/ })
   for (const [url, message] of [
     ['data:image/png;base64', /no comma/],
@@ -75,7 +80,10 @@ t.test('base64 without data: is named as what it is', async (t) => {
 
 t.test('every quoted value is cut, its end shown', async (t) => {
   const long = 'x-'.repeat(50_000)
-  t.match(await failure(`${long}.jpg.`), { code: 'ERR_ICONFACE_IO', message: /^input: cannot read [x-]{49}…[x-]{45}\.jpg\.: ENAMETOOLONG/ }) // prettier-ignore
+  t.match(await failure(`${long}.jpg.`), {
+    code: 'ERR_ICONFACE_IO',
+    message: /^input: cannot read [x-]{49}…[x-]{45}\.jpg\.: ENAMETOOLONG/,
+  })
   const deep = join(scratch, ...Array<string>(30).fill('folder'), 'face.png')
   t.match(await failure(deep), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /….*folder\/face\.png does not exist/ })
   const values: unknown[] = [

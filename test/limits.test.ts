@@ -139,10 +139,23 @@ const job = () => ({
   ...{ references: 1, size: 32, steps: 2, guidance: 4 },
   variant: { identity: true, structure: 'full' as const, references: true },
 })
-const restoreArguments = (name: string, value: number) =>
-  [photo, '-o', join(scratch, 'out.png'), '-m', 'none', `${name}=${value}`] // prettier-ignore
-const evaluateArguments = (name: string, value: number) =>
-  ['--synthetic', '1', '--severity', 'mild', '-m', 'none', `${name}=${value}`] // prettier-ignore
+const restoreArguments = (name: string, value: number) => [
+  photo,
+  '-o',
+  join(scratch, 'out.png'),
+  '-m',
+  'none',
+  `${name}=${value}`,
+]
+const evaluateArguments = (name: string, value: number) => [
+  '--synthetic',
+  '1',
+  '--severity',
+  'mild',
+  '-m',
+  'none',
+  `${name}=${value}`,
+]
 
 /** The values around a range, and whether they are in it. */
 function values({ min, max, step }: Limit): [number, boolean][] {

@@ -46,19 +46,32 @@ t.test('errors of every part', async (t) => {
       'a pipeline': () => degrade(Buffer.of(1), { strength: 1, seed: 1, pipeline: value as 'bsrgan' }),
       pairs: () => pairedCases(value),
       'a key of iconface.json': () => openCheckpoint(model(`key-${kind}`, { format: 1, [value]: 1 })),
-      'a file of iconface.json': () => openCheckpoint(model(`file-${kind}`, { format: 1, name: value, transformer: { file: value } })), // prettier-ignore
-      'a tensor': () => openSafetensors(file(`name-${kind}`, header(JSON.stringify({ [value]: { dtype: 'F32', shape: [1], data_offsets: [0, 1] } })))), // prettier-ignore
-      'a type': () => openSafetensors(file(`type-${kind}`, header(JSON.stringify({ a: { dtype: value, shape: [1], data_offsets: [0, 4] } })))), // prettier-ignore
+      'a file of iconface.json': () =>
+        openCheckpoint(model(`file-${kind}`, { format: 1, name: value, transformer: { file: value } })),
+      'a tensor': () =>
+        openSafetensors(
+          file(`name-${kind}`, header(JSON.stringify({ [value]: { dtype: 'F32', shape: [1], data_offsets: [0, 1] } }))),
+        ),
+      'a type': () =>
+        openSafetensors(
+          file(`type-${kind}`, header(JSON.stringify({ a: { dtype: value, shape: [1], data_offsets: [0, 4] } }))),
+        ),
       'an operation': () => (ops as unknown as { run(k: string, t: object): unknown }).run(value, {}),
       'a text of the addon': () => {
         throw Object.assign(new IConFaceError('ERR_ICONFACE_INTERNAL', `native: ${value}`))
       },
     }
     for (const [what, call] of Object.entries(cases)) {
-      const error = await (async () => call())().then(() => null, (e: unknown) => e as IConFaceError) // prettier-ignore
+      const error = await (async () => call())().then(
+        () => null,
+        (e: unknown) => e as IConFaceError,
+      )
       t.match(error?.code, /^ERR_ICONFACE_/, `${what} (${kind})`)
       const limit = what === 'a text of the addon' ? 4100 : LONGEST
-      t.ok(error && error.message.length <= limit, `${what} (${kind}): ${error?.message.length} characters, ${error?.message.slice(0, 120)}`) // prettier-ignore
+      t.ok(
+        error && error.message.length <= limit,
+        `${what} (${kind}): ${error?.message.length} characters, ${error?.message.slice(0, 120)}`,
+      )
     }
   }
   t.ok(new IConFaceWarning('WARN_ICONFACE_DAMAGED', MILLION).message.length <= 100)

@@ -65,9 +65,16 @@ function random(seed: number) {
 const HEADS = 3
 const AXES = [4, 12, 12, 4]
 const SIZES = {
-  inChannels: 20, hidden: 96, headDim: 32, doubleBlocks: 2, singleBlocks: 2, doubleMlp: 80, singleMlp: 112, timeChannels: 256,
+  inChannels: 20,
+  hidden: 96,
+  headDim: 32,
+  doubleBlocks: 2,
+  singleBlocks: 2,
+  doubleMlp: 80,
+  singleMlp: 112,
+  timeChannels: 256,
   contextDim: 44,
-} // prettier-ignore
+}
 const OPTIONS = { heads: HEADS, axes: AXES, theta: 2000, doubleBlocks: 2, singleBlocks: 2, residualStrength: 0.7 }
 const SCENE: [number, number] = [3, 5]
 const DEGRADED: [number, number] = [2, 4]
@@ -151,9 +158,11 @@ async function transformerCase(): Promise<Case> {
     const outputs: Outputs = {}
     for (const [name, { identity, ...parts }] of Object.entries(VARIANTS)) {
       const tensors = {
-        latents: tensorOf(common.scene), condition: tensorOf(common.condition), ids: tensorOf(common.ids),
+        latents: tensorOf(common.scene),
+        condition: tensorOf(common.condition),
+        ids: tensorOf(common.ids),
         ...(identity ? { anchor: f32([512], anchor.v) } : {}),
-      } // prettier-ignore
+      }
       const params = { timestep, sceneGrid: SCENE, degradedGrid: DEGRADED, ...parts }
       const both = { ...tensors, text0: tensorOf(empty), text1: tensorOf(prompt) }
       outputs[name] = (await networks.run('transformer', both, { ...params, predictAll: true })).prediction
@@ -183,8 +192,11 @@ async function samplerCase(): Promise<Case> {
   }
   const run = async (networks: Networks) => {
     const tensors = {
-      latents: tensorOf(common.scene), condition: tensorOf(common.condition), ids: tensorOf(common.ids), anchor: f32([512], anchor.v),
-    } // prettier-ignore
+      latents: tensorOf(common.scene),
+      condition: tensorOf(common.condition),
+      ids: tensorOf(common.ids),
+      anchor: f32([512], anchor.v),
+    }
     const guided = { ...tensors, text0: tensorOf(empty), text1: tensorOf(prompt) }
     const alone = { ...tensors, text0: tensorOf(prompt) }
     return {
@@ -337,9 +349,9 @@ async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Pro
 const DETECTORS: DetectorSizes[] = [
   { backbone: 'mobilenet', stem: 4, stages: [[6, 8, 8, 10, 12], [14, 13], [18]], pyramid: 12 },
   { backbone: 'resnet', stem: 5, stages: [[6, 6], [7], [9, 9], [11]], pyramid: 68 },
-] // prettier-ignore
+]
 const smallDecoderCase = () => autoencoderCase([32, 32, 64])
-const makers = [transformerCase, samplerCase, blockCase, () => autoencoderCase(), smallDecoderCase, faceCase, textCase] // prettier-ignore
+const makers = [transformerCase, samplerCase, blockCase, () => autoencoderCase(), smallDecoderCase, faceCase, textCase]
 
 for (const make of [...makers, ...DETECTORS.map((sizes, i) => detectorCase(sizes, 21 + 2 * i))]) {
   void t.test(make.name.replace('Case', ''), async (t) => {
@@ -378,7 +390,6 @@ void t.test('schedule', async (t) => {
     [12, 4301],
     [7, 9999],
   ] as const) {
-    // prettier-ignore
     const { sigmas } = await networks.run('schedule', {}, { steps, tokens })
     const expected = schedule(steps, tokens)
     const worst = Math.max(...expected.map((sigma, i) => Math.abs(sigma - (sigmas.data as Float64Array)[i]!)))

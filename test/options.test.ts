@@ -110,7 +110,12 @@ const attempt = async (call: () => unknown) => {
 }
 
 t.test('the table has every function that takes options', async (t) => {
-  t.same(Object.keys(CALLS).sort(), bags().map(({ name }) => name).sort()) // prettier-ignore
+  t.same(
+    Object.keys(CALLS).sort(),
+    bags()
+      .map(({ name }) => name)
+      .sort(),
+  )
 })
 
 t.test('a name that is not known is refused, and so is what is no object', async (t) => {
@@ -131,7 +136,6 @@ t.test('a name that is not known is refused, and so is what is no object', async
       'openTextEncoder',
       'new OpContext',
     ])
-      // prettier-ignore
       t.match(await attempt(() => CALLS[name]!(wrong)), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' }, name)
   }
 })
@@ -208,7 +212,10 @@ t.test('values are checked where the package is entered', async (t) => {
     tokenizer: [5],
   })) {
     for (const value of values)
-      t.match(await attempt(() => CALLS.openTextEncoder!({ [name]: value })), { code, message: new RegExp(`for ${name} `) }) // prettier-ignore
+      t.match(await attempt(() => CALLS.openTextEncoder!({ [name]: value })), {
+        code,
+        message: new RegExp(`for ${name} `),
+      })
   }
   t.match(await attempt(() => model.restore(face, [], { guidance: 100.5 } as RestoreOptions)), { code })
 })

@@ -41,7 +41,11 @@ void t.test('reference tensors of this repository', async (t) => {
     const judged = rows.filter(({ verdict }) => verdict !== 'info')
     t.ok(judged.length > 0, `${kind}: ${judged.length} comparisons`)
     for (const { precision, output, relative, absolute, verdict, note } of judged)
-      t.equal(verdict, 'pass', `${kind} ${precision} ${output}: ${relative} relative, ${absolute} absolute ${note ?? ''}`) // prettier-ignore
+      t.equal(
+        verdict,
+        'pass',
+        `${kind} ${precision} ${output}: ${relative} relative, ${absolute} absolute ${note ?? ''}`,
+      )
   }
   t.strictSame([...kinds].sort(), KIND_NAMES, 'there is a file of every kind that is compared')
 })
@@ -50,7 +54,9 @@ void t.test(
   'reference tensors are what their script computes',
   { skip: NUMPY ? false : 'numpy is not installed' },
   (t) => {
-    const { status, stdout, stderr } = spawnSync('python3', ['-B', join(REFERENCE, 'make'), '--check'], { encoding: 'utf8' }) // prettier-ignore
+    const { status, stdout, stderr } = spawnSync('python3', ['-B', join(REFERENCE, 'make'), '--check'], {
+      encoding: 'utf8',
+    })
     t.equal(status, 0, stdout + stderr)
     t.end()
   },
@@ -66,7 +72,6 @@ void t.test('differences', (t) => {
     [[1], [NaN]],
     [[1, 2], [1]],
   ] as const) {
-    // prettier-ignore
     const found = difference(actual, expected)
     t.equal(judge(found, { relative: 1e9 }), 'FAIL')
     t.equal(judge(found, null), 'FAIL', 'not even without a limit')
@@ -91,7 +96,11 @@ void t.test('formula weights are SplitMix64 and FNV-1a', (t) => {
   for (const seed of [0n, 1n, 0xffffffffn, 0xcbf29ce484222325n, mask]) {
     const found: bigint[] = []
     splitMix64(seed, 5, 200, (upper, lower) => found.push((BigInt(upper >>> 0) << 32n) | BigInt(lower >>> 0)))
-    t.same(found, Array.from({ length: 200 }, (_, i) => exact(seed, BigInt(i + 5))), `seed ${seed}`) // prettier-ignore
+    t.same(
+      found,
+      Array.from({ length: 200 }, (_, i) => exact(seed, BigInt(i + 5))),
+      `seed ${seed}`,
+    )
   }
   t.end()
 })

@@ -59,17 +59,29 @@ void t.test('who a seed is and how they look is frozen', async (t) => {
   t.equal(digest(portraitState(7, 0.5)), '3ea98ed0cfef3b32')
   const portrait = await renderPortrait(identity, state, 128)
   const places = portrait.landmarks.map((point) => point.map((v) => Math.round(v * 1e3) / 1e3))
-  t.same(places.slice(0, 3), [[48.524, 62.361], [82.379, 62.574], [62.632, 81.088]]) // prettier-ignore
+  t.same(places.slice(0, 3), [
+    [48.524, 62.361],
+    [82.379, 62.574],
+    [62.632, 81.088],
+  ])
   t.equal(digest(places), 'b7c79e08af88d1d6')
   // librsvg draws a part of it, so pixels are only bounded: the mean colours of the four quarters.
-  const expected = [[140.09, 103.18, 111.84], [169.43, 129.4, 122.8], [122.26, 85.69, 86.5], [148.03, 109.44, 95.4]] // prettier-ignore
+  const expected = [
+    [140.09, 103.18, 111.84],
+    [169.43, 129.4, 122.8],
+    [122.26, 85.69, 86.5],
+    [148.03, 109.44, 95.4],
+  ]
   for (const [i, colour] of expected.entries()) {
     const [left, top] = [64 * (i % 2), 64 * Math.floor(i / 2)]
     const found = [0, 0, 0]
     for (let y = top; y < top + 64; y++)
       for (let x = left; x < left + 64; x++)
         for (const [c, value] of pixel(portrait, [x, y]).entries()) found[c]! += value / 64 ** 2
-    t.ok(found.every((value, c) => Math.abs(value - colour[c]!) < 0.5), `quarter ${i}: ${found} is near ${colour}`) // prettier-ignore
+    t.ok(
+      found.every((value, c) => Math.abs(value - colour[c]!) < 0.5),
+      `quarter ${i}: ${found} is near ${colour}`,
+    )
   }
 })
 

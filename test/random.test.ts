@@ -18,19 +18,43 @@ t.test('bits, by seed and purpose', async (t) => {
 
 t.test('every kind of draw, one after the other', async (t) => {
   const random = new Random(7, 'frozen')
-  t.same(times(3, () => random.uniform(-1, 3)), [1.6428663553670049, 0.25085271149873734, 1.4797451552003622]) // prettier-ignore
-  t.same(times(8, () => random.index(10)), [9, 6, 8, 8, 4, 8, 2, 4]) // prettier-ignore
-  t.same(times(8, () => random.chance(0.3)), [false, false, false, false, false, false, false, true]) // prettier-ignore
-  t.same(times(8, () => random.weighted([1, 0, 2, 5])), [3, 0, 3, 3, 2, 3, 3, 3]) // prettier-ignore
-  t.same(times(8, () => random.pick({ a: 3, b: 1, c: 2 })), ['a', 'a', 'c', 'a', 'a', 'b', 'c', 'c']) // prettier-ignore
+  t.same(
+    times(3, () => random.uniform(-1, 3)),
+    [1.6428663553670049, 0.25085271149873734, 1.4797451552003622],
+  )
+  t.same(
+    times(8, () => random.index(10)),
+    [9, 6, 8, 8, 4, 8, 2, 4],
+  )
+  t.same(
+    times(8, () => random.chance(0.3)),
+    [false, false, false, false, false, false, false, true],
+  )
+  t.same(
+    times(8, () => random.weighted([1, 0, 2, 5])),
+    [3, 0, 3, 3, 2, 3, 3, 3],
+  )
+  t.same(
+    times(8, () => random.pick({ a: 3, b: 1, c: 2 })),
+    ['a', 'a', 'c', 'a', 'a', 'b', 'c', 'c'],
+  )
   t.same(random.shuffle([1, 2, 3, 4, 5, 6, 7]), [7, 6, 1, 5, 4, 2, 3])
-  t.same(times(2, () => random.bell()), [0.19134394964203238, -0.5606149402447045]) // prettier-ignore
+  t.same(
+    times(2, () => random.bell()),
+    [0.19134394964203238, -0.5606149402447045],
+  )
   const normals = [
     0.0021495868975938393, 1.1883975709514798, -0.007499387009011306, 2.3934547810834106, 0.304151484596914,
   ]
   for (const expected of normals) t.ok(Math.abs(random.normal() - expected) < 1e-12, `${expected}`)
-  t.same(times(8, () => random.poisson(3)), [1, 0, 1, 2, 5, 8, 5, 5]) // prettier-ignore
-  t.same(times(8, () => random.poisson(40)), [41, 40, 36, 44, 45, 40, 32, 33]) // prettier-ignore
+  t.same(
+    times(8, () => random.poisson(3)),
+    [1, 0, 1, 2, 5, 8, 5, 5],
+  )
+  t.same(
+    times(8, () => random.poisson(40)),
+    [41, 40, 36, 44, 45, 40, 32, 33],
+  )
   t.equal(random.branch().bits(), 1266687337)
   t.equal(random.bits(), 1201194003)
 })
@@ -41,7 +65,10 @@ t.test('ends of ranges', async (t) => {
   t.ok(draws.every(([uniform]) => uniform! >= 2 && uniform! < 3))
   t.same([...new Set(draws.map(([, index]) => index))].sort(), [0, 1, 2])
   t.ok(draws.every(([, , bell]) => bell! >= -1 && bell! <= 1))
-  t.ok(draws.every(([, , , weighted]) => weighted === 1), 'what weighs nothing is never drawn') // prettier-ignore
+  t.ok(
+    draws.every(([, , , weighted]) => weighted === 1),
+    'what weighs nothing is never drawn',
+  )
   t.notOk(times(100, () => random.chance(0)).includes(true))
   t.notOk(times(100, () => random.chance(1)).includes(false))
 })

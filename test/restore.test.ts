@@ -158,7 +158,10 @@ t.test('progress goes forward through the stages', async (t) => {
   ] as const) {
     const reports = seen.filter((progress) => progress.stage === stage)
     t.same([...new Set(reports.map(({ step }) => step))], steps, stage)
-    t.ok(reports.every((progress) => progress.steps === 3), `${stage}: of 3`) // prettier-ignore
+    t.ok(
+      reports.every((progress) => progress.steps === 3),
+      `${stage}: of 3`,
+    )
   }
   for (const [i, { step, stage, elapsedMs }] of seen.entries()) {
     const before = seen[i - 1]
@@ -167,7 +170,10 @@ t.test('progress goes forward through the stages', async (t) => {
   }
   const estimates = seen.filter(({ stage, step }) => stage === 'sample' && step > 0).map(({ etaMs }) => etaMs)
   t.equal(estimates.length, 3)
-  t.ok(estimates.every((ms) => typeof ms === 'number' && ms >= 0), `the time left is known while sampling: ${estimates}`) // prettier-ignore
+  t.ok(
+    estimates.every((ms) => typeof ms === 'number' && ms >= 0),
+    `the time left is known while sampling: ${estimates}`,
+  )
 })
 
 t.test('memory: estimated, returned, and refused with an error when there is none', async (t) => {
@@ -265,7 +271,10 @@ t.test('workers', async (t) => {
       const worker = start()
       await new Promise<void>((resolve, reject) => {
         worker.on('online', () => stage === 'online' && resolve()).once('error', reject)
-        worker.on('message', (message) => (message === stage || (stage === 'done' && message instanceof Uint8Array)) && resolve()) // prettier-ignore
+        worker.on(
+          'message',
+          (message) => (message === stage || (stage === 'done' && message instanceof Uint8Array)) && resolve(),
+        )
       })
       t.equal(await worker.terminate(), 1, stage)
     }

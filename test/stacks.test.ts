@@ -70,14 +70,20 @@ t.test('errors of native code', async (t) => {
     loadAddon().failAllocation(n)
     return call().finally(() => loadAddon().failAllocation(0))
   }
-  await shows(t, 'ERR_ICONFACE_OUT_OF_MEMORY', failing(1, () => IConFace.load(folder, { threads: 1 }))) // prettier-ignore
+  await shows(
+    t,
+    'ERR_ICONFACE_OUT_OF_MEMORY',
+    failing(1, () => IConFace.load(folder, { threads: 1 })),
+  )
   await shows(
     t,
     'ERR_ICONFACE_OUT_OF_MEMORY',
     failing(1, () => model.restore(face, [], QUICK)),
   )
   await shows(t, 'ERR_ICONFACE_UNSUPPORTED', () => IConFace.load(folder, { device: 'cpu', precision: 'fp8' }))
-  await shows(t, 'ERR_ICONFACE_UNSUPPORTED', () => restore(face, [], { model: folder, device: 'cpu', precision: 'fp8' })) // prettier-ignore
+  await shows(t, 'ERR_ICONFACE_UNSUPPORTED', () =>
+    restore(face, [], { model: folder, device: 'cpu', precision: 'fp8' }),
+  )
   await using ops = new OpContext({ threads: 1 })
   await shows(t, 'ERR_ICONFACE_INVALID_ARGUMENT', () => ops.run('add', { a: f32([1], [1]), b: f32([2], [1, 2]) }))
   await using loaded = await Networks.load(folder, { threads: 1 })
@@ -162,7 +168,8 @@ t.test('every function that can be imported and takes time', async (t) => {
     if (name.endsWith('#@@asyncDispose')) continue // calls dispose
     const [owner, member] = name.split(/[.#]/)
     const entry = PACKAGE.find((module) => Object.hasOwn(module, owner!))![owner!] as Record<string, unknown>
-    const found = member === undefined ? entry : name.includes('#') ? (entry.prototype as typeof entry)[member] : entry[member] // prettier-ignore
+    const found =
+      member === undefined ? entry : name.includes('#') ? (entry.prototype as typeof entry)[member] : entry[member]
     t.match(String(found), /captureStackTrace/, name)
   }
 })

@@ -129,7 +129,12 @@ t.test('one signal for many restores: one listener, no warning, none left', asyn
   ;(await started(addon, 1)).finish()
   await all[0]
   t.equal(listeners(signal), 1, 'the others still need it')
-  const rejected = all.slice(1).map((one) => one.then(() => 'done', (error: { code: string }) => error.code)) // prettier-ignore
+  const rejected = all.slice(1).map((one) =>
+    one.then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    ),
+  )
   controller.abort()
   t.same(new Set(await Promise.all(rejected)), new Set(['ERR_ICONFACE_ABORTED']))
   t.equal(listeners(signal), 0)

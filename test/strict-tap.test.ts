@@ -12,7 +12,11 @@ const scratch = scratchFolder()
 function strict(log: string, ...permitted: string[]) {
   const file = join(scratch, 'log')
   writeFileSync(file, log)
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts/strict-tap.mjs'), file, ...permitted], { encoding: 'utf8' }) // prettier-ignore
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(ROOT, 'scripts/strict-tap.mjs'), file, ...permitted],
+    { encoding: 'utf8' },
+  )
   return { status, out: stdout, err: stderr.split('\n').filter((line) => line !== '') }
 }
 

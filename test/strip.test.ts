@@ -3,7 +3,11 @@ import t from 'tap'
 import sharp from 'sharp'
 import { strip, strips } from '../dist/picture/strip.js'
 
-const COLOURS = [[220, 30, 30], [30, 200, 60], [40, 60, 230]] as const // prettier-ignore
+const COLOURS = [
+  [220, 30, 30],
+  [30, 200, 60],
+  [40, 60, 230],
+] as const
 
 /** Three bands of colour, beside or below each other, of `long` by `short` pixels. */
 function bands(long: number, short: number, beside: boolean) {
@@ -36,7 +40,6 @@ t.test('pictures that are not square are cropped at the centre, not squeezed', a
       [SIDE - 3, SIDE - 3],
       [30, 30],
     ] as const)
-      // prettier-ignore
       t.ok(near(at(8 + x, 24 + y), COLOURS[1]), `${beside ? 'wide' : 'tall'}: ${at(8 + x, 24 + y)} at ${x}, ${y}`)
   }
   // A third of the long side is lost: half of the outer bands is left.
@@ -61,7 +64,6 @@ t.test('columns, rows, gaps and letters', async (t) => {
     [620, 200],
     [460, header + 308 + 200],
   ] as const)
-    // prettier-ignore
     t.same(at(x, y), [255, 255, 255], `white at ${x}, ${y}`)
   t.ok(near(at(8 + 10, header + 10), COLOURS[0]) && near(at(8 + 290, header + 10), COLOURS[2]), 'the first column')
   t.ok(near(at(316 + 10, header + 10), COLOURS[0]) && near(at(316 + 10, header + 290), COLOURS[2]), 'the second')

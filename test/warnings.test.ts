@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { plain, scratchFolder, started, useFakeAddon } from './fixtures/fake'
 
 const addon = useFakeAddon()
-const { synthesizeCheckpoint } = require('../dist/prepare/synthesize.js') as typeof import('../dist/prepare/synthesize.js') // prettier-ignore
+const { synthesizeCheckpoint } =
+  require('../dist/prepare/synthesize.js') as typeof import('../dist/prepare/synthesize.js')
 const { ICONFACE_WARNING_CODES, IConFace } = require('../dist/index.js') as typeof import('../dist/index.js')
 const { sizeWarnings } = require('../dist/picture/size.js') as typeof import('../dist/picture/size.js')
 const { shapeWarnings } = require('../dist/picture/shape.js') as typeof import('../dist/picture/shape.js')

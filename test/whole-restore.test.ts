@@ -81,9 +81,12 @@ const byNetworks =
     const { prediction } = await networks.run(
       'transformer',
       {
-        latents: tensor(latents), condition: tensor(condition), text0: tensor(text), ids: tensor(ids),
+        latents: tensor(latents),
+        condition: tensor(condition),
+        text0: tensor(text),
+        ids: tensor(ids),
         ...(anchor ? { anchor: f32([512], anchor) } : {}),
-      }, // prettier-ignore
+      },
       { timestep, sceneGrid: grid, degradedGrid: grid, residual, memory, detail },
     )
     return matrix(latents.rows, latents.columns, toFloat32(prediction))
@@ -104,9 +107,18 @@ const inFloat64 =
       residualStrength: spec.numbers['adapter.residualStrength']![0]!,
     }
     const all = transformer(weights, options, {
-      scene: latents, condition, text, ids, sceneGrid: grid, degradedGrid: grid, timestep, residual, memory, detail,
+      scene: latents,
+      condition,
+      text,
+      ids,
+      sceneGrid: grid,
+      degradedGrid: grid,
+      timestep,
+      residual,
+      memory,
+      detail,
       anchor: anchor && matrix(1, 512, anchor),
-    }) // prettier-ignore
+    })
     return matrix(latents.rows, latents.columns, all.v.subarray(0, latents.v.length))
   }
 
@@ -122,9 +134,18 @@ const PICTURES = [
   picture(5, 64),
 ] as const
 const BASE = {
-  degraded: PICTURES[0], references: PICTURES.slice(1), size: 64, steps: 3, guidance: 3, seed: 2 ** 40 + 1234567, rng: 'torch-cuda',
-  identity: true, residual: true, memory: true, detail: true,
-} satisfies RestoreInputs // prettier-ignore
+  degraded: PICTURES[0],
+  references: PICTURES.slice(1),
+  size: 64,
+  steps: 3,
+  guidance: 3,
+  seed: 2 ** 40 + 1234567,
+  rng: 'torch-cuda',
+  identity: true,
+  residual: true,
+  memory: true,
+  detail: true,
+} satisfies RestoreInputs
 
 const PARTS: [name: string, variant: RestoreOptions['variant'], parts: Partial<RestoreInputs>][] = [
   ['without identity', { identity: false }, { identity: false }],
@@ -148,8 +169,14 @@ const CASES: Case[] = [
       inputs: { ...BASE, references: PICTURES.slice(1, 1 + count), guidance },
     })),
   ),
-  ...[0, 0.5].map((guidance) => ({ name: `guidance ${guidance}`, inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 2, guidance } })), // prettier-ignore
-  { name: 'five steps, MT19937', inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 5, rng: 'torch-cpu', guidance: 1 } }, // prettier-ignore
+  ...[0, 0.5].map((guidance) => ({
+    name: `guidance ${guidance}`,
+    inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 2, guidance },
+  })),
+  {
+    name: 'five steps, MT19937',
+    inputs: { ...BASE, references: PICTURES.slice(1, 2), steps: 5, rng: 'torch-cpu', guidance: 1 },
+  },
   ...PARTS.map(([name, variant, parts]) => ({
     name,
     variant,

@@ -108,7 +108,9 @@ export function checkTransformer(tensors: NamedTensors): Checked<TransformerSize
 export function checkAutoencoder(tensors: NamedTensors, groups = GROUP_NORM_GROUPS): Checked<AutoencoderSizes> {
   const survey = new Survey('autoencoder', tensors)
   if (![...tensors.keys()].some((name) => name.startsWith('encoder.'))) {
-    survey.config('it holds a decoder alone, and pictures have to be encoded too: take the file with both halves (of FLUX.2-small-decoder full_encoder_small_decoder.safetensors)') // prettier-ignore
+    survey.config(
+      'it holds a decoder alone, and pictures have to be encoded too: take the file with both halves (of FLUX.2-small-decoder full_encoder_small_decoder.safetensors)',
+    )
     return survey.failed()
   }
   const [baseChannels, imageChannels] = survey.dims('encoder.conv_in.weight', 4)

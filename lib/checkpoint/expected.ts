@@ -256,7 +256,8 @@ export function textEncoderTensors(s: TextEncoderSizes): TensorShapes {
     const layer = `layers.${i}`
     tensors.set(`${layer}.input_layernorm.weight`, [D])
     tensors.set(`${layer}.self_attn.q_proj.weight`, [s.heads * s.headDim, D])
-    for (const matrix of ['k_proj', 'v_proj']) tensors.set(`${layer}.self_attn.${matrix}.weight`, [s.sharedHeads * s.headDim, D]) // prettier-ignore
+    for (const matrix of ['k_proj', 'v_proj'])
+      tensors.set(`${layer}.self_attn.${matrix}.weight`, [s.sharedHeads * s.headDim, D])
     tensors.set(`${layer}.self_attn.o_proj.weight`, [D, s.heads * s.headDim])
     for (const norm of ['q_norm', 'k_norm']) tensors.set(`${layer}.self_attn.${norm}.weight`, [s.headDim])
     tensors.set(`${layer}.post_attention_layernorm.weight`, [D])

@@ -197,8 +197,11 @@ export function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[]
     }
   }
   if (transformer && autoencoder && transformer.inChannels !== 4 * autoencoder.latentChannels) {
-    report('autoencoder', `its ${autoencoder.latentChannels} latent channels pack to ${4 * autoencoder.latentChannels}, ` +
-      `but the transformer takes ${transformer.inChannels}`) // prettier-ignore
+    report(
+      'autoencoder',
+      `its ${autoencoder.latentChannels} latent channels pack to ${4 * autoencoder.latentChannels}, ` +
+        `but the transformer takes ${transformer.inChannels}`,
+    )
   }
   if (transformer && prompt && transformer.contextDim !== prompt.contextDim) {
     report(

@@ -124,7 +124,12 @@ export function otherModel(published: string): string | undefined {
   const flat = bareName(published).replaceAll('.', '_')
   if (/^(input_blocks|output_blocks|middle_block|down_blocks|up_blocks|mid_block)_/.test(flat))
     return 'Stable Diffusion'
-  if (/(img_mod_lin|txt_mod_lin|modulation_lin|vector_in|_norm1(_context)?_linear|_norm_linear|_proj_mlp|ff(_context)?_net_|single_transformer_blocks_\d+_(proj_out|attn_to_[qkv])$)/.test(flat)) return 'FLUX.1' // prettier-ignore
+  if (
+    /(img_mod_lin|txt_mod_lin|modulation_lin|vector_in|_norm1(_context)?_linear|_norm_linear|_proj_mlp|ff(_context)?_net_|single_transformer_blocks_\d+_(proj_out|attn_to_[qkv])$)/.test(
+      flat,
+    )
+  )
+    return 'FLUX.1'
   if (/^guidance_in|guidance_embedder/.test(flat)) return 'FLUX.2 [dev]'
   return undefined
 }

@@ -116,7 +116,10 @@ function completeChanges(file: LoraFile, ignored: readonly string[], problems: C
     found.set(key, { ...parts, [known.part]: name })
   }
   if (found.size === 0 && problems.empty) {
-    problems.add('missing', ignored.length > 0 ? 'it changes the text encoder only' : 'it holds no <module>.lora_A.weight') // prettier-ignore
+    problems.add(
+      'missing',
+      ignored.length > 0 ? 'it changes the text encoder only' : 'it holds no <module>.lora_A.weight',
+    )
   }
   return [...found.values()].flatMap(({ published, module, A, B, alpha }): Change[] => {
     const a = A === undefined ? undefined : file.tensors.get(A)
@@ -163,7 +166,10 @@ function fits(change: Change, expected: TensorShapes | undefined, config: PeftCo
   }
   const configured = valueFor(config.rankPatterns, peftName(published))
   if (configured !== undefined && configured !== rank) {
-    return problems.refuse('config', `${published}: its rank is ${rank}, but ${config.source} says ${configured} (rank_pattern)`) // prettier-ignore
+    return problems.refuse(
+      'config',
+      `${published}: its rank is ${rank}, but ${config.source} says ${configured} (rank_pattern)`,
+    )
   }
   return !expected || fitsMatrix(change, expected, problems)
 }

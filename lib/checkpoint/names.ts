@@ -173,7 +173,10 @@ function transformerNames(sources: NamedTensors): Naming {
       const { pieces, of } = known.rows
       const parts = cutRows(tensor, pieces.length)
       const others = cut.get(`${known.name}.weight`) ?? []
-      cut.set(`${known.name}.weight`, [...others, ...pieces.map((at, i) => ({ at, of, name, tensor, part: parts?.[i] }))]) // prettier-ignore
+      cut.set(`${known.name}.weight`, [
+        ...others,
+        ...pieces.map((at, i) => ({ at, of, name, tensor, part: parts?.[i] })),
+      ])
     }
   }
   const joining: string[] = []

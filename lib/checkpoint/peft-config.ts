@@ -114,7 +114,8 @@ function patterns(key: string, value: Value, label: string): Pattern[] {
     throw unexpected(label, `"${key}"`, 'an object of finite numbers', given)
   }
   const entries = Object.entries(given as Record<string, number>)
-  if (entries.length > MAX_PATTERNS) throw unexpected(label, `"${key}"`, `at most ${MAX_PATTERNS} patterns`, entries.length) // prettier-ignore
+  if (entries.length > MAX_PATTERNS)
+    throw unexpected(label, `"${key}"`, `at most ${MAX_PATTERNS} patterns`, entries.length)
   const heavy = entries.find(([text]) => patternCost(text) > MAX_COST)?.[0]
   if (heavy !== undefined) throw unexpected(label, `"${key}"`, 'a pattern that repeats less', heavy)
   const cost = entries.reduce((sum, [text]) => sum + patternCost(text), 0)

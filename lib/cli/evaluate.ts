@@ -148,7 +148,8 @@ async function chosenCases(
     throw invalid('the arguments', 'either --synthetic N or --pairs DIR', { pairs, synthetic })
   }
   if (pairs !== undefined) {
-    if (severity !== undefined) throw invalid('--severity', 'nothing beside --pairs, whose inputs are degraded already', severity) // prettier-ignore
+    if (severity !== undefined)
+      throw invalid('--severity', 'nothing beside --pairs, whose inputs are degraded already', severity)
     return pairedCases(pairs)
   }
   const count = numeric('synthetic', synthetic)

@@ -27,10 +27,15 @@ export function headLine({ model, settings }: Evaluation): string {
 /** What a reader has to know about the numbers. */
 export function notes(evaluation: Evaluation): string[] {
   const names = measured(evaluation)
-  const all = ['Means with the half width of their 95 % confidence interval (Student); gains are means of differences case by case.'] // prettier-ignore
+  const all = [
+    'Means with the half width of their 95 % confidence interval (Student); gains are means of differences case by case.',
+  ]
   if (names.includes('landmarks')) all.push('Landmark errors are fractions of the distance between the eyes.')
   const { lost, used } = landmarkCounts(evaluation)
-  if (lost > 0) all.push(`${lost} of ${used} landmarks were lost: nothing near resembles them; each counts as the largest error, 0.28.`) // prettier-ignore
+  if (lost > 0)
+    all.push(
+      `${lost} of ${used} landmarks were lost: nothing near resembles them; each counts as the largest error, 0.28.`,
+    )
   if (!names.includes('identityTruth')) all.push('Identity was not measured: this checkpoint has no identity encoder.')
   else if (!names.includes('identityReference')) all.push('Identity of references was not measured: no case has any.')
   if (names.includes('identityTruth')) all.push("Identity is the cosine of the checkpoint's own identity encoder.")

@@ -21,7 +21,11 @@ const UNPACK = 'unpack it and name what is in it'
 
 const FORMATS: readonly Format[] = [
   { name: 'a GGUF file (weights quantised for llama.cpp)', ending: /\.gguf$/i, start: /^GGUF/ },
-  { name: 'a GGML file (weights quantised for llama.cpp)', ending: /\.gg(ml|mf|jt)$/i, start: /^(lmgg|fmgg|tjgg|algg)/ },
+  {
+    name: 'a GGML file (weights quantised for llama.cpp)',
+    ending: /\.gg(ml|mf|jt)$/i,
+    start: /^(lmgg|fmgg|tjgg|algg)/,
+  },
   { name: 'an ONNX graph', ending: /\.(onnx|ort)([._]data)?$/i },
   { name: 'a TensorRT engine, made for one kind of GPU', ending: /\.(engine|plan|trt)$/i, start: /^[fp]trt/ },
   { name: 'a Core ML model', ending: /\.(mlmodel|mlpackage|mlmodelc)$/i },
@@ -33,8 +37,13 @@ const FORMATS: readonly Format[] = [
   { name: 'a file of NumPy arrays', ending: /\.np[yz]$/i, start: /^\x93NUMPY/ },
   { name: 'an ExecuTorch program', ending: /\.pte$/i },
   { name: 'a DDUF archive of a diffusers folder', ending: /\.dduf$/i, advice: UNPACK },
-  { name: 'an archive', ending: /\.(zip|7z|rar|tar|tgz|gz|xz|zst|bz2)$/i, start: /^(7z\xbc\xaf|Rar!|\x1f\x8b\x08|\xfd7zXZ|\x28\xb5\x2f\xfd)/, advice: UNPACK }, // prettier-ignore
-] // prettier-ignore
+  {
+    name: 'an archive',
+    ending: /\.(zip|7z|rar|tar|tgz|gz|xz|zst|bz2)$/i,
+    start: /^(7z\xbc\xaf|Rar!|\x1f\x8b\x08|\xfd7zXZ|\x28\xb5\x2f\xfd)/,
+    advice: UNPACK,
+  },
+]
 
 /** Bytes that tell. */
 export const START_BYTES = 16

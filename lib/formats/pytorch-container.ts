@@ -124,7 +124,11 @@ class LegacyContainer implements Container {
     }
     let at = 0
     const next = () => {
-      const { value, end } = readPickle(head.subarray(at), { ...environment, name: `the pickle at byte ${at} of ${source.name}`, persistent }) // prettier-ignore
+      const { value, end } = readPickle(head.subarray(at), {
+        ...environment,
+        name: `the pickle at byte ${at} of ${source.name}`,
+        persistent,
+      })
       at += end
       return value
     }
@@ -160,7 +164,10 @@ class LegacyContainer implements Container {
       at += 8 + storage.bytes
       if (at > this.source.size) {
         const { size } = this.source
-        throw malformed(this.source, `storage "${key}" would end at byte ${at} of a file of ${size} bytes; it is cut short`) // prettier-ignore
+        throw malformed(
+          this.source,
+          `storage "${key}" would end at byte ${at} of a file of ${size} bytes; it is cut short`,
+        )
       }
     }
     if (at !== this.source.size)

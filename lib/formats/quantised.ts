@@ -19,7 +19,12 @@ const isWhole = ({ dtype, shape }: Stored) =>
 
 /** The kinds, each by the first mark that some tensor has; the more telling ones go first. */
 const KINDS: readonly (readonly [kind: string, ...marks: Mark[]])[] = [
-  ['NVFP4 (4 bits, scales by blocks)', [/\.weight_scale_2$/], [/\.weight_global_scale$/], [/\.weight$/, ({ dtype }) => dtype === 'F4']],
+  [
+    'NVFP4 (4 bits, scales by blocks)',
+    [/\.weight_scale_2$/],
+    [/\.weight_global_scale$/],
+    [/\.weight$/, ({ dtype }) => dtype === 'F4'],
+  ],
   ['MXFP8 or MXFP4 (scales by blocks)', [/\.weight_scale$/, isBlockScale]],
   ['fp8 with scales by blocks', [/\.weight_scale_inv$/, ({ shape }) => shape.length === 2 && shape[1]! > 1]],
   ['bitsandbytes NF4 or FP4 (4 bits)', [/\.quant_state\.bitsandbytes__\w+$/], [/\.(nested_)?(absmax|quant_map)$/]],
@@ -31,7 +36,7 @@ const KINDS: readonly (readonly [kind: string, ...marks: Mark[]])[] = [
   ['HQQ', [/\.W_q$/]],
   ['MLX (whole numbers with scales and biases)', [/\.biases$/], [/\.weight$/, ({ dtype }) => dtype === 'U32']],
   ['int8 or less (whole numbers with scales)', [/\.weight$/, isWhole]],
-] // prettier-ignore
+]
 
 /** Characters of a name that are looked at: a damaged file may have names of megabytes. */
 const LONGEST = 256

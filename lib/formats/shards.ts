@@ -97,7 +97,11 @@ function openIndex(index: string, firstFile: number): WeightFiles {
   const shards = [...new Set(map.values())].sort()
   const missing = shards.filter((name) => !fs.existsSync(path.join(folder, name)))
   if (missing.length > 0) throw missingShards(index, missing, shards.length)
-  const opened = openFiles(index, shards.map((name) => path.join(folder, name)), firstFile) // prettier-ignore
+  const opened = openFiles(
+    index,
+    shards.map((name) => path.join(folder, name)),
+    firstFile,
+  )
   for (const [name, shard] of map) checkPlace(index, name, shard, opened, firstFile)
   for (const [name, { parts }] of opened.tensors) {
     if (map.has(name)) continue
@@ -115,7 +119,10 @@ function checkPlace(index: string, name: string, shard: string, opened: WeightFi
   const actual = place === undefined ? undefined : path.basename(opened.files[place - firstFile]!.path)
   if (actual === shard) return
   const where = actual === undefined ? 'which does not hold it' : `but it lies in ${actual}`
-  throw malformed(index, `it says that the tensor ${describeValue(name)} lies in ${shard}, ${where}; a file is of another model or an older download`) // prettier-ignore
+  throw malformed(
+    index,
+    `it says that the tensor ${describeValue(name)} lies in ${shard}, ${where}; a file is of another model or an older download`,
+  )
 }
 
 /** The tensor's name -> the shard's file name, checked. */
@@ -149,7 +156,11 @@ function openNumbered(shard: string, firstFile: number): WeightFiles {
   const folder = path.dirname(shard)
   const missing = names.filter((name) => !fs.existsSync(path.join(folder, name)))
   if (missing.length > 0) throw missingShards(shard, missing, count)
-  return openFiles(shard, names.map((name) => path.join(folder, name)), firstFile) // prettier-ignore
+  return openFiles(
+    shard,
+    names.map((name) => path.join(folder, name)),
+    firstFile,
+  )
 }
 
 function openFiles(target: string, paths: readonly string[], firstFile: number): WeightFiles {

@@ -142,7 +142,8 @@ class Zip64Fields {
   constructor(extra: Buffer) {
     let at = 0
     while (at + 4 <= extra.length && extra.readUInt16LE(at) !== ZIP64_EXTRA) at += 4 + extra.readUInt16LE(at + 2)
-    this.fields = at + 4 <= extra.length ? extra.subarray(at + 4, at + 4 + extra.readUInt16LE(at + 2)) : extra.subarray(0, 0) // prettier-ignore
+    this.fields =
+      at + 4 <= extra.length ? extra.subarray(at + 4, at + 4 + extra.readUInt16LE(at + 2)) : extra.subarray(0, 0)
   }
 
   /** `undefined` when there is none, or none that a double holds. */
@@ -192,7 +193,11 @@ function findDirectory(source: ByteSource): { start: number; bytes: number; coun
   const tail = source.read(source.size - tailBytes, tailBytes, 'its end')
   let at = tail.length - END.bytes
   // The record is followed by a comment of the length it says, and nothing else.
-  while (at >= 0 && !(tail.readUInt32LE(at) === END.signature && at + END.bytes + tail.readUInt16LE(at + 20) === tail.length)) at-- // prettier-ignore
+  while (
+    at >= 0 &&
+    !(tail.readUInt32LE(at) === END.signature && at + END.bytes + tail.readUInt16LE(at + 20) === tail.length)
+  )
+    at--
   if (at < 0) throw malformed(source, 'it has no directory at its end; it is cut short')
   const end = source.size - tail.length + at
   let [count, bytes, start] = [tail.readUInt16LE(at + 10), tail.readUInt32LE(at + 12), tail.readUInt32LE(at + 16)]

@@ -159,10 +159,18 @@ export function compareDetectionPolicy(json: Json, run: Run): Promise<void> {
     run.compare(`size of ${image_wh.join(' x ')}`, [size.width, size.height, size.scale], expected, LIMITS.matrix)
   }
   for (const [i, { image_hw, boxes_xyxy_score, expected_index }] of policy.selection.entries()) {
-    const faces = boxes_xyxy_score.map(([a, b, c, d, score]): Pick<DetectedFace, 'box' | 'score'> => ({ box: [a, b, c, d], score })) // prettier-ignore
+    const faces = boxes_xyxy_score.map(([a, b, c, d, score]): Pick<DetectedFace, 'box' | 'score'> => ({
+      box: [a, b, c, d],
+      score,
+    }))
     const modes = Object.entries(expected_index) as [FaceSelection, number][]
     const chosen = modes.map(([mode]) => selectFace(faces, mode, ...image_hw))
-    run.compare(`selection ${i}`, chosen, modes.map(([, index]) => index), LIMITS.exact) // prettier-ignore
+    run.compare(
+      `selection ${i}`,
+      chosen,
+      modes.map(([, index]) => index),
+      LIMITS.exact,
+    )
   }
   return Promise.resolve()
 }

@@ -30,7 +30,9 @@ async function compareEmbeddings(golden: Golden, run: Run, checkpoint: Checkpoin
   for (const [i, ids] of items(golden.read('input.input_ids')).entries()) {
     const real = realTokens(masks[i]!)
     // Hidden states that are outputs themselves are seen as intermediates of the run.
-    results.add(await networks.run('text_embedding', { ids: i32(ids.shape, ids.data as Int32Array) }, { real, trace: true })) // prettier-ignore
+    results.add(
+      await networks.run('text_embedding', { ids: i32(ids.shape, ids.data as Int32Array) }, { real, trace: true }),
+    )
   }
   const limit = LIMITS.network[run.precision]
   for (const output of golden.names('output.')) {

@@ -80,7 +80,9 @@ function explained({ variable, shown, authorization }: Proxy, { host }: URL, err
     )
   }
   if (status !== undefined && status < 500) {
-    return fail(`the proxy ${shown} in ${variable} answered ${status} and does not connect to ${host}; NO_PROXY names what to reach without it`) // prettier-ignore
+    return fail(
+      `the proxy ${shown} in ${variable} answered ${status} and does not connect to ${host}; NO_PROXY names what to reach without it`,
+    )
   }
   const reason = messages(error).join(': ')
   const advice = /certificate/i.test(reason)

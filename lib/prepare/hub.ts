@@ -18,7 +18,21 @@ import { type Checksum, downloadFile } from './download'
 import { locked } from './file-lock'
 import { foreignName } from '../formats/formats'
 import { request } from './http'
-import { blobPath, findCached, hubHome, type HubFile, isComplete, isOffline, linkFile, makeFolder, snapshotPath, storageOf, type Wanted, writeList, writeReference } from './hub-cache' // prettier-ignore
+import {
+  blobPath,
+  findCached,
+  hubHome,
+  type HubFile,
+  isComplete,
+  isOffline,
+  linkFile,
+  makeFolder,
+  snapshotPath,
+  storageOf,
+  type Wanted,
+  writeList,
+  writeReference,
+} from './hub-cache'
 
 export interface HubOptions {
   /** Default: `HF_ENDPOINT`, else https://huggingface.co. */

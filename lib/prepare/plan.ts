@@ -7,7 +7,13 @@ import { choose, type Chosen, collect, type Found, unusedFiles } from './choose'
 import { composeConfig } from './compose-config'
 import { type ModelConfig, parseModelConfig } from '../checkpoint/config'
 import { checkAdapter, formatProblems, type Problem } from '../checkpoint/contract'
-import { type AdapterSizes, type AutoencoderSizes, type FaceSizes, type TransformerSizes, transformerTensors } from '../checkpoint/expected' // prettier-ignore
+import {
+  type AdapterSizes,
+  type AutoencoderSizes,
+  type FaceSizes,
+  type TransformerSizes,
+  transformerTensors,
+} from '../checkpoint/expected'
 import { adapterTensorsOf, type ExaminedPart } from './findings'
 import { crossProblems, type ModelSizes, withoutIdentity } from '../checkpoint/layout'
 import { openLora } from '../checkpoint/lora'
@@ -54,7 +60,9 @@ export function planModel(paths: readonly string[], configFile: string, options:
   const used = [...chosen.single.values(), ...chosen.loras]
   const missing = missingParts([...chosen.single.keys(), ...chosen.loras.map(() => 'lora')])
   refusals.addMissing(paths, missing, found.problems)
-  const useless = found.candidates.filter(({ named, part, problems }) => named && part.role === 'unknown' && problems.length > 0) // prettier-ignore
+  const useless = found.candidates.filter(
+    ({ named, part, problems }) => named && part.role === 'unknown' && problems.length > 0,
+  )
   refusals.addParts([...used, ...useless])
   if (text && refusals.none) refusals.attempt('text encoder', () => checkText(text, chosen))
   if (refusals.none) {

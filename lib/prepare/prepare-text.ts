@@ -6,7 +6,14 @@ import path from 'node:path'
 import { checkAborted } from '../util/abort'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { DEFAULT_PROMPT, TEXT_LENGTH } from '../text/chat'
-import { configuredTheta, encodePrompt, fingerprint, openTextEncoder, OUTPUT_LAYERS, tokenizerPlaces } from '../text/encoder' // prettier-ignore
+import {
+  configuredTheta,
+  encodePrompt,
+  fingerprint,
+  openTextEncoder,
+  OUTPUT_LAYERS,
+  tokenizerPlaces,
+} from '../text/encoder'
 import { PromptTokenizer } from '../text/tokenizer'
 import type { Candidate, Chosen, Found } from './choose'
 import type { TextEncoderSizes, TransformerSizes } from '../checkpoint/expected'

@@ -156,7 +156,7 @@ export async function synthesizeCheckpoint(
     checkAborted(signal)
   }
   if (isText(preset))
-    await writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 }) // prettier-ignore
+    await writeJson(path.join(destination, 'config.json'), { model_type: 'qwen3', rope_theta: 1e6, rms_norm_eps: 1e-6 })
   else await writeConfig(path.join(destination, CONFIG_NAME), preset)
   return { folder: destination, bytes, parameters: bytes / (dtype === 'bf16' ? 2 : 4) }
 }

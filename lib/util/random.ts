@@ -110,7 +110,7 @@ export class Random {
       const u = this.uniform() - 0.5
       const v = this.uniform()
       const us = 0.5 - Math.abs(u)
-      const k = Math.floor((2 * a / us + b) * u + mean + 0.43) // prettier-ignore
+      const k = Math.floor(((2 * a) / us + b) * u + mean + 0.43)
       if (us >= 0.07 && v <= 0.9277 - 3.6224 / (b - 2)) return k
       if (k < 0 || (us < 0.013 && v > us)) continue
       const inverseAlpha = 1.1239 + 1.1328 / (b - 3.4)

@@ -7,7 +7,9 @@ const OUT_OF_MEMORY = ['ERR_ICONFACE_OUT_OF_MEMORY']
 const OF_A_DEVICE = [...OUT_OF_MEMORY, 'ERR_ICONFACE_CUDA', 'ERR_ICONFACE_DEVICE_UNAVAILABLE']
 
 const say = (r) =>
-  `${Object.entries(r.failures).map(([job, n]) => `${n} in ${job}`).join(', ')}; ${r.wrong.length} wrong (other codes, memory kept, or the next call not as before)` // prettier-ignore
+  `${Object.entries(r.failures)
+    .map(([job, n]) => `${n} in ${job}`)
+    .join(', ')}; ${r.wrong.length} wrong (other codes, memory kept, or the next call not as before)`
 
 /**
  * Lets one event of `work` fail, the first, then one `factor` times as late, until `work` has no more of them.

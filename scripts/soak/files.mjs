@@ -88,10 +88,14 @@ export const parts = {
         '1000000 x 1 png': () => flat(1000000, 1).png().toBuffer(),
         '9900 x 10000 jpeg': () => flat(9900, 10000).jpeg().toBuffer(),
         '16383 x 6000 webp': () => flat(16383, 6000).webp().toBuffer(),
-        '50 frames gif': () => sharp(frames, { raw: { width: 400, height: 20000, channels: 3, pageHeight: 400 } }).gif().toBuffer(),
+        '50 frames gif': () =>
+          sharp(frames, { raw: { width: 400, height: 20000, channels: 3, pageHeight: 400 } })
+            .gif()
+            .toBuffer(),
         'half a jpeg': async () => (await flat(900, 900).jpeg().toBuffer()).subarray(0, 3000),
-        '50000 x 50000 svg': () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="50000" height="50000"/>'),
-      } // prettier-ignore
+        '50000 x 50000 svg': () =>
+          Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="50000" height="50000"/>'),
+      }
       const results = {}
       for (const [name, make] of Object.entries(bombs).slice(-times(Object.keys(bombs).length))) {
         const bytes = await make()

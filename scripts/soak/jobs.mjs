@@ -162,7 +162,9 @@ export const children = {
     }
     const restore = ({ arguments: [picture, references, options] }, more = {}, m = model) =>
       m.restore(picture, references, { ...options, ...more })
-    const whole = await (async (began) => (await restore(valid[0]), Math.ceil(performance.now() - began)))(performance.now()) // prettier-ignore
+    const whole = await (async (began) => (await restore(valid[0]), Math.ceil(performance.now() - began)))(
+      performance.now(),
+    )
 
     const actions = {
       async valid() {
@@ -197,7 +199,9 @@ export const children = {
       },
       async written() {
         const file = path.join(out, `${random(4)}.${pick(['png', 'jpg', 'webp'])}`)
-        const end = await restore(pick(valid)).then((face) => face.toFile(file)).then(() => 'done', codeOf) // prettier-ignore
+        const end = await restore(pick(valid))
+          .then((face) => face.toFile(file))
+          .then(() => 'done', codeOf)
         note('written', end === 'done' && fs.statSync(file).size > 0, end)
       },
       async crowded() {
@@ -228,7 +232,17 @@ export const children = {
         note('worker terminated', error === undefined, error)
       },
     }
-    const weights = { valid: 34, invalid: 26, aborted: 22, failing: 5, embedding: 5, written: 5, crowded: 1, disposed: 1, worker: 1 } // prettier-ignore
+    const weights = {
+      valid: 34,
+      invalid: 26,
+      aborted: 22,
+      failing: 5,
+      embedding: 5,
+      written: 5,
+      crowded: 1,
+      disposed: 1,
+      worker: 1,
+    }
     const lottery = Object.entries(weights).flatMap(([name, n]) => Array(n).fill(name))
 
     const end = Date.now() + 1000 * Number(count)
@@ -252,11 +266,23 @@ export const children = {
       if (still && now.threads > still.threads) wrong.push(`${now.threads} threads, not ${still.threads}`)
     }
     fs.rmSync(out, { recursive: true })
-    const middle = (from, to) => quantile(sizes.slice(Math.floor(from * sizes.length), Math.ceil(to * sizes.length)), 0.5) // prettier-ignore
+    const middle = (from, to) =>
+      quantile(sizes.slice(Math.floor(from * sizes.length), Math.ceil(to * sizes.length)), 0.5)
     const [second, last] = [middle(0.2, 0.4), middle(0.8, 1)]
     const changePercent = round((100 * (last - second)) / second, 2)
     const flat = SANITIZED || sizes.length < 50 || changePercent <= 3
-    const result = { minutes: round((Date.now() - began) / 60_000, 1), jobs, rounds: sizes.length, kinds, wrong, rss: { first: sizes[0], second, last }, changePercent, threads: threads(), handles: handles(), ok: wrong.length === 0 && flat } // prettier-ignore
+    const result = {
+      minutes: round((Date.now() - began) / 60_000, 1),
+      jobs,
+      rounds: sizes.length,
+      kinds,
+      wrong,
+      rss: { first: sizes[0], second, last },
+      changePercent,
+      threads: threads(),
+      handles: handles(),
+      ok: wrong.length === 0 && flat,
+    }
     await model.dispose()
     if (held() !== 0) Object.assign(result, { ok: false, heldAtEnd: held() })
     console.log(JSON.stringify(result))

@@ -111,6 +111,15 @@ export const children = {
     const onDevice = device !== 'cpu'
     const measured = onDevice ? most : highWater() - before
     const estimate = onDevice ? workspace : workspace + job.size ** 2 * 3 // and the result itself
-    console.log(JSON.stringify({ device, ...job, references: pictures.length, estimate, measured, ratio: round(measured / estimate) })) // prettier-ignore
+    console.log(
+      JSON.stringify({
+        device,
+        ...job,
+        references: pictures.length,
+        estimate,
+        measured,
+        ratio: round(measured / estimate),
+      }),
+    )
   },
 }

@@ -55,7 +55,10 @@ t.test('transformer and autoencoder of one file restore what they do apart', asy
     ])
     const { parts, problems } = describePath(source)
     t.same(problems, [])
-    t.same(parts.map(({ role, prefix }) => [role, prefix]).slice(0, 2), [['transformer', transformerPrefix], ['autoencoder', autoencoderPrefix]]) // prettier-ignore
+    t.same(parts.map(({ role, prefix }) => [role, prefix]).slice(0, 2), [
+      ['transformer', transformerPrefix],
+      ['autoencoder', autoencoderPrefix],
+    ])
     const out = join(scratch, `model-${name}`)
     await prepareModel([source, ...others], out)
     const config = readModelConfig(out)
@@ -86,7 +89,10 @@ t.test('its text encoder makes the embeddings, with a tokenizer beside it', asyn
   const wanted = encoder.filter(({ name }) => name !== 'lm_head.weight')
   const all = [...prefixed(transformer, 'model.diffusion_model.'), ...prefixed(autoencoder, 'vae.')]
   await writeTensors(source, [...all, ...prefixed(wanted, 'text_encoders.qwen3_4b.transformer.')])
-  t.match(describePath(source), { problems: [], parts: [{ role: 'transformer' }, { role: 'autoencoder' }, { role: 'text encoder' }] }) // prettier-ignore
+  t.match(describePath(source), {
+    problems: [],
+    parts: [{ role: 'transformer' }, { role: 'autoencoder' }, { role: 'text encoder' }],
+  })
   const missing = { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /has no tokenizer/ }
   await t.rejects(prepareModel([source], join(folder, 'never')), missing)
   for (const place of ['apart', 'one'])
@@ -127,7 +133,13 @@ t.test("in PyTorch's form, each part is converted by itself", async (t) => {
     return [text(name), tensor(storage(count, String(i), type), [...shape], strides(shape))]
   })
   const source = join(scratch, 'bundle.ckpt')
-  writeFileSync(source, checkpoint(pickle(dict(...items)), shorts.map(({ data }) => data))) // prettier-ignore
+  writeFileSync(
+    source,
+    checkpoint(
+      pickle(dict(...items)),
+      shorts.map(({ data }) => data),
+    ),
+  )
   const out = join(scratch, 'model-bundle-pytorch')
   const { parts } = await prepareModel([source, ...['prompt_embeddings', 'adapter', 'adaface'].map(file)], out)
   t.match(parts.slice(0, 2), [{ converted: 'from PyTorch' }, { converted: 'from PyTorch' }])

@@ -74,7 +74,10 @@ t.test('what is refused, with the key, the expected and the received value', asy
       { ...MINIMAL, transformer: { file: 't', heads: 1.5 } },
       /whole number from 1 for transformer\.heads but received 1\.5/,
     ],
-    [{ ...MINIMAL, transformer: { file: 't', ropeAxes: [32, 32] } }, /4 even sizes for transformer\.ropeAxes but received \[32, 32\]/], // prettier-ignore
+    [
+      { ...MINIMAL, transformer: { file: 't', ropeAxes: [32, 32] } },
+      /4 even sizes for transformer\.ropeAxes but received \[32, 32\]/,
+    ],
     [{ ...MINIMAL, transformer: { file: 't', ropeAxes: [1, 1, 1, 1] } }, /4 even sizes/],
     [
       { ...MINIMAL, autoencoder: { file: 'v', groups: 0 } },

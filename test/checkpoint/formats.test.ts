@@ -48,7 +48,10 @@ t.test('files of other forms, by name and by beginning', async (t) => {
     const json = JSON.parse(
       readFileSync(join(tiny, 'iconface.json'), 'utf8').replaceAll(/"file": "/g, `"file": "${tiny}/`),
     ) as Record<string, object>
-    writeFileSync(join(model, 'iconface.json'), JSON.stringify({ ...json, transformer: { ...json.transformer, file: join(scratch, name) } })) // prettier-ignore
+    writeFileSync(
+      join(model, 'iconface.json'),
+      JSON.stringify({ ...json, transformer: { ...json.transformer, file: join(scratch, name) } }),
+    )
     t.throws(() => openCheckpoint(model), { code, message: /is a GGUF file/ }, `load ${name}`)
   }
 })
@@ -71,21 +74,103 @@ t.test('safetensors are what they are, whatever they are called and however they
 })
 
 /** A module's weight and what goes with it, and what that is called. */
-const QUANTISED: readonly (readonly [kind: RegExp, tensors: readonly (readonly [name: string, dtype: Tensor['dtype'], shape: number[]])[]])[] = [
-  [/NVFP4 \(4 bits/, [['weight', 'U8', [128, 64]], ['weight_scale', 'F8_E4M3', [128, 8]], ['weight_scale_2', 'F32', []], ['comfy_quant', 'U8', [20]]]],
-  [/NVFP4/, [['weight_packed', 'U8', [128, 64]], ['weight_scale', 'F8_E4M3', [128, 8]], ['weight_global_scale', 'F32', [1]]]],
+const QUANTISED: readonly (readonly [
+  kind: RegExp,
+  tensors: readonly (readonly [name: string, dtype: Tensor['dtype'], shape: number[]])[],
+])[] = [
+  [
+    /NVFP4 \(4 bits/,
+    [
+      ['weight', 'U8', [128, 64]],
+      ['weight_scale', 'F8_E4M3', [128, 8]],
+      ['weight_scale_2', 'F32', []],
+      ['comfy_quant', 'U8', [20]],
+    ],
+  ],
+  [
+    /NVFP4/,
+    [
+      ['weight_packed', 'U8', [128, 64]],
+      ['weight_scale', 'F8_E4M3', [128, 8]],
+      ['weight_global_scale', 'F32', [1]],
+    ],
+  ],
   [/NVFP4/, [['weight', 'F4', [128, 128]]]],
-  [/MXFP8/, [['weight', 'F8_E4M3', [128, 128]], ['weight_scale', 'F8_E8M0', [128, 4]]]],
-  [/MXFP8/, [['weight', 'F8_E4M3', [128, 128]], ['weight_scale', 'U8', [128, 4]]]],
-  [/fp8 with scales by blocks/, [['weight', 'F8_E4M3', [128, 128]], ['weight_scale_inv', 'F32', [2, 2]]]],
-  [/bitsandbytes NF4/, [['weight', 'U8', [8192, 1]], ['weight.absmax', 'F32', [256]], ['weight.quant_map', 'F32', [16]], ['weight.quant_state.bitsandbytes__nf4', 'U8', [80]]]],
-  [/bitsandbytes int8/, [['weight', 'I8', [128, 128]], ['SCB', 'F32', [128]]]],
-  [/SVDQuant \(Nunchaku/, [['qweight', 'I8', [128, 64]], ['wscales', 'BF16', [2, 128]]]],
-  [/GPTQ or AWQ/, [['qweight', 'I32', [16, 128]], ['qzeros', 'I32', [1, 16]], ['scales', 'F16', [1, 128]]]],
-  [/optimum-quanto/, [['weight._data', 'I8', [128, 128]], ['weight._scale', 'BF16', [128, 1]]]],
-  [/MLX/, [['weight', 'U32', [128, 16]], ['scales', 'BF16', [128, 2]], ['biases', 'BF16', [128, 2]]]],
-  [/int8 or less/, [['weight', 'I8', [128, 128]], ['weight_scale', 'F32', [128, 1]]]],
-] // prettier-ignore
+  [
+    /MXFP8/,
+    [
+      ['weight', 'F8_E4M3', [128, 128]],
+      ['weight_scale', 'F8_E8M0', [128, 4]],
+    ],
+  ],
+  [
+    /MXFP8/,
+    [
+      ['weight', 'F8_E4M3', [128, 128]],
+      ['weight_scale', 'U8', [128, 4]],
+    ],
+  ],
+  [
+    /fp8 with scales by blocks/,
+    [
+      ['weight', 'F8_E4M3', [128, 128]],
+      ['weight_scale_inv', 'F32', [2, 2]],
+    ],
+  ],
+  [
+    /bitsandbytes NF4/,
+    [
+      ['weight', 'U8', [8192, 1]],
+      ['weight.absmax', 'F32', [256]],
+      ['weight.quant_map', 'F32', [16]],
+      ['weight.quant_state.bitsandbytes__nf4', 'U8', [80]],
+    ],
+  ],
+  [
+    /bitsandbytes int8/,
+    [
+      ['weight', 'I8', [128, 128]],
+      ['SCB', 'F32', [128]],
+    ],
+  ],
+  [
+    /SVDQuant \(Nunchaku/,
+    [
+      ['qweight', 'I8', [128, 64]],
+      ['wscales', 'BF16', [2, 128]],
+    ],
+  ],
+  [
+    /GPTQ or AWQ/,
+    [
+      ['qweight', 'I32', [16, 128]],
+      ['qzeros', 'I32', [1, 16]],
+      ['scales', 'F16', [1, 128]],
+    ],
+  ],
+  [
+    /optimum-quanto/,
+    [
+      ['weight._data', 'I8', [128, 128]],
+      ['weight._scale', 'BF16', [128, 1]],
+    ],
+  ],
+  [
+    /MLX/,
+    [
+      ['weight', 'U32', [128, 16]],
+      ['scales', 'BF16', [128, 2]],
+      ['biases', 'BF16', [128, 2]],
+    ],
+  ],
+  [
+    /int8 or less/,
+    [
+      ['weight', 'I8', [128, 128]],
+      ['weight_scale', 'F32', [128, 1]],
+    ],
+  ],
+]
 
 t.test('quantised weights are one problem, named, and not hundreds', async (t) => {
   const module = 'double_blocks.0.img_attn.proj'
@@ -117,7 +202,10 @@ t.test('quantised weights are one problem, named, and not hundreds', async (t) =
       t.match(problems[0]!.message, kind)
       t.match(problems[0]!.message, /take the bf16 or fp8 file of the same model/)
       const rest = ['autoencoder', 'prompt_embeddings'].map((name) => join(tiny, `${name}.safetensors`))
-      await t.rejects(prepareModel([file, ...rest], join(scratch, 'never')), { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', message: kind }) // prettier-ignore
+      await t.rejects(prepareModel([file, ...rest], join(scratch, 'never')), {
+        code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+        message: kind,
+      })
     }
   }
 })
@@ -137,6 +225,9 @@ t.test('fp8 values whose scales are not read are not converted without them', as
   for (const scale of scales) {
     const file = join(scratch, 'scaled.safetensors')
     await writeTensors(file, [weight, scale])
-    await t.rejects(convertWeights(file, join(scratch, 'never.safetensors')), { code: 'ERR_ICONFACE_UNSUPPORTED', message: /scales by blocks/ }) // prettier-ignore
+    await t.rejects(convertWeights(file, join(scratch, 'never.safetensors')), {
+      code: 'ERR_ICONFACE_UNSUPPORTED',
+      message: /scales by blocks/,
+    })
   }
 })

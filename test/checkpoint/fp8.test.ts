@@ -35,15 +35,24 @@ for (const dtype of ['F8_E4M3', 'F8_E5M2'] as const) {
     const rows = Float32Array.of(0.5, 2 ** -9, 3, -1)
     for (const to of ['F32', 'BF16'] as const) {
       const one = toFloat32(dequantise(all, dtype, Float32Array.of(2 ** -6), 4, to, 'w'), to)
-      t.same([...one], expected.map((v) => v / 64), `${to}: one`) // prettier-ignore
+      t.same(
+        [...one],
+        expected.map((v) => v / 64),
+        `${to}: one`,
+      )
       const each = toFloat32(dequantise(all, dtype, rows, 4, to, 'w'), to)
-      t.same([...each], expected.map((v, i) => v * rows[i >> 6]!), `${to}: one a row`) // prettier-ignore
+      t.same(
+        [...each],
+        expected.map((v, i) => v * rows[i >> 6]!),
+        `${to}: one a row`,
+      )
     }
   })
 }
 
 t.test('known values', async (t) => {
-  const of = (dtype: Fp8, bits: number) => toFloat32(dequantise(Uint8Array.of(bits), dtype, Float32Array.of(1), 1, 'F32', 'w'), 'F32')[0] // prettier-ignore
+  const of = (dtype: Fp8, bits: number) =>
+    toFloat32(dequantise(Uint8Array.of(bits), dtype, Float32Array.of(1), 1, 'F32', 'w'), 'F32')[0]
   t.equal(of('F8_E4M3', 0x7e), 448, 'the largest')
   t.equal(of('F8_E4M3', 0x01), 2 ** -9, 'the smallest')
   t.equal(of('F8_E4M3', 0x38), 1)

@@ -12,11 +12,19 @@ const advice = /"iconface prepare --hub black-forest-labs\/FLUX\.2-klein-base-4B
 const folder = t.testdir({})
 
 t.test('names of repositories', async (t) => {
-  for (const text of [ID, `${ID}@main`, `${ID}:vae`, `https://huggingface.co/${ID}`, `https://huggingface.co/${ID}/`, `hf://${ID}`]) {
+  for (const text of [
+    ID,
+    `${ID}@main`,
+    `${ID}:vae`,
+    `https://huggingface.co/${ID}`,
+    `https://huggingface.co/${ID}/`,
+    `hf://${ID}`,
+  ]) {
     t.equal(hubId(text), ID, text)
-  } // prettier-ignore
-  for (const text of ['model', './a/b', '../a', '/a/b', 'a/b/c', '', 'a\\b', 'lib/checkpoint']) t.equal(hubId(text), undefined, text)
-}) // prettier-ignore
+  }
+  for (const text of ['model', './a/b', '../a', '/a/b', 'a/b/c', '', 'a\\b', 'lib/checkpoint'])
+    t.equal(hubId(text), undefined, text)
+})
 
 t.test('as a model', async (t) => {
   const expected = { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: advice }
@@ -44,6 +52,12 @@ t.test('a folder or a file that is no model is told to be prepared', async (t) =
   const code = 'ERR_ICONFACE_FILE_NOT_FOUND'
   mkdirSync(join(folder, 'weights'))
   writeFileSync(join(folder, 'vae.safetensors'), '')
-  await t.rejects(IConFace.load(join(folder, 'weights')), { code, message: /has no iconface\.json; "iconface prepare .*weights --out FOLDER"/ }) // prettier-ignore
-  await t.rejects(IConFace.load(join(folder, 'vae.safetensors')), { code, message: /is no folder with iconface\.json; "iconface prepare/ }) // prettier-ignore
+  await t.rejects(IConFace.load(join(folder, 'weights')), {
+    code,
+    message: /has no iconface\.json; "iconface prepare .*weights --out FOLDER"/,
+  })
+  await t.rejects(IConFace.load(join(folder, 'vae.safetensors')), {
+    code,
+    message: /is no folder with iconface\.json; "iconface prepare/,
+  })
 })

@@ -13,7 +13,15 @@ const FILES: Record<string, Buffer> = {
   'transformer/diffusion_pytorch_model.safetensors': Buffer.alloc(300_000, 1),
   'vae/diffusion_pytorch_model.safetensors': Buffer.alloc(500, 2),
 }
-const VARIABLES = ['HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE', 'HF_HOME', 'HF_HUB_CACHE', 'HF_ENDPOINT', 'XDG_CACHE_HOME', 'HUGGINGFACE_HUB_CACHE'] // prettier-ignore
+const VARIABLES = [
+  'HF_HUB_OFFLINE',
+  'TRANSFORMERS_OFFLINE',
+  'HF_HOME',
+  'HF_HUB_CACHE',
+  'HF_ENDPOINT',
+  'XDG_CACHE_HOME',
+  'HUGGINGFACE_HUB_CACHE',
+]
 
 const before = Object.fromEntries(VARIABLES.map((name) => [name, process.env[name]]))
 const clear = () => VARIABLES.forEach((name) => delete process.env[name])
@@ -44,13 +52,17 @@ t.test('a complete cache is enough, and nothing is asked for', async (t) => {
   delete process.env.HF_HUB_OFFLINE
   await downloadFromHub(REPO, options)
   const count = requests.length
-  for (const [variable, value] of [['HF_HUB_OFFLINE', '1'], ['HF_HUB_OFFLINE', 'true'], ['TRANSFORMERS_OFFLINE', 'YES']] as const) {
+  for (const [variable, value] of [
+    ['HF_HUB_OFFLINE', '1'],
+    ['HF_HUB_OFFLINE', 'true'],
+    ['TRANSFORMERS_OFFLINE', 'YES'],
+  ] as const) {
     clear()
     process.env[variable] = value
     t.equal(await downloadFromHub(REPO, options), snapshot)
     t.equal(await downloadFromHub(`${REPO}@${COMMIT}`, options), snapshot)
     t.equal(await downloadFromHub(`${REPO}:vae/`, options), join(snapshot, 'vae'))
-  } // prettier-ignore
+  }
   t.equal(requests.length, count)
   process.env.HF_HUB_OFFLINE = '0'
   delete process.env.TRANSFORMERS_OFFLINE
@@ -64,10 +76,19 @@ t.test('what is missing of a cache is named', async (t) => {
   process.env.HF_HUB_OFFLINE = '1'
   t.equal(await downloadFromHub(`${REPO}:vae`, options), join(snapshot, 'vae'))
   await t.rejects(downloadFromHub(REPO, options), missing('model_index.json'))
-  await t.rejects(downloadFromHub(`${REPO}:transformer`, options), missing('transformer/diffusion_pytorch_model.safetensors')) // prettier-ignore
+  await t.rejects(
+    downloadFromHub(`${REPO}:transformer`, options),
+    missing('transformer/diffusion_pytorch_model.safetensors'),
+  )
   await t.rejects(downloadFromHub(`${REPO}@other`, options), missing('refs/other'))
-  await t.rejects(downloadFromHub(`${REPO}:nothing`, options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /has no nothing/ }) // prettier-ignore
-  await t.rejects(downloadFromHub('owner/other', options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /owner\/other/ }) // prettier-ignore
+  await t.rejects(downloadFromHub(`${REPO}:nothing`, options), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /has no nothing/,
+  })
+  await t.rejects(downloadFromHub('owner/other', options), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /owner\/other/,
+  })
 
   delete process.env.HF_HUB_OFFLINE
   await downloadFromHub(REPO, options)
@@ -130,7 +151,10 @@ t.test('where the cache is, and which server', async (t) => {
   const cacheDir = t.testdir({ other: {} })
   process.env.HF_ENDPOINT = `${url}/`
   process.env.HF_HOME = cacheDir
-  t.equal(await downloadFromHub(`${REPO}:vae`, { token: 'hf_x' }), join(cacheDir, 'hub', name, 'snapshots', COMMIT, 'vae')) // prettier-ignore
+  t.equal(
+    await downloadFromHub(`${REPO}:vae`, { token: 'hf_x' }),
+    join(cacheDir, 'hub', name, 'snapshots', COMMIT, 'vae'),
+  )
   t.ok(requests.length > 0)
   process.env.HF_ENDPOINT = 'hub.local'
   await t.rejects(downloadFromHub(REPO), {

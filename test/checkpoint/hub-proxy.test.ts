@@ -35,7 +35,8 @@ t.test('the proxy of an address', async (t) => {
     ['https://hub.co/a', { HTTPS_PROXY: 'http://me@p:1' }, `HTTPS_PROXY http://p:1 ${basic('me:')}`],
     ['https://hub.co/a', { HTTPS_PROXY: 'me:100%@p:1' }, `HTTPS_PROXY http://p:1 ${basic('me:100%')}`],
   ]
-  for (const [url, environment, expected] of cases) t.equal(taken(url, environment), expected, JSON.stringify(environment)) // prettier-ignore
+  for (const [url, environment, expected] of cases)
+    t.equal(taken(url, environment), expected, JSON.stringify(environment))
 })
 
 t.test('NO_PROXY', async (t) => {
@@ -124,14 +125,23 @@ t.test('a proxy that connects to port 443 only is asked to fetch what is not enc
   const { hub, proxy, download } = await setUp(t, { refuse: 403 })
   process.env.http_proxy = proxy.url
   t.ok(await download())
-  t.ok(proxy.seen.some((line) => line === `GET ${hub.url}/api/models/${REPO}/revision/main?expand=sha` || line.startsWith(`GET ${hub.url}/`))) // prettier-ignore
+  t.ok(
+    proxy.seen.some(
+      (line) =>
+        line === `GET ${hub.url}/api/models/${REPO}/revision/main?expand=sha` || line.startsWith(`GET ${hub.url}/`),
+    ),
+  )
 })
 
 t.test('a proxy that asks for a user name and a password', async (t) => {
   const { hub, proxy, download } = await setUp(t, { credentials: 'me:s@cret' })
   const host = `127.0.0.1:${proxy.port}`
   process.env.HTTP_PROXY = proxy.url
-  const asks = { code: 'ERR_ICONFACE_IO', message: /^the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user name.*HTTP_PROXY, as http:\/\/user:password@host:port$/ } // prettier-ignore
+  const asks = {
+    code: 'ERR_ICONFACE_IO',
+    message:
+      /^the proxy http:\/\/127\.0\.0\.1:\d+ asks for a user name.*HTTP_PROXY, as http:\/\/user:password@host:port$/,
+  }
   await t.rejects(download(), asks)
   process.env.HTTP_PROXY = `http://me:wrong-secret@${host}`
   const error = await download().catch((error: unknown) => error as Error)
@@ -146,13 +156,19 @@ t.test('a proxy that is not there is named', async (t) => {
   const { proxy, download } = await setUp(t)
   await proxy.close()
   process.env.ALL_PROXY = proxy.url
-  await t.rejects(download(), { code: 'ERR_ICONFACE_IO', message: new RegExp(`through the proxy ${proxy.url}: .*ECONNREFUSED`) }) // prettier-ignore
+  await t.rejects(download(), {
+    code: 'ERR_ICONFACE_IO',
+    message: new RegExp(`through the proxy ${proxy.url}: .*ECONNREFUSED`),
+  })
 })
 
 t.test('an encrypted address is never asked for in the clear', async (t) => {
   const { proxy } = await setUp(t, { refuse: 403 })
   process.env.HTTPS_PROXY = proxy.url
   const options = { hubUrl: 'https://hub.invalid', cacheDir: t.testdir({}), token: 'hf_secret' }
-  await t.rejects(downloadFromHub(REPO, options), { code: 'ERR_ICONFACE_IO', message: /answered 403 and does not connect to hub\.invalid/ }) // prettier-ignore
+  await t.rejects(downloadFromHub(REPO, options), {
+    code: 'ERR_ICONFACE_IO',
+    message: /answered 403 and does not connect to hub\.invalid/,
+  })
   t.same([...new Set(proxy.seen)], ['CONNECT hub.invalid:443'])
 })

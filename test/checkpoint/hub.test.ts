@@ -35,7 +35,10 @@ async function setUp(t: Test, behaviour: Misbehaviour = {}, files = FILES) {
 t.test('a repository lies in the cache as Hugging Face libraries lay it out', async (t) => {
   const { options, storage, blob, requests } = await setUp(t)
   const progress: number[] = []
-  const folder = await downloadFromHub(REPO, { ...options, onProgress: ({ bytes, totalBytes }) => progress.push(bytes / totalBytes) }) // prettier-ignore
+  const folder = await downloadFromHub(REPO, {
+    ...options,
+    onProgress: ({ bytes, totalBytes }) => progress.push(bytes / totalBytes),
+  })
   t.equal(folder, join(storage, 'snapshots', COMMIT))
   t.equal(readFileSync(join(storage, 'refs', 'main'), 'utf8'), COMMIT)
   for (const [name, content] of Object.entries(FILES)) {
@@ -59,7 +62,10 @@ t.test('a repository lies in the cache as Hugging Face libraries lay it out', as
 t.test('one file, one folder, a commit', async (t) => {
   const { options, storage } = await setUp(t)
   const snapshot = join(storage, 'snapshots', COMMIT)
-  t.equal(await downloadFromHub(`${REPO}:flux-2-klein-base-4b.safetensors`, options), join(snapshot, 'flux-2-klein-base-4b.safetensors')) // prettier-ignore
+  t.equal(
+    await downloadFromHub(`${REPO}:flux-2-klein-base-4b.safetensors`, options),
+    join(snapshot, 'flux-2-klein-base-4b.safetensors'),
+  )
   t.same(readdirSync(snapshot), ['flux-2-klein-base-4b.safetensors'])
   t.equal(await downloadFromHub(`${REPO}@${COMMIT}:vae/`, options), join(snapshot, 'vae'))
   t.same(readdirSync(join(snapshot, 'vae')), ['diffusion_pytorch_model.safetensors'])
@@ -78,7 +84,10 @@ t.test("PyTorch's form where there is no other, and what is no weights is named"
   const there = Object.keys(files).filter((name) => existsSync(join(folder, name)))
   t.same(there, ['a/adapter_model.bin', 'b/adapter_model.safetensors', 'c/lora.sft'])
   const quantised = await setUp(t, {}, { 'klein-Q4_0.gguf': noise(200) })
-  await t.rejects(downloadFromHub(REPO, quantised.options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /holds no weights.*klein-Q4_0\.gguf is a GGUF file/ }) // prettier-ignore
+  await t.rejects(downloadFromHub(REPO, quantised.options), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /holds no weights.*klein-Q4_0\.gguf is a GGUF file/,
+  })
 })
 
 t.test('a server that does not know Range sends the whole', async (t) => {
@@ -97,7 +106,10 @@ t.test('what arrives damaged is removed and never gets a name', async (t) => {
   for (const [behaviour, message] of cases) {
     const { options, storage, blob } = await setUp(t, behaviour)
     const code = 'ERR_ICONFACE_INVALID_CHECKPOINT'
-    await t.rejects(downloadFromHub(`${REPO}:transformer/diffusion_pytorch_model.safetensors`, options), { code, message }) // prettier-ignore
+    await t.rejects(downloadFromHub(`${REPO}:transformer/diffusion_pytorch_model.safetensors`, options), {
+      code,
+      message,
+    })
     t.same(readdirSync(join(storage, 'blobs')), [])
     t.notOk(existsSync(blob(BIG)))
     t.notOk(existsSync(join(storage, 'snapshots')))
@@ -115,7 +127,10 @@ t.test('servers that refuse, are silent or lie', async (t) => {
   const cases: [Misbehaviour, { code: string; message?: RegExp }][] = [
     [{ status: 403 }, { code: 'ERR_ICONFACE_IO', message: /answered 403.*accept the licence/ }],
     [{ status: 404 }, { code: 'ERR_ICONFACE_IO', message: /answered 404/ }],
-    [{ tree: [{ type: 'file', path: '../../evil.safetensors', size: 1, oid: 'a'.repeat(40) }] }, { code: 'ERR_ICONFACE_IO', message: /evil/ }], // prettier-ignore
+    [
+      { tree: [{ type: 'file', path: '../../evil.safetensors', size: 1, oid: 'a'.repeat(40) }] },
+      { code: 'ERR_ICONFACE_IO', message: /evil/ },
+    ],
     [{ tree: [{ type: 'file', path: 'a.safetensors', size: 1, oid: '../x' }] }, { code: 'ERR_ICONFACE_IO' }],
     [{ tree: [{ type: 'file', path: 'a.safetensors', size: -1, oid: 'a'.repeat(40) }] }, { code: 'ERR_ICONFACE_IO' }],
     [{ tree: { not: 'a list' } }, { code: 'ERR_ICONFACE_IO' }],
@@ -127,10 +142,15 @@ t.test('servers that refuse, are silent or lie', async (t) => {
     t.notOk(existsSync(join(storage, 'refs')))
   }
   const { options } = await setUp(t)
-  await t.rejects(downloadFromHub('owner/other', options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /no model owner\/other/ }) // prettier-ignore
+  await t.rejects(downloadFromHub('owner/other', options), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /no model owner\/other/,
+  })
   await t.rejects(downloadFromHub('owner/gated', options), { code: 'ERR_ICONFACE_IO', message: /accept its licence/ })
   await t.rejects(downloadFromHub(`${REPO}:nothing`, options), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })
-  await t.rejects(downloadFromHub(`${REPO}:README.md/`, { ...options, hubUrl: 'http://127.0.0.1:1' }), { code: 'ERR_ICONFACE_IO' }) // prettier-ignore
+  await t.rejects(downloadFromHub(`${REPO}:README.md/`, { ...options, hubUrl: 'http://127.0.0.1:1' }), {
+    code: 'ERR_ICONFACE_IO',
+  })
   for (const text of ['model', 'a/b/c', '../x', 'a/..', 'owner/name:../x', 'owner/name:/etc', 'owner/name@..', '']) {
     await t.rejects(downloadFromHub(text, options), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' }, text)
   }
@@ -140,7 +160,11 @@ t.test('servers that refuse, are silent or lie', async (t) => {
 async function answered(t: Test, answers: Answer[], begun = 100_000) {
   const name = 'transformer/diffusion_pytorch_model.safetensors'
   let bytes = begun
-  const { options, storage, blob, behaviour, requests } = await setUp(t, { answers, cutAfter: 20_000, arrived: () => bytes }) // prettier-ignore
+  const { options, storage, blob, behaviour, requests } = await setUp(t, {
+    answers,
+    cutAfter: 20_000,
+    arrived: () => bytes,
+  })
   const onProgress = (progress: { bytes: number }) => void (bytes = progress.bytes)
   const incomplete = `${blob(BIG)}.incomplete`
   mkdirSync(join(storage, 'blobs'), { recursive: true })
@@ -233,7 +257,10 @@ t.test('aborted while the list is asked for, or when the last byte is there: not
     if (bytes === totalBytes) last.abort('no file')
   }
   const one = `${REPO}:transformer/diffusion_pytorch_model.safetensors`
-  await t.rejects(downloadFromHub(one, { ...options, signal, onProgress }), { code: 'ERR_ICONFACE_ABORTED', cause: 'no file' }) // prettier-ignore
+  await t.rejects(downloadFromHub(one, { ...options, signal, onProgress }), {
+    code: 'ERR_ICONFACE_ABORTED',
+    cause: 'no file',
+  })
   t.notOk(existsSync(blob(BIG)))
   t.ok(existsSync(`${blob(BIG)}.incomplete`), 'what came is kept')
   t.equal(getEventListeners(signal, 'abort').length, 0)

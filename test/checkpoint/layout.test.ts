@@ -68,7 +68,15 @@ t.test('a complete model', async (t) => {
     const fits = offset + bytes <= spec.files[file]!.size && bytes === shape.reduce((a, b) => a * b, 2)
     if (!fits) t.fail('a byte range does not fit', { file, offset, bytes, shape })
   }
-  for (const name of ['transformer.img_in.weight', 'vae.bn.running_mean', 'adapter.structure.blocks.3.gate', 'face.body.0.res_layer.0.bias', 'prompt.prompt', 'prompt.empty']) t.ok(spec.tensors[name], name) // prettier-ignore
+  for (const name of [
+    'transformer.img_in.weight',
+    'vae.bn.running_mean',
+    'adapter.structure.blocks.3.gate',
+    'face.body.0.res_layer.0.bias',
+    'prompt.prompt',
+    'prompt.empty',
+  ])
+    t.ok(spec.tensors[name], name)
   t.notOk(spec.tensors['prompt.prompt_without_references'])
 })
 
@@ -93,7 +101,11 @@ t.test('the reference tensors make complete models', needsGolden, async (t) => {
   await writeTensors(join(folder, 't'), readTensors(source, 'weight.'))
   await writeTensors(join(folder, 'a'), readTensors(source, 'adapter.'))
   await writeTensors(join(folder, 'f'), readTensors(golden('face/adaface_ir.safetensors'), 'weight.'))
-  await writeTensors(join(folder, 'p'), [zeros('prompt', [9, 96]), zeros('empty', [9, 96]), zeros('prompt_without_references', [9, 96])]) // prettier-ignore
+  await writeTensors(join(folder, 'p'), [
+    zeros('prompt', [9, 96]),
+    zeros('empty', [9, 96]),
+    zeros('prompt_without_references', [9, 96]),
+  ])
   const config = {
     format: 1,
     transformer: { file: 't', ropeAxes: [16, 16, 16, 16], heads: 2 },
@@ -130,9 +142,21 @@ t.test('missing, unknown, wrongly shaped and wrongly typed tensors', async (t) =
     ['transformer', without(/^img_in/), /transformer: img_in\.weight is missing, and with it the sizes it tells/],
     ['transformer', (all) => [...all, zeros('extra', [1])], /transformer: extra is not part of this network/],
     ['transformer', (all) => [...all, zeros('guidance_in.in_layer.weight', [1])], /FLUX\.2 \[dev\].*\[klein\]/],
-    ['transformer', (all) => all.map((x) => (x.name === 'final_layer.linear.weight' ? zeros(x.name, [64, 128]) : x)), /final_layer\.linear\.weight is \[64, 128\], expected \[128, 128\]/], // prettier-ignore
-    ['transformer', (all) => all.map((x) => (x.name === 'single_blocks.0.linear1.weight' ? zeros(x.name, x.shape, 'F8_E4M3') : x)), /is stored as F8_E4M3, expected F32, BF16, F16/], // prettier-ignore
-    ['transformer', (all) => all.map((x) => (x.name === 'img_in.weight' ? zeros(x.name, [16384]) : x)), /img_in\.weight is \[16384\], expected 2 sizes above 0/], // prettier-ignore
+    [
+      'transformer',
+      (all) => all.map((x) => (x.name === 'final_layer.linear.weight' ? zeros(x.name, [64, 128]) : x)),
+      /final_layer\.linear\.weight is \[64, 128\], expected \[128, 128\]/,
+    ],
+    [
+      'transformer',
+      (all) => all.map((x) => (x.name === 'single_blocks.0.linear1.weight' ? zeros(x.name, x.shape, 'F8_E4M3') : x)),
+      /is stored as F8_E4M3, expected F32, BF16, F16/,
+    ],
+    [
+      'transformer',
+      (all) => all.map((x) => (x.name === 'img_in.weight' ? zeros(x.name, [16384]) : x)),
+      /img_in\.weight is \[16384\], expected 2 sizes above 0/,
+    ],
     ['autoencoder', without(/^encoder\.down/), /autoencoder: encoder\.down\.0\.block\.0\.conv1\.weight is missing/],
     ['autoencoder', without(/^bn\.running_var/), /autoencoder: bn\.running_var \[128\] is missing/],
     ['adaface', without(/^body/), /identity: body\.0\.res_layer\.1\.weight is missing/],
@@ -152,7 +176,11 @@ t.test('missing, unknown, wrongly shaped and wrongly typed tensors', async (t) =
     ],
     ['adapter', without(/^identity\.single\.bias/), /adapter: identity\.single\.bias \[384\] is missing/],
     ['prompt_embeddings', without(/^empty/), /prompt: empty \[16, 96\] is missing/],
-    ['prompt_embeddings', (all) => [...all, zeros('prompt_without_references', [15, 96])], /prompt_without_references is \[15, 96\], expected \[16, 96\]/], // prettier-ignore
+    [
+      'prompt_embeddings',
+      (all) => [...all, zeros('prompt_without_references', [15, 96])],
+      /prompt_without_references is \[15, 96\], expected \[16, 96\]/,
+    ],
   ]
   for (const [file, change, message] of cases) {
     const folder = await variation(`${file}.safetensors`, change)
@@ -164,12 +192,37 @@ t.test('missing, unknown, wrongly shaped and wrongly typed tensors', async (t) =
 
 t.test('parts that do not fit together', async (t) => {
   const cases: [string | undefined, (tensors: Tensor[]) => Tensor[], (json: any) => void, RegExp][] = [
-    [undefined, same, (json) => (json.transformer.ropeAxes = [8, 8, 8, 8]), /ropeAxes \[8, 8, 8, 8\] sum to 32, but the head size is 64/], // prettier-ignore
+    [
+      undefined,
+      same,
+      (json) => (json.transformer.ropeAxes = [8, 8, 8, 8]),
+      /ropeAxes \[8, 8, 8, 8\] sum to 32, but the head size is 64/,
+    ],
     [undefined, same, (json) => (json.transformer.heads = 3), /heads is 3, but hidden size \/ head size is 2/],
-    [undefined, same, (json) => delete json.identity, /the adapter has an identity pathway, but iconface\.json names no identity network/], // prettier-ignore
-    ['prompt_embeddings.safetensors', () => [zeros('prompt', [4, 95]), zeros('empty', [4, 95])], () => undefined, /embeddings are 95 wide, but the transformer takes 96/], // prettier-ignore
-    ['adapter.safetensors', (all) => all.map((x) => (x.name === 'identity.global.in.weight' ? zeros(x.name, [128, 256]) : x)), () => undefined, /embeddings have 512 values, but the adapter takes 256/], // prettier-ignore
-    ['adapter.safetensors', (all) => all.map((x) => (x.name === 'structure.base.key.weight' ? zeros(x.name, [64, 64]) : x)), () => undefined, /structure\.base\.key\.weight is \[64, 64\], expected \[128, 128\]/], // prettier-ignore
+    [
+      undefined,
+      same,
+      (json) => delete json.identity,
+      /the adapter has an identity pathway, but iconface\.json names no identity network/,
+    ],
+    [
+      'prompt_embeddings.safetensors',
+      () => [zeros('prompt', [4, 95]), zeros('empty', [4, 95])],
+      () => undefined,
+      /embeddings are 95 wide, but the transformer takes 96/,
+    ],
+    [
+      'adapter.safetensors',
+      (all) => all.map((x) => (x.name === 'identity.global.in.weight' ? zeros(x.name, [128, 256]) : x)),
+      () => undefined,
+      /embeddings have 512 values, but the adapter takes 256/,
+    ],
+    [
+      'adapter.safetensors',
+      (all) => all.map((x) => (x.name === 'structure.base.key.weight' ? zeros(x.name, [64, 64]) : x)),
+      () => undefined,
+      /structure\.base\.key\.weight is \[64, 64\], expected \[128, 128\]/,
+    ],
   ]
   for (const [file, change, config, message] of cases) {
     t.match(messages(await variation(file, change, config)).join('\n'), message)

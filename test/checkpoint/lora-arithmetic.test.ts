@@ -30,7 +30,12 @@ const matrices = new Map<string, Float64Array>()
 
 const bytesOf = (data: Float32Array | Uint16Array) => new Uint8Array(data.buffer)
 const valuesOf = ({ data }: Tensor) => new Float32Array(data.slice().buffer)
-const scalar = (name: string, value: number): Tensor => ({ name, dtype: 'F32', shape: [], data: bytesOf(Float32Array.of(value)) }) // prettier-ignore
+const scalar = (name: string, value: number): Tensor => ({
+  name,
+  dtype: 'F32',
+  shape: [],
+  data: bytesOf(Float32Array.of(value)),
+})
 
 t.before(async () => {
   await synthesizeCheckpoint('tiny', base)
@@ -110,9 +115,14 @@ async function predicted(checkpoint: Checkpoint, precision: 'f32' | 'bf16'): Pro
   const ids = Array.from({ length: 5 + 8 }, (_, i) => [i < 5 ? 0 : i < 9 ? 0 : 2, i % 2, (i >> 1) % 2, i < 5 ? i : 0])
   const { prediction } = await networks.run(
     'transformer',
-    { latents: tensor([4, 128]), condition: tensor([4, 128]), text0: tensor([5, 96]), ids: tensor([13, 4], (i) => ids.flat()[i]!) },
+    {
+      latents: tensor([4, 128]),
+      condition: tensor([4, 128]),
+      text0: tensor([5, 96]),
+      ids: tensor([13, 4], (i) => ids.flat()[i]!),
+    },
     { timestep: 0.6, sceneGrid: [2, 2], degradedGrid: [2, 2], predictAll: true },
-  ) // prettier-ignore
+  )
   return prediction
 }
 
@@ -127,19 +137,66 @@ type Loras = Parameters<typeof adapted>[1]
 const CASES: Record<string, { loras: Loras; terms: { lora: LoraMatrices; factor: number }[] }> = {
   'FaceIR, alpha as a tensor': { loras: [{ tensors: faceIr(all, '', alphas) }], terms: six((rank) => rank) },
   'FaceIR, no alpha at all': { loras: [{ tensors: faceIr(all) }], terms: all.map((lora) => ({ lora, factor: 1 })) },
-  'FaceIR, alpha in adapter_config.json': { loras: [{ tensors: faceIr(all), file: 'lora_weights.safetensors', config: { lora_alpha: 6, lora_rank: 4 } }], terms: six((rank) => rank) },
-  'PEFT': { loras: [{ tensors: faceIr(all, 'base_model.model.'), file: 'adapter_model.safetensors', config: peft }], terms: six((rank) => rank) },
-  'PEFT with the root of the rank': { loras: [{ tensors: faceIr(all.filter((lora) => rankOf(lora) === 4), 'base_model.model.'), file: 'adapter_model.safetensors', config: { ...peft, use_rslora: true } }], terms: six((rank) => Math.sqrt(rank)).filter(({ lora }) => rankOf(lora) === 4) },
-  'PEFT with another alpha for some': { loras: [{ tensors: faceIr(all, 'base_model.model.'), file: 'adapter_model.safetensors', config: { ...peft, alpha_pattern: { 'img_attn.proj': 12, linear2: 2 } } }], terms: six((rank) => rank).map(({ lora, factor }) => ({ lora, factor: factor * (/img_attn\.proj/.test(lora.module) ? 2 : /linear2/.test(lora.module) ? 1 / 3 : 1) })) },
-  'diffusers': { loras: [{ tensors: diffusers(all), file: 'pytorch_lora_weights.safetensors', metadata: diffusersMetadata }], terms: six((rank) => rank) },
-  'diffusers within PEFT': { loras: [{ tensors: diffusers(all, 'base_model.model.transformer.'), file: 'adapter_model.safetensors', config: peft }], terms: six((rank) => rank) },
-  'ComfyUI': { loras: [{ tensors: faceIr(all, 'diffusion_model.', alphas) }], terms: six((rank) => rank) },
-  'kohya': { loras: [{ tensors: kohya(all, () => scalar('', 6)) }], terms: six((rank) => rank) },
-  'strength 0.25': { loras: [{ tensors: faceIr(all, '', alphas), entry: { strength: 0.25 } }], terms: six((rank) => 4 * rank) },
-  'a negative strength': { loras: [{ tensors: faceIr(all, '', alphas), entry: { strength: -0.5 } }], terms: six((rank) => -2 * rank) },
-  'alpha in iconface.json': { loras: [{ tensors: faceIr(all, '', alphas), entry: { alpha: 3 } }], terms: six((rank) => 2 * rank) },
+  'FaceIR, alpha in adapter_config.json': {
+    loras: [{ tensors: faceIr(all), file: 'lora_weights.safetensors', config: { lora_alpha: 6, lora_rank: 4 } }],
+    terms: six((rank) => rank),
+  },
+  PEFT: {
+    loras: [{ tensors: faceIr(all, 'base_model.model.'), file: 'adapter_model.safetensors', config: peft }],
+    terms: six((rank) => rank),
+  },
+  'PEFT with the root of the rank': {
+    loras: [
+      {
+        tensors: faceIr(
+          all.filter((lora) => rankOf(lora) === 4),
+          'base_model.model.',
+        ),
+        file: 'adapter_model.safetensors',
+        config: { ...peft, use_rslora: true },
+      },
+    ],
+    terms: six((rank) => Math.sqrt(rank)).filter(({ lora }) => rankOf(lora) === 4),
+  },
+  'PEFT with another alpha for some': {
+    loras: [
+      {
+        tensors: faceIr(all, 'base_model.model.'),
+        file: 'adapter_model.safetensors',
+        config: { ...peft, alpha_pattern: { 'img_attn.proj': 12, linear2: 2 } },
+      },
+    ],
+    terms: six((rank) => rank).map(({ lora, factor }) => ({
+      lora,
+      factor: factor * (/img_attn\.proj/.test(lora.module) ? 2 : /linear2/.test(lora.module) ? 1 / 3 : 1),
+    })),
+  },
+  diffusers: {
+    loras: [{ tensors: diffusers(all), file: 'pytorch_lora_weights.safetensors', metadata: diffusersMetadata }],
+    terms: six((rank) => rank),
+  },
+  'diffusers within PEFT': {
+    loras: [
+      { tensors: diffusers(all, 'base_model.model.transformer.'), file: 'adapter_model.safetensors', config: peft },
+    ],
+    terms: six((rank) => rank),
+  },
+  ComfyUI: { loras: [{ tensors: faceIr(all, 'diffusion_model.', alphas) }], terms: six((rank) => rank) },
+  kohya: { loras: [{ tensors: kohya(all, () => scalar('', 6)) }], terms: six((rank) => rank) },
+  'strength 0.25': {
+    loras: [{ tensors: faceIr(all, '', alphas), entry: { strength: 0.25 } }],
+    terms: six((rank) => 4 * rank),
+  },
+  'a negative strength': {
+    loras: [{ tensors: faceIr(all, '', alphas), entry: { strength: -0.5 } }],
+    terms: six((rank) => -2 * rank),
+  },
+  'alpha in iconface.json': {
+    loras: [{ tensors: faceIr(all, '', alphas), entry: { alpha: 3 } }],
+    terms: six((rank) => 2 * rank),
+  },
   'two on one module': several(),
-} // prettier-ignore
+}
 
 /** All changes with alpha 6, divided by something of the rank. */
 function six(divisor: (rank: number) => number) {
@@ -180,15 +237,21 @@ const plainValues = ({ data }: Operand) => data as Float32Array
 t.test('matrices of any numbers, merged in float32 before they are rounded', async (t) => {
   const { normal } = numbers(8)
   const random = all.map(({ module, a, b }) => {
-    const fill = (x: Tensor) => ({ ...x, data: bytesOf(Float32Array.from({ length: x.shape[0]! * x.shape[1]! }, () => 0.1 * normal())) }) // prettier-ignore
+    const fill = (x: Tensor) => ({
+      ...x,
+      data: bytesOf(Float32Array.from({ length: x.shape[0]! * x.shape[1]! }, () => 0.1 * normal())),
+    })
     return { module, a: fill(a), b: fill(b) }
   })
   const checkpoint = await adapted('any', [{ tensors: faceIr(random, '', alphas), entry: { strength: 0.7 } }])
   const terms = random.map((lora) => ({ lora, factor: (0.7 * 6) / rankOf(lora) }))
   // A sum in float32 is now and then rounded to the other neighbour in bf16, one in some thousands.
-  for (const [precision, limit] of [['f32', 2e-6], ['bf16', 2e-3]] as const) {
+  for (const [precision, limit] of [
+    ['f32', 2e-6],
+    ['bf16', 2e-3],
+  ] as const) {
     const expected = await predicted(await written(`any-${precision}`, terms, precision), precision)
     const error = relativeError(plainValues(await predicted(checkpoint, precision)), plainValues(expected))
     t.ok(error < limit, `${precision}: ${error.toExponential(1)}`)
-  } // prettier-ignore
+  }
 })

@@ -45,7 +45,11 @@ t.test('q, k and v of different ranks, with alphas of their own', async (t) => {
   const alphas = [scalar(`${place}to_q.alpha`, 4, 'I64'), scalar(`${place}to_v.alpha`, 6, 'BF16', [1])]
   const lora = open(await folderOf([...q, ...k, ...v, ...alphas]))
   t.same(lora.problems, [])
-  const parts = [[q, 4 / 2], [k, 1], [v, 6 / 3]] as const // prettier-ignore
+  const parts = [
+    [q, 4 / 2],
+    [k, 1],
+    [v, 6 / 3],
+  ] as const
   const found = changes(lora).get('double_blocks.1.img_attn.qkv')!
   t.equal(found.size, 3 * D)
   for (const [i, [tensors, scale]] of parts.entries()) {
@@ -74,7 +78,7 @@ t.test("alpha_pattern and rank_pattern as PEFT reads them: the first that matche
   t.same(await alphas({ '.*img.*': 8, '.*0.*': 9 }), [8, 8, 9], 'the first')
   t.same(await alphas({ '.*0.*': 9, '.*img.*': 8 }), [9, 8, 9])
   t.same(await alphas({ 'double_blocks\\.\\d+\\.(img|txt)_attn\\.proj': 2.5 }), [2.5, 2.5, 2.5])
-  t.same(await alphas({ 'img_attn': 8, 'proj.': 9 }), [1, 1, 1], 'to the end') // prettier-ignore
+  t.same(await alphas({ img_attn: 8, 'proj.': 9 }), [1, 1, 1], 'to the end')
   t.same(await alphas({ '(?P<block>double_blocks).[1-9].+': 8 }), [1, 8, 1])
   t.same(await alphas({ '^double.*': 3 }, { rank_pattern: { '^double.*': 4 } }), [3, 3, 3])
   const contradiction = open(await folderOf(tensors, { rank_pattern: { '.*txt.*': 8 } }))
@@ -168,18 +172,29 @@ t.test('other adapters are refused by name', async (t) => {
       )
     }
   }
-  t.match(await problemsOf([...good, zeros('base_model.model.img_in.weight', [4, 4])]), [{ message: /img_in\.weight is no LoRA tensor/ }]) // prettier-ignore
+  t.match(await problemsOf([...good, zeros('base_model.model.img_in.weight', [4, 4])]), [
+    { message: /img_in\.weight is no LoRA tensor/ },
+  ])
   const many = Array.from({ length: 30 }, (_, i) => zeros(`lora_unet_single_blocks_${i}_linear1.lokr_w1`, [1]))
-  t.match(await problemsOf(many), [{ message: /^lora_unet_single_blocks_0_linear1\.lokr_w1 .* LoKr.* \(and 29 more like it\)$/ }]) // prettier-ignore
+  t.match(await problemsOf(many), [
+    { message: /^lora_unet_single_blocks_0_linear1\.lokr_w1 .* LoKr.* \(and 29 more like it\)$/ },
+  ])
 })
 
 t.test('without a transformer, matrices are compared with each other', async (t) => {
-  const file = await folderOf([...pair('double_blocks.0.img_attn.qkv', 4, 3 * D, D), ...pair('single_blocks.1.linear2', 4, D, 999)]) // prettier-ignore
+  const file = await folderOf([
+    ...pair('double_blocks.0.img_attn.qkv', 4, 3 * D, D),
+    ...pair('single_blocks.1.linear2', 4, D, 999),
+  ])
   t.same(describePath(file).problems, [])
-  for (const wrong of [pair('double_blocks.0.img_attn.proj', 4, D, 2 * D), pair('double_blocks.0.img_attn.qkv', 4, D, D), pair('single_blocks.0.linear2', 4, 64, 9)]) {
+  for (const wrong of [
+    pair('double_blocks.0.img_attn.proj', 4, D, 2 * D),
+    pair('double_blocks.0.img_attn.qkv', 4, D, D),
+    pair('single_blocks.0.linear2', 4, 64, 9),
+  ]) {
     const folder = await folderOf([...pair('double_stream_modulation_img.lin', 4, 6 * D, D), ...wrong])
     t.match(describePath(folder).problems, [{ kind: 'shape', message: /hidden size/ }])
-  } // prettier-ignore
+  }
 })
 
 t.test('tensors for a text encoder are left out, and everybody says so', async (t) => {
@@ -241,5 +256,8 @@ t.test("a LoRA in PyTorch's form keeps what its adapter_config.json says", async
   t.match(openCheckpoint(out).loras, [{ module, alpha: 6, alphaSource: 'metadata', factor: 1.5 }])
   const json = JSON.parse(readFileSync(join(out, 'iconface.json'), 'utf8')) as object
   writeFileSync(join(out, 'iconface.json'), JSON.stringify({ ...json, lora: [{ file: '../pytorch-lora' }] }))
-  t.throws(() => openCheckpoint(out), { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', message: /adapter_model\.bin is a PyTorch file/ }) // prettier-ignore
+  t.throws(() => openCheckpoint(out), {
+    code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+    message: /adapter_model\.bin is a PyTorch file/,
+  })
 })

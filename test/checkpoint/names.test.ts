@@ -40,7 +40,10 @@ t.test("diffusers' autoencoder names, against the same weights under Black Fores
 t.test('decoder levels are counted, not assumed to be four', async (t) => {
   const names = [0, 1, 2].map((i) => `decoder.up_blocks.${i}.resnets.0.conv1.bias`)
   const file = join(folder, 'levels.safetensors')
-  await writeTensors(file, names.map((name, i) => ({ name, dtype: 'F32', shape: [1], data: new Uint8Array([i, 0, 0, 0]) }))) // prettier-ignore
+  await writeTensors(
+    file,
+    names.map((name, i) => ({ name, dtype: 'F32', shape: [1], data: new Uint8Array([i, 0, 0, 0]) })),
+  )
   const { tensors } = canonicalNames('autoencoder', openSafetensors(file), 0)
   t.same(
     [...tensors.keys()],
@@ -89,9 +92,15 @@ t.test("prefixes of other tools' transformer files", async (t) => {
   const native = readTensors(join(tiny, 'transformer.safetensors'))
   for (const prefix of ['model.diffusion_model.', 'diffusion_model.']) {
     const file = join(folder, 'prefixed.safetensors')
-    await writeTensors(file, native.map((tensor) => ({ ...tensor, name: prefix + tensor.name }))) // prettier-ignore
+    await writeTensors(
+      file,
+      native.map((tensor) => ({ ...tensor, name: prefix + tensor.name })),
+    )
     const { tensors } = canonicalNames('transformer', openSafetensors(file), 0)
-    t.same([...tensors.keys()], native.map(({ name }) => name)) // prettier-ignore
+    t.same(
+      [...tensors.keys()],
+      native.map(({ name }) => name),
+    )
   }
 })
 
@@ -129,7 +138,10 @@ t.test('LoRA names', async (t) => {
       { name: 'final_layer.adaLN_modulation.1', rows: undefined },
     ],
     [`transformer.${diffusers}.lora_A.weight`, { name: 'double_blocks.12.img_attn.qkv', rows: { pieces: [1], of: 3 } }],
-    ['lora_unet_transformer_blocks_12_attn_to_k.lora_down.weight', { name: 'double_blocks.12.img_attn.qkv', rows: { pieces: [1], of: 3 } }], // prettier-ignore
+    [
+      'lora_unet_transformer_blocks_12_attn_to_k.lora_down.weight',
+      { name: 'double_blocks.12.img_attn.qkv', rows: { pieces: [1], of: 3 } },
+    ],
     [
       'transformer.norm_out.linear.lora_B.weight',
       { name: 'final_layer.adaLN_modulation.1', rows: { pieces: [1, 0], of: 2 } },

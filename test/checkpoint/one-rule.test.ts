@@ -13,7 +13,13 @@ import { smallTokenizer, textWeights, writeTextEncoder } from '../fixtures/qwen'
 import { scratch, tinyModel } from '../fixtures/tiny'
 import { readTensors, type Tensor, writeTensors, zeros } from '../fixtures/weights'
 
-const NAMES = { transformer: 'transformer', autoencoder: 'autoencoder', prompt: 'prompt_embeddings', adapter: 'adapter', face: 'adaface' } // prettier-ignore
+const NAMES = {
+  transformer: 'transformer',
+  autoencoder: 'autoencoder',
+  prompt: 'prompt_embeddings',
+  adapter: 'adapter',
+  face: 'adaface',
+}
 const PARTS = Object.keys(NAMES) as (keyof typeof NAMES)[]
 const tensors = {} as Record<keyof typeof NAMES, Tensor[]>
 let tiny: string
@@ -63,14 +69,19 @@ async function agree(t: Test, name: string, path: string, others: readonly strin
   t.equal(other.ok, expected, `prepare: ${name}: ${other.words.join('; ')}`)
   const said = other.words.join('\n')
   // Long lists are cut, and of several kinds of faults the first is the error.
-  if (!expected) t.ok(one.words.some((word) => said.includes(word)), `the same words: ${one.words.join('; ')} | ${said}`) // prettier-ignore
+  if (!expected)
+    t.ok(
+      one.words.some((word) => said.includes(word)),
+      `the same words: ${one.words.join('; ')} | ${said}`,
+    )
 }
 
 /** Everything that may be a file, by what it takes the place of; and whether it can be used. */
 function files(): [name: string, part: keyof typeof NAMES | 'lora', tensors: Tensor[], usable: boolean][] {
   const prefixed = (all: readonly Tensor[], prefix: string) => all.map((x) => ({ ...x, name: prefix + x.name }))
   const without = (all: readonly Tensor[], name: RegExp) => all.filter((x) => !name.test(x.name))
-  const swap = (all: readonly Tensor[], name: string, change: Partial<Tensor>) => all.map((x) => (x.name === name ? { ...x, ...change } : x)) // prettier-ignore
+  const swap = (all: readonly Tensor[], name: string, change: Partial<Tensor>) =>
+    all.map((x) => (x.name === name ? { ...x, ...change } : x))
   const { transformer, autoencoder, adapter, face, prompt } = tensors
   const proj = 'double_blocks.0.img_attn.proj'
   const fp8 = (all: readonly Tensor[]) =>
@@ -145,14 +156,19 @@ t.test('files', async (t) => {
   truncateSync(damaged, 100_000)
   await agree(t, 'cut short', damaged, PARTS.slice(1).map(file), false)
   const config = { _class_name: 'Flux2Transformer2DModel', axes_dims_rope: [16, 16, 16, 16], eps: 1e-6 }
-  for (const [change, usable] of [[{}, true], [{ axes_dims_rope: [8, 8, 8, 8] }, false], [{ eps: 1e-5 }, false], [{ axes_dims_rope: 'x' }, false]] as const) {
+  for (const [change, usable] of [
+    [{}, true],
+    [{ axes_dims_rope: [8, 8, 8, 8] }, false],
+    [{ eps: 1e-5 }, false],
+    [{ axes_dims_rope: 'x' }, false],
+  ] as const) {
     const folder = join(scratch, `configured-${count++}`)
     mkdirSync(folder)
     const path = join(folder, 'diffusion_pytorch_model.safetensors')
     await writeTensors(path, diffusersTransformer(tensors.transformer))
     writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...change }))
     await agree(t, JSON.stringify(change), path, PARTS.slice(1).map(file), usable)
-  } // prettier-ignore
+  }
 })
 
 t.test('folders', async (t) => {
@@ -171,7 +187,8 @@ t.test('folders', async (t) => {
     await writeTensors(path, content)
     return path
   }
-  const pair = (module: string, rank: number, out: number, into: number) => faceIr([{ module, a: zeros('', [rank, into]), b: zeros('', [out, rank]) }]) // prettier-ignore
+  const pair = (module: string, rank: number, out: number, into: number) =>
+    faceIr([{ module, a: zeros('', [rank, into]), b: zeros('', [out, rank]) }])
   const wide = await write(pair('double_blocks.0.img_attn.qkv', 4, 3 * 256, 256))
   const deep = await write(pair('double_blocks.7.img_attn.qkv', 4, 384, 128))
   const latents = { ...PRESETS.tiny.autoencoder, latentChannels: 8 }
@@ -199,7 +216,9 @@ t.test('folders', async (t) => {
   mkdirSync(join(text, 'tokenizer'))
   writeFileSync(join(text, 'tokenizer', 'tokenizer.json'), JSON.stringify(smallTokenizer()))
   await agree(t, 'a text encoder that is not deep enough', text, [], false)
-  const unused = describePath(folder({ 'x.gguf': Buffer.from('GGUF'), 'what.safetensors': await write([zeros('what', [1])]) })).unused // prettier-ignore
+  const unused = describePath(
+    folder({ 'x.gguf': Buffer.from('GGUF'), 'what.safetensors': await write([zeros('what', [1])]) }),
+  ).unused
   t.ok(unused.some(({ file, reason }) => /x\.gguf$/.test(file) && /GGUF file/.test(reason)))
   t.ok(unused.some(({ file, reason }) => /what\.safetensors$/.test(file) && /no network known/.test(reason)))
 })

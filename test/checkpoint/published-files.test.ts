@@ -69,7 +69,12 @@ function e4m3(bits: number): number {
 
 t.test('fp8 as it is published: values, scales by matrix and by row, what goes with them', async (t) => {
   const tensors = readTensors(file('transformer'))
-  const f32 = (name: string, values: number[], shape: number[]): Tensor => ({ name, dtype: 'F32', shape, data: new Uint8Array(Float32Array.from(values).buffer) }) // prettier-ignore
+  const f32 = (name: string, values: number[], shape: number[]): Tensor => ({
+    name,
+    dtype: 'F32',
+    shape,
+    data: new Uint8Array(Float32Array.from(values).buffer),
+  })
   const [whole, byRow, plain] = [
     'double_blocks.0.img_attn.proj',
     'single_blocks.1.linear1',
@@ -107,12 +112,18 @@ t.test('fp8 as it is published: values, scales by matrix and by row, what goes w
     t.equal(wrong, -1, module)
   }
   const others16 = tensors.filter(({ name }) => ![whole, byRow, plain].some((module) => name === `${module}.weight`))
-  t.ok(others16.every(({ name, data }) => Buffer.from(data).equals(readTensorBytes(converted, name))), 'the others as they were') // prettier-ignore
+  t.ok(
+    others16.every(({ name, data }) => Buffer.from(data).equals(readTensorBytes(converted, name))),
+    'the others as they were',
+  )
   await using model = await IConFace.load(out)
   t.equal(model.info.variant, 'Full')
 
   await writeTensors(source, [...fp8, f32(`${whole}.weight_scale`, [1, 2, 3], [3])])
-  await t.rejects(prepareModel([source, ...others], `${out}-2`), { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', message: /weight_scale is F32 \[3\], expected one F32 number/ }) // prettier-ignore
+  await t.rejects(prepareModel([source, ...others], `${out}-2`), {
+    code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+    message: /weight_scale is F32 \[3\], expected one F32 number/,
+  })
 })
 
 t.test('an adapter under other names, by a file that says which', async (t) => {
@@ -165,7 +176,12 @@ t.test('an adapter under other names, by a file that says which', async (t) => {
 t.test("fp8 marks with ComfyUI's prefix are those without it", async (t) => {
   const tensors = readTensors(file('transformer'))
   const scaled = 'double_blocks.0.img_attn.proj'
-  const number = (name: string): Tensor => ({ name, dtype: 'F32', shape: [], data: new Uint8Array(Float32Array.of(2 ** -9).buffer) }) // prettier-ignore
+  const number = (name: string): Tensor => ({
+    name,
+    dtype: 'F32',
+    shape: [],
+    data: new Uint8Array(Float32Array.of(2 ** -9).buffer),
+  })
   const fp8 = tensors.map((tensor): Tensor => {
     if (tensor.name !== `${scaled}.weight`) return tensor
     return { ...tensor, dtype: 'F8_E4M3', data: Uint8Array.from({ length: tensor.data.length / 2 }, (_, i) => i % 120) }
@@ -180,7 +196,10 @@ t.test("fp8 marks with ComfyUI's prefix are those without it", async (t) => {
   for (const [i, marks] of scales.entries()) {
     for (const prefix of ['', 'model.diffusion_model.', 'diffusion_model.']) {
       const source = join(scratch, `marks-${i}-${prefix}.sft`)
-      await writeTensors(source, [...fp8, ...marks].map((x) => ({ ...x, name: prefix + x.name }))) // prettier-ignore
+      await writeTensors(
+        source,
+        [...fp8, ...marks].map((x) => ({ ...x, name: prefix + x.name })),
+      )
       const out = join(scratch, `model-marks-${i}-${prefix}`)
       const { parts } = await prepareModel([source, ...others], out)
       t.match(parts[0], { converted: 'from fp8' })

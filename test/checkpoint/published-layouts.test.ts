@@ -112,26 +112,95 @@ t.test('the same LoRA in every layout restores the same pixels', async (t) => {
   const alphas = lora.map(({ module }) => scalar(`${module}.alpha`, 6))
   const peftConfig = { peft_type: 'LORA', r: 4, lora_alpha: 6, target_modules: ['qkv'] }
   const metadata = { lora_adapter_metadata: JSON.stringify({ 'transformer.lora_alpha': 6, 'transformer.r': 4 }) }
-  const types = [['I64', []], ['I64', [1]], ['I32', []], ['F16', [1]], ['BF16', []], ['F64', [1, 1]], ['I32', [1]]] as [Tensor['dtype'], number[]][] // prettier-ignore
-  const textEncoder = ['text_encoders.qwen3_4b.transformer.model.layers.0.mlp.up_proj.lora_A.weight', 'te_text_model_x.lora_up.weight', 'lora_te1_x.dora_scale'].map((name) => zeros(name, [2, 2])) // prettier-ignore
-  const layouts: Record<string, { file: string; tensors: Tensor[]; config?: object; metadata?: Record<string, string> }> = {
-    'FaceIR': { file: 'lora_weights.safetensors', tensors: faceIr(lora, '', alphas) },
-    'FaceIR with adapter_config.json': { file: 'lora_weights.safetensors', tensors: faceIr(lora), config: { lora_alpha: 6, lora_rank: 4 } },
-    'PEFT': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: peftConfig },
-    'PEFT with another alpha for some': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 1, alpha_pattern: { qkv: 6, 'img_attn.proj': 6, 'img_mlp.0': 6, linear1: 6, linear2: 6, 'adaLN_modulation.1': 6 } } },
-    'PEFT with the root of the rank': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 3, use_rslora: true } },
-    'PEFT with expressions': { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: { ...peftConfig, lora_alpha: 1, rank_pattern: { '^final_layer.*': 4 }, alpha_pattern: { '^double_blocks\\.\\d+\\.img_attn\\..*': 6, '^img_mlp.0': 9, '(txt_attn\\.qkv|img_mlp\\.[0-2])': 6, 'linear[12]': 6, '^final_layer.adaLN_modulation.1$': 6, '.*': 9 } } },
-    'diffusers': { file: 'pytorch_lora_weights.safetensors', tensors: diffusers(lora), metadata },
-    'diffusers within PEFT': { file: 'adapter_model.safetensors', tensors: diffusers(lora, 'base_model.model.transformer.'), config: peftConfig },
-    'ComfyUI': { file: 'any.safetensors', tensors: faceIr(lora, 'diffusion_model.', alphas) },
-    'ComfyUI and text encoder': { file: 'any.sft', tensors: [...faceIr(lora, 'diffusion_model.', alphas), ...textEncoder] },
-    'LyCORIS': { file: 'any.safetensors', tensors: kohya(lora, () => scalar('', 6), 'lycoris_') },
+  const types = [
+    ['I64', []],
+    ['I64', [1]],
+    ['I32', []],
+    ['F16', [1]],
+    ['BF16', []],
+    ['F64', [1, 1]],
+    ['I32', [1]],
+  ] as [Tensor['dtype'], number[]][]
+  const textEncoder = [
+    'text_encoders.qwen3_4b.transformer.model.layers.0.mlp.up_proj.lora_A.weight',
+    'te_text_model_x.lora_up.weight',
+    'lora_te1_x.dora_scale',
+  ].map((name) => zeros(name, [2, 2]))
+  const layouts: Record<
+    string,
+    { file: string; tensors: Tensor[]; config?: object; metadata?: Record<string, string> }
+  > = {
+    FaceIR: { file: 'lora_weights.safetensors', tensors: faceIr(lora, '', alphas) },
+    'FaceIR with adapter_config.json': {
+      file: 'lora_weights.safetensors',
+      tensors: faceIr(lora),
+      config: { lora_alpha: 6, lora_rank: 4 },
+    },
+    PEFT: { file: 'adapter_model.safetensors', tensors: faceIr(lora, 'base_model.model.'), config: peftConfig },
+    'PEFT with another alpha for some': {
+      file: 'adapter_model.safetensors',
+      tensors: faceIr(lora, 'base_model.model.'),
+      config: {
+        ...peftConfig,
+        lora_alpha: 1,
+        alpha_pattern: { qkv: 6, 'img_attn.proj': 6, 'img_mlp.0': 6, linear1: 6, linear2: 6, 'adaLN_modulation.1': 6 },
+      },
+    },
+    'PEFT with the root of the rank': {
+      file: 'adapter_model.safetensors',
+      tensors: faceIr(lora, 'base_model.model.'),
+      config: { ...peftConfig, lora_alpha: 3, use_rslora: true },
+    },
+    'PEFT with expressions': {
+      file: 'adapter_model.safetensors',
+      tensors: faceIr(lora, 'base_model.model.'),
+      config: {
+        ...peftConfig,
+        lora_alpha: 1,
+        rank_pattern: { '^final_layer.*': 4 },
+        alpha_pattern: {
+          '^double_blocks\\.\\d+\\.img_attn\\..*': 6,
+          '^img_mlp.0': 9,
+          '(txt_attn\\.qkv|img_mlp\\.[0-2])': 6,
+          'linear[12]': 6,
+          '^final_layer.adaLN_modulation.1$': 6,
+          '.*': 9,
+        },
+      },
+    },
+    diffusers: { file: 'pytorch_lora_weights.safetensors', tensors: diffusers(lora), metadata },
+    'diffusers within PEFT': {
+      file: 'adapter_model.safetensors',
+      tensors: diffusers(lora, 'base_model.model.transformer.'),
+      config: peftConfig,
+    },
+    ComfyUI: { file: 'any.safetensors', tensors: faceIr(lora, 'diffusion_model.', alphas) },
+    'ComfyUI and text encoder': {
+      file: 'any.sft',
+      tensors: [...faceIr(lora, 'diffusion_model.', alphas), ...textEncoder],
+    },
+    LyCORIS: { file: 'any.safetensors', tensors: kohya(lora, () => scalar('', 6), 'lycoris_') },
     'musubi-tuner': { file: 'any.safetensors', tensors: musubi(lora, alphas) },
     'diffusers of old': { file: 'any.safetensors', tensors: loraDown(lora, alphas) },
-    'diffusers of old, processors': { file: 'any.safetensors', tensors: diffusers(lora).map((x) => ({ ...x, name: x.name.replace(/\.attn\.(\w+)\.lora_A/, '.attn.processor.$1_lora.down').replace(/\.attn\.(\w+)\.lora_B/, '.attn.processor.$1_lora.up') })), metadata },
-    'kohya, alphas of every type': { file: 'any.safetensors', tensors: kohya(lora, (module) => scalar('', 6, ...types[lora.findIndex((x) => x.module === module)]!)) },
-    'kohya': { file: 'any.safetensors', tensors: [...kohya(lora, () => scalar('', 6)), zeros('lora_te_text_model.alpha', [])] },
-  } // prettier-ignore
+    'diffusers of old, processors': {
+      file: 'any.safetensors',
+      tensors: diffusers(lora).map((x) => ({
+        ...x,
+        name: x.name
+          .replace(/\.attn\.(\w+)\.lora_A/, '.attn.processor.$1_lora.down')
+          .replace(/\.attn\.(\w+)\.lora_B/, '.attn.processor.$1_lora.up'),
+      })),
+      metadata,
+    },
+    'kohya, alphas of every type': {
+      file: 'any.safetensors',
+      tensors: kohya(lora, (module) => scalar('', 6, ...types[lora.findIndex((x) => x.module === module)]!)),
+    },
+    kohya: {
+      file: 'any.safetensors',
+      tensors: [...kohya(lora, () => scalar('', 6)), zeros('lora_te_text_model.alpha', [])],
+    },
+  }
   const without = Buffer.from(await restoredPixels(folder))
   let first: Buffer | undefined
   for (const [name, { file, tensors, config, metadata }] of Object.entries(layouts)) {

@@ -9,7 +9,21 @@ import { type ByteSource, memorySource } from '../../dist/formats/source.js'
 import { crc32, readZipEntries, readZipEntry } from '../../dist/formats/zip.js'
 import { isIConFaceError } from '../../dist/errors.js'
 import { numbers } from '../fixtures/mutate'
-import { bytes, call, checkpoint, dict, floats, global, int, pickle, storage, tensor, text, tuple, zip } from '../fixtures/pickle' // prettier-ignore
+import {
+  bytes,
+  call,
+  checkpoint,
+  dict,
+  floats,
+  global,
+  int,
+  pickle,
+  storage,
+  tensor,
+  text,
+  tuple,
+  zip,
+} from '../fixtures/pickle'
 
 const FOLDER = resolve(__dirname, '../fixtures/pytorch')
 const CASES = Number(process.env.ICONFACE_FUZZ_CASES ?? 6000)
@@ -21,7 +35,18 @@ const expected = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8'))
   string,
   Record<string, { dtype: string; shape: number[]; hex: string }>
 >
-const DTYPES: Record<string, string> = { float64: 'F64', float32: 'F32', float16: 'F16', bfloat16: 'BF16', int64: 'I64', int32: 'I32', int16: 'I16', int8: 'I8', uint8: 'U8', bool: 'BOOL' } // prettier-ignore
+const DTYPES: Record<string, string> = {
+  float64: 'F64',
+  float32: 'F32',
+  float16: 'F16',
+  bfloat16: 'BF16',
+  int64: 'I64',
+  int32: 'I32',
+  int16: 'I16',
+  int8: 'I8',
+  uint8: 'U8',
+  bool: 'BOOL',
+}
 
 const fixture = (name: string) => readFileSync(join(FOLDER, name))
 const read = (file: Buffer) => readPytorch(memorySource(file, 'file.pt'))
@@ -193,7 +218,12 @@ t.test('loops, deep nesting and values shared without end stop at a number of st
   const copies = bytes(large, global('torch', 'Size'), 'q', 2, '0', 'h\x02h\x01R0'.repeat(1000), 'N')
   t.throws(() => read(file(copies)), { code: DAMAGED, message: /makes more than/ })
   let names = bytes(']', weight, 'aq\0')
-  for (let i = 0; i < 4; i++) names = bytes(names, `0}(${Array.from({ length: 10 }, (_, k) => text(`${k}`.repeat(900)).toString('latin1') + `h${String.fromCharCode(i)}`).join('')}uq`, i + 1) // prettier-ignore
+  for (let i = 0; i < 4; i++)
+    names = bytes(
+      names,
+      `0}(${Array.from({ length: 10 }, (_, k) => text(`${k}`.repeat(900)).toString('latin1') + `h${String.fromCharCode(i)}`).join('')}uq`,
+      i + 1,
+    )
   t.throws(() => read(file(names)), { code: DAMAGED, message: /names take more than/ })
 })
 
@@ -202,7 +232,11 @@ t.test('archives that lie', async (t) => {
   const values = floats(1, 2, 3, 4)
   const main = { name: 'archive/data.pkl', data }
   const cases: [string, Buffer, RegExp, string?][] = [
-    ['bomb', zip([{ ...main, data: Buffer.concat([data, Buffer.alloc(1 << 22)]), deflate: true, size: data.length }]), /inflates to more than the declared/], // prettier-ignore
+    [
+      'bomb',
+      zip([{ ...main, data: Buffer.concat([data, Buffer.alloc(1 << 22)]), deflate: true, size: data.length }]),
+      /inflates to more than the declared/,
+    ],
     ['declared bomb', zip([{ ...main, deflate: true, size: 2 ** 31 }]), /would have 2147483648 bytes, and at most/],
     ['short', zip([{ ...main, deflate: true, size: data.length + 1 }]), /inflates to \d+ bytes, not/],
     ['no deflate data', zip([{ ...main, method: 8 }]), /cannot be inflated/],
@@ -217,15 +251,25 @@ t.test('archives that lie', async (t) => {
     ['checksum', zip([{ ...main, crc: 1 }]), /has the checksum [0-9a-f]{8} instead of 00000001/],
     ['encrypted', zip([{ ...main, flags: 1 }]), /is encrypted/, 'ERR_ICONFACE_UNSUPPORTED'],
     ['method', zip([{ ...main, method: 12 }]), /compression method 12/, 'ERR_ICONFACE_UNSUPPORTED'],
-    ['TorchScript', zip([main, { name: 'archive/constants.pkl', data }]), /is a TorchScript/, 'ERR_ICONFACE_UNSUPPORTED'], // prettier-ignore
+    [
+      'TorchScript',
+      zip([main, { name: 'archive/constants.pkl', data }]),
+      /is a TorchScript/,
+      'ERR_ICONFACE_UNSUPPORTED',
+    ],
     ['two pickles', zip([main, { name: 'other/data.pkl', data }]), /2 of its 2 entries/],
     ['no pickle', zip([{ name: 'readme', data }]), /0 of its 1 entries/],
     ['trailing', checkpoint(bytes(data, 'x'), [values]), /goes on after its end/],
   ]
-  for (const [name, archive, message, code = DAMAGED] of cases) t.throws(() => contents(archive), { code, message }, name) // prettier-ignore
+  for (const [name, archive, message, code = DAMAGED] of cases)
+    t.throws(() => contents(archive), { code, message }, name)
   const inner = zip([{ name: 'archive/data/0', data: values }]).subarray(0, 30 + 14 + 16)
   const outer = { name: 'archive/x', data: inner }
-  const overlapping = zip([main, outer, { name: 'archive/data/0', data: values, offset: 30 + main.name.length + data.length + 30 + 9 }]) // prettier-ignore
+  const overlapping = zip([
+    main,
+    outer,
+    { name: 'archive/data/0', data: values, offset: 30 + main.name.length + data.length + 30 + 9 },
+  ])
   t.throws(() => read(overlapping), { code: DAMAGED, message: /they overlap/ })
   const flipped = file(dict(text('a'), weight))
   flipped[flipped.indexOf(values)]! ^= 1
@@ -284,8 +328,48 @@ function failure(source: ByteSource): string | undefined {
 }
 
 /** Whole files, and archives whose pickle alone is altered (otherwise its checksum ends most of them). */
-const SEEDS = readdirSync(FOLDER).filter((name) => name.endsWith('.pt')).sort() // prettier-ignore
-const TOKENS = ['.', '(', ')', ']', '}', 'N', 'R', 'Q', 'b', 'a', 'e', 's', 'u', 't', '0', '1', '2', 'h\0', 'q\0', 'r\xff\xff\xff\xff', 'J\xff\xff\xff\xff', 'J\xff\xff\xff\x7f', 'X\xff\xff\xff\xff', '\x81', '\x85', '\x86', '\x87', '\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f', '\x8b\xff\xff\xff\xff', '\x93', '\x94', '\x95', 'cos\nsystem\n', 'PK\x01\x02', 'PK\x03\x04', 'PK\x05\x06', '\xff\xff\xff\xff'].map((token) => Buffer.from(token, 'latin1')) // prettier-ignore
+const SEEDS = readdirSync(FOLDER)
+  .filter((name) => name.endsWith('.pt'))
+  .sort()
+const TOKENS = [
+  '.',
+  '(',
+  ')',
+  ']',
+  '}',
+  'N',
+  'R',
+  'Q',
+  'b',
+  'a',
+  'e',
+  's',
+  'u',
+  't',
+  '0',
+  '1',
+  '2',
+  'h\0',
+  'q\0',
+  'r\xff\xff\xff\xff',
+  'J\xff\xff\xff\xff',
+  'J\xff\xff\xff\x7f',
+  'X\xff\xff\xff\xff',
+  '\x81',
+  '\x85',
+  '\x86',
+  '\x87',
+  '\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f',
+  '\x8b\xff\xff\xff\xff',
+  '\x93',
+  '\x94',
+  '\x95',
+  'cos\nsystem\n',
+  'PK\x01\x02',
+  'PK\x03\x04',
+  'PK\x05\x06',
+  '\xff\xff\xff\xff',
+].map((token) => Buffer.from(token, 'latin1'))
 
 function mutated(index: number): Buffer {
   const random = numbers(index)

@@ -111,9 +111,24 @@ t.test('rule: the header is UTF-8', async (t) => {
 refuses('rule: the header begins with {', ' {}', 0, /begins with " " instead of "{"/)
 refuses('rule: the header is an object and nothing else', '{}x', 0, /character 2 of its header: expected the end/)
 refuses('rule: an empty header is no header', '', 0, /begins with ""/)
-refuses('rule: no duplicate tensor', '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1, /key "a" twice/) // prettier-ignore
-refuses('rule: no duplicate that an escape hides', '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1, /key "a" twice/) // prettier-ignore
-refuses('rule: no duplicate key in a tensor', '{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1, /tensor "a" has the key "dtype" twice/) // prettier-ignore
+refuses(
+  'rule: no duplicate tensor',
+  '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+  1,
+  /key "a" twice/,
+)
+refuses(
+  'rule: no duplicate that an escape hides',
+  '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0061":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+  1,
+  /key "a" twice/,
+)
+refuses(
+  'rule: no duplicate key in a tensor',
+  '{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+  1,
+  /tensor "a" has the key "dtype" twice/,
+)
 refuses('rule: no duplicate metadata', '{"__metadata__":{"a":"","a":""}}', 0, /__metadata__ has the key "a" twice/)
 refuses('rule: metadata comes once', '{"__metadata__":{},"__metadata__":{}}', 0, /key "__metadata__" twice/)
 refuses('rule: metadata maps to strings', '{"__metadata__":{"a":1}}', 0, /a string for __metadata__\.a but found "1/)
@@ -124,13 +139,23 @@ refuses('rule: a tensor has a shape', { a: { dtype: 'U8', data_offsets: [0, 1] }
 refuses('rule: a tensor has offsets', { a: { dtype: 'U8', shape: [1] } }, 1, /"a" has no data_offsets/)
 refuses('rule: a tensor has nothing else', { a: { ...f32([1], 0, 4), x: 1 } }, 4, /"a" has an unknown key "x"/)
 refuses('rule: the dtype is known', { a: { dtype: 'f32', shape: [1], data_offsets: [0, 4] } }, 4, /unknown dtype "f32"/)
-refuses('rule: no prototype is taken for a dtype', { a: { dtype: 'toString', shape: [], data_offsets: [0, 4] } }, 4, /unknown dtype/) // prettier-ignore
+refuses(
+  'rule: no prototype is taken for a dtype',
+  { a: { dtype: 'toString', shape: [], data_offsets: [0, 4] } },
+  4,
+  /unknown dtype/,
+)
 refuses('rule: sizes are not negative', { a: f32([-1], 0, 4) }, 4, /whole number from 0 in the shape of tensor "a"/)
 refuses('rule: sizes are whole', { a: f32([1.5], 0, 4) }, 4, /whole number/)
 refuses('rule: sizes have no exponent', '{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}', 1, /whole number/)
 refuses('rule: sizes have no leading zero', '{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}', 1, /whole number/)
 refuses('rule: sizes are numbers', { a: { dtype: 'U8', shape: ['1'], data_offsets: [0, 1] } }, 1, /whole number/)
-refuses('rule: sizes are exact', '{"a":{"dtype":"U8","shape":[9007199254740993],"data_offsets":[0,1]}}', 1, /"9007199254740993", which is too large/) // prettier-ignore
+refuses(
+  'rule: sizes are exact',
+  '{"a":{"dtype":"U8","shape":[9007199254740993],"data_offsets":[0,1]}}',
+  1,
+  /"9007199254740993", which is too large/,
+)
 refuses(
   'rule: the product of sizes does not overflow',
   { a: f32([2 ** 31, 2 ** 31, 4], 0, 0) },
@@ -143,12 +168,27 @@ refuses(
   0,
   /too large to count/,
 )
-refuses('rule: the bits do not overflow', { a: { dtype: 'F64', shape: [2 ** 50], data_offsets: [0, 0] } }, 0, /too large to count/) // prettier-ignore
+refuses(
+  'rule: the bits do not overflow',
+  { a: { dtype: 'F64', shape: [2 ** 50], data_offsets: [0, 0] } },
+  0,
+  /too large to count/,
+)
 refuses('rule: a shape has at most 64 axes', { a: f32(Array(65).fill(1) as number[], 0, 4) }, 4, /more than 64 numbers/)
 refuses('rule: offsets are two', { a: { dtype: 'U8', shape: [1], data_offsets: [0, 1, 1] } }, 1, /are 3 numbers, not 2/)
 refuses('rule: a tensor ends after it begins', { a: f32([0], 4, 0) }, 4, /ends at 0 before it begins at 4/)
-refuses('rule: offsets hold the shape', { a: f32([2, 3], 0, 20) }, 20, /"a" of F32 \[2, 3\] takes 24 bytes, but its offsets 0 to 20 hold 20/) // prettier-ignore
-refuses('rule: small types fill whole bytes', { a: { dtype: 'F4', shape: [3], data_offsets: [0, 2] } }, 2, /12 bits, which is no whole number of bytes/) // prettier-ignore
+refuses(
+  'rule: offsets hold the shape',
+  { a: f32([2, 3], 0, 20) },
+  20,
+  /"a" of F32 \[2, 3\] takes 24 bytes, but its offsets 0 to 20 hold 20/,
+)
+refuses(
+  'rule: small types fill whole bytes',
+  { a: { dtype: 'F4', shape: [3], data_offsets: [0, 2] } },
+  2,
+  /12 bits, which is no whole number of bytes/,
+)
 refuses(
   'rule: tensors lie within the file',
   { a: f32([2], 0, 8) },
@@ -253,8 +293,11 @@ t.test('the writer refuses impossible tensors and folders', async (t) => {
     [{ name: 'a', dtype: 'F4', shape: [3] }],
     [{ name: 'a', dtype: 'F32', shape: [-1] }],
     [{ name: '__metadata__', dtype: 'F32', shape: [1] }],
-    [{ name: 'a', dtype: 'F32', shape: [] }, { name: 'a', dtype: 'F32', shape: [] }],
-  ] as const // prettier-ignore
+    [
+      { name: 'a', dtype: 'F32', shape: [] },
+      { name: 'a', dtype: 'F32', shape: [] },
+    ],
+  ] as const
   for (const tensors of bad)
     await t.rejects(SafetensorsWriter.create(file, tensors), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' })
   await t.rejects(SafetensorsWriter.create(join(folder, 'no/such/x'), []), { code: 'ERR_ICONFACE_FILE_NOT_FOUND' })

@@ -14,7 +14,10 @@ const out = join(scratch, 'out.safetensors')
 const lightning = join(FOLDER, 'lightning-zip.pt')
 
 const convert = (...args: string[]) => spawnSync(process.execPath, [MAIN, 'convert', ...args], { encoding: 'utf8' })
-const expected = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8')) as Record<string, Record<string, { shape: number[]; hex: string }>> // prettier-ignore
+const expected = JSON.parse(readFileSync(join(FOLDER, 'expected.json'), 'utf8')) as Record<
+  string,
+  Record<string, { shape: number[]; hex: string }>
+>
 
 t.test('writes the tensors of torch.save to the bit', async (t) => {
   for (const name of ['dtypes-zip.pt', 'dtypes-legacy.pt', 'views-zip.pt', 'state-dict-legacy.pt']) {
@@ -34,7 +37,10 @@ t.test('a training checkpoint: one prefix, another type, and what is left out', 
   t.match(stdout, /left out +head\.weight, head\.bias\n/)
   t.match(stdout, /skipped +epoch \(int\), .*lr_schedulers \(list\), … 7 in all\n/)
   const file = openSafetensors(out)
-  t.same([...file.tensors.keys()], ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var', '1.num_batches_tracked']) // prettier-ignore
+  t.same(
+    [...file.tensors.keys()],
+    ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var', '1.num_batches_tracked'],
+  )
   t.same(file.metadata, { format: 'pt' })
   t.equal(file.tensors.get('0.weight')!.dtype, 'BF16')
   t.equal(file.tensors.get('1.num_batches_tracked')!.dtype, 'I64')
@@ -46,7 +52,10 @@ t.test('a training checkpoint: one prefix, another type, and what is left out', 
 t.test('what fails leaves nothing, or what was there', async (t) => {
   const folder = t.testdir({})
   const target = join(folder, 'weights.safetensors')
-  t.match(convert(join(FOLDER, 'counterexample-zip.pt'), target), { status: 1, stderr: /ERR_ICONFACE_INVALID_CHECKPOINT: .*UserDict\.IterableUserDict" is not allowed/ }) // prettier-ignore
+  t.match(convert(join(FOLDER, 'counterexample-zip.pt'), target), {
+    status: 1,
+    stderr: /ERR_ICONFACE_INVALID_CHECKPOINT: .*UserDict\.IterableUserDict" is not allowed/,
+  })
   t.same(readdirSync(folder), [])
   // Only the second tensor turns out to be damaged, when the first is written.
   const big = checkpoint(
@@ -56,7 +65,10 @@ t.test('what fails leaves nothing, or what was there', async (t) => {
   const source = join(folder, 'big.pt')
   writeFileSync(source, big)
   writeFileSync(target, 'before')
-  t.match(convert(source, target, '--dtype', 'f16'), { status: 1, stderr: /ERR_ICONFACE_NUMERICAL: tensor "b" holds 70000/ }) // prettier-ignore
+  t.match(convert(source, target, '--dtype', 'f16'), {
+    status: 1,
+    stderr: /ERR_ICONFACE_NUMERICAL: tensor "b" holds 70000/,
+  })
   big[big.indexOf(floats(70000))]! ^= 1
   writeFileSync(source, big)
   t.match(convert(source, target), { status: 1, stderr: /has the checksum/ })
@@ -69,9 +81,15 @@ t.test('what fails leaves nothing, or what was there', async (t) => {
 t.test('wrong usage', async (t) => {
   t.match(convert(lightning), { status: 2, stderr: /an input and an output file/ })
   t.match(convert(lightning, out, '--dtype', 'f8'), { status: 2, stderr: /--dtype/ })
-  t.match(convert(lightning, out, '--prefix', 'modle.'), { status: 2, stderr: /begins with "modle\."; the closest is "model\./ }) // prettier-ignore
+  t.match(convert(lightning, out, '--prefix', 'modle.'), {
+    status: 2,
+    stderr: /begins with "modle\."; the closest is "model\./,
+  })
   t.match(convert(join(scratch, 'gone.pt'), out), { status: 1, stderr: /ERR_ICONFACE_FILE_NOT_FOUND/ })
-  t.match(convert(lightning, join(scratch, 'no', 'folder.safetensors')), { status: 1, stderr: /ERR_ICONFACE_(IO|FILE_NOT_FOUND)/ }) // prettier-ignore
+  t.match(convert(lightning, join(scratch, 'no', 'folder.safetensors')), {
+    status: 1,
+    stderr: /ERR_ICONFACE_(IO|FILE_NOT_FOUND)/,
+  })
   const copy = join(scratch, 'copy.pt')
   copyFileSync(lightning, copy)
   t.match(convert(copy, copy), { status: 2, stderr: /another file than the input/ })

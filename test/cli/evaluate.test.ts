@@ -23,7 +23,16 @@ t.before(async () => {
 
 t.test('evaluate', { skip }, async (t) => {
   const quickly = ['--severity', 'mild', '--references', '1,0', '--steps', '1', '--guidance', '1']
-  const { code, out, err } = await iconface('evaluate', '--synthetic', '1', ...quickly, '--json', 'e.json', '--html', 'e.html') // prettier-ignore
+  const { code, out, err } = await iconface(
+    'evaluate',
+    '--synthetic',
+    '1',
+    ...quickly,
+    '--json',
+    'e.json',
+    '--html',
+    'e.html',
+  )
   t.equal(code, 0, err)
   t.match(err, /warning: .* has random weights[^]*^evaluate 2\/2, 0 ms left$/m)
   t.match(out, /^mild, 1 case +PSNR[^]*^degraded +\d[^]*^no references +\d[^]*^1 reference +\d/m)
@@ -90,7 +99,9 @@ t.test('results are written case by case: what ends an evaluation does not take 
   const main = join(ROOT, 'dist', 'cli', 'main.js')
   const hook = join(work, 'hook.cjs')
   const evaluation = join(ROOT, 'dist', 'evaluate', 'measure.js')
-  writeFileSync(hook, `
+  writeFileSync(
+    hook,
+    `
     const measure = require(${JSON.stringify(evaluation)})
     const { measuring } = measure
     let cases = 0
@@ -98,7 +109,8 @@ t.test('results are written case by case: what ends an evaluation does not take 
     measure.measuring = (...args) => {
       if (++cases === 2) throw new IConFaceError('ERR_ICONFACE_CUDA', 'the device is gone')
       return measuring(...args)
-    }`) // prettier-ignore
+    }`,
+  )
   const args = [
     'evaluate',
     '--pairs',
@@ -112,7 +124,10 @@ t.test('results are written case by case: what ends an evaluation does not take 
     '--json',
     'g.json',
   ]
-  const { code, out, err } = await node(work, ['--require', hook, main, ...args], { ICONFACE_BINARY: ADDON, ICONFACE_MODEL: folder }) // prettier-ignore
+  const { code, out, err } = await node(work, ['--require', hook, main, ...args], {
+    ICONFACE_BINARY: ADDON,
+    ICONFACE_MODEL: folder,
+  })
   t.equal(code, 1)
   t.match(err, /ERR_ICONFACE_CUDA: bo \(as given\): the device is gone/)
   t.match(out, /^as given, 1 case /m)

@@ -33,10 +33,24 @@ t.test('synthesize refuses wrong usage with exit code 2', async (t) => {
 t.test('inspect describes a model', async (t) => {
   const { status, stdout } = iconface('inspect', tiny)
   t.equal(status, 0)
-  for (const text of ['tiny (random weights)', 'variant  Full', 'FLUX.2 transformer', 'FLUX.2 autoencoder', 'IConFace adapter', 'AdaFace identity network', 'prompt embeddings', 'names         Black Forest Labs', 'no problems']) t.ok(stdout.includes(text), text) // prettier-ignore
+  for (const text of [
+    'tiny (random weights)',
+    'variant  Full',
+    'FLUX.2 transformer',
+    'FLUX.2 autoencoder',
+    'IConFace adapter',
+    'AdaFace identity network',
+    'prompt embeddings',
+    'names         Black Forest Labs',
+    'no problems',
+  ])
+    t.ok(stdout.includes(text), text)
   const description = inspect(tiny)
   t.match(description, { kind: 'model', variant: 'Full', problems: [] })
-  t.same(description.parts.map(({ role }) => role), ['transformer', 'autoencoder', 'adapter', 'face', 'prompt']) // prettier-ignore
+  t.same(
+    description.parts.map(({ role }) => role),
+    ['transformer', 'autoencoder', 'adapter', 'face', 'prompt'],
+  )
   t.match(description.parts[0], { tensors: 41, dtypes: { BF16: 41 }, sizes: { hidden: 128, doubleBlocks: 2 } })
 })
 
@@ -48,7 +62,6 @@ t.test('inspect describes single files', async (t) => {
     ['adaface', 'face'],
     ['prompt_embeddings', 'prompt'],
   ] as const) {
-    // prettier-ignore
     const { kind, parts, problems, variant } = inspect(join(tiny, `${name}.safetensors`))
     t.match({ kind, parts, problems }, { kind: 'file', parts: [{ role, prefix: '' }], problems: [] }, name)
     t.equal(variant, role === 'adapter' ? 'Full' : undefined)
@@ -94,7 +107,7 @@ t.test('inspect of reference tensors and LoRAs', needsGolden, async (t) => {
     'test data intermediate.',
     'test data output.',
     'transformer weight.',
-  ]) // prettier-ignore
+  ])
   t.match(inspect(golden('flux/lora_r4')), {
     problems: [],
     parts: [{ role: 'lora', sizes: { rank: [4], modules: 4 } }],

@@ -97,7 +97,11 @@ t.test('published files alone make a model, and the model a face', async (t) => 
   t.same(config.transformer.ropeAxes, [16, 16, 16, 16])
   t.equal(config.autoencoder.groups, 16)
   t.match(config.textEncoder, { tokenizer, outputLayers: [9, 18, 27], ropeTheta: 1e6 })
-  t.match(openSafetensors(join(out, 'prompt_embeddings.safetensors')).metadata, { prompt: DEFAULT, empty: '', encoder: /^[0-9a-f]{64}$/ }) // prettier-ignore
+  t.match(openSafetensors(join(out, 'prompt_embeddings.safetensors')).metadata, {
+    prompt: DEFAULT,
+    empty: '',
+    encoder: /^[0-9a-f]{64}$/,
+  })
   t.ok(relativeError(embeddings(out, 'prompt'), expected(DEFAULT)) < 1e-4)
   t.ok(relativeError(embeddings(out, 'empty'), expected('')) < 1e-4)
 
@@ -123,7 +127,11 @@ t.test('published files alone make a model, and the model a face', async (t) => 
       'f32',
       ...more,
     )
-  const [own, other, same] = ['own.png', 'other.png', 'same.png'].map((name) => join(scratch, name)) as [string, string, string] // prettier-ignore
+  const [own, other, same] = ['own.png', 'other.png', 'same.png'].map((name) => join(scratch, name)) as [
+    string,
+    string,
+    string,
+  ]
   t.match(restore(own), { status: 0 })
   t.match(restore(other, '--prompt', 'photo of me'), { status: 0 })
   t.match(restore(same, '--prompt', DEFAULT), { status: 0 })
@@ -182,7 +190,10 @@ t.test('one file, with its tokenizer somewhere else', async (t) => {
   const file = await writeTextEncoder(place, weights, 'file')
   const others = [join(published, 'transformer'), join(published, 'vae')]
   const out = join(scratch, 'comfy-model')
-  t.match(await prepare(...others, file, '--out', out), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', text: /qwen_3_4b\.safetensors has no tokenizer: .* name Qwen3's/ }) // prettier-ignore
+  t.match(await prepare(...others, file, '--out', out), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    text: /qwen_3_4b\.safetensors has no tokenizer: .* name Qwen3's/,
+  })
   t.notOk(existsSync(out))
   const copy = join(scratch, 'qwen-tokenizer.json')
   cpSync(tokenizer, copy)
@@ -210,7 +221,12 @@ t.test('a text encoder in fp8 is written once more, and keeps its tokenizer', as
   mkdirSync(place)
   cpSync(tokenizer, join(place, 'tokenizer.json'))
   const matrix = 'model.layers.0.mlp.up_proj'
-  const scale = { name: `${matrix}.weight_scale`, dtype: 'F32' as const, shape: [], data: new Uint8Array(Float32Array.of(0.5).buffer) } // prettier-ignore
+  const scale = {
+    name: `${matrix}.weight_scale`,
+    dtype: 'F32' as const,
+    shape: [],
+    data: new Uint8Array(Float32Array.of(0.5).buffer),
+  }
   const half = readTensors(plain).map((tensor) => {
     if (tensor.name !== `${matrix}.weight`) return tensor
     const data = Uint8Array.from({ length: tensor.data.length / 4 }, (_, i) => 24 + (i % 24) + 128 * (i & 1))
@@ -272,7 +288,10 @@ t.test('values that shapes do not tell go with the weights', async (t) => {
     text: /expected 0\.0001 for batch_norm_eps/,
   })
   change({ batch_norm_eps: 1e-4, norm_num_groups: 'many' })
-  t.match(await prepare(copy, '--out', join(scratch, 'none')), { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', text: /a whole number from 1 for autoencoder\.groups/ }) // prettier-ignore
+  t.match(await prepare(copy, '--out', join(scratch, 'none')), {
+    code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+    text: /a whole number from 1 for autoencoder\.groups/,
+  })
 })
 
 t.test('inspect knows a text encoder, as a folder and as a file, and what is wrong with it', async (t) => {

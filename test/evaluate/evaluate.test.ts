@@ -49,7 +49,13 @@ async function cosine(a: RawImage, b: RawImage): Promise<number> {
 t.test('drawn faces', async (t) => {
   const options = { count: 1, severities: ['moderate', 'severe'] as const, references: 2 }
   const cases = syntheticCases(options)
-  t.same(cases.map(({ name, severity, references }) => [name, severity, references]), [['person 1000000', 'moderate', 2], ['person 1000000', 'severe', 2]]) // prettier-ignore
+  t.same(
+    cases.map(({ name, severity, references }) => [name, severity, references]),
+    [
+      ['person 1000000', 'moderate', 2],
+      ['person 1000000', 'severe', 2],
+    ],
+  )
   const [moderate, severe] = await Promise.all(cases.map((one) => one.load(64)))
   const pixels = [severe!.truth, severe!.input, moderate!.input, ...severe!.references] as RawImage[]
   t.equal(new Set(pixels.map(digest)).size, 5, 'truth, inputs and references differ')
@@ -91,7 +97,6 @@ t.test('drawn faces', async (t) => {
     { count: 1, otherReferences: 1 },
     { count: 1, faces: 2 },
   ]) {
-    // prettier-ignore
     t.throws(() => syntheticCases(wrong as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT' }, JSON.stringify(wrong))
   }
 })
@@ -139,7 +144,10 @@ t.test('an evaluation measures what its pictures show', async (t) => {
   const inputs: ImageInput[] = [pictures.input, pictures.truth, ...pictures.references, ...pictures.restored]
   for (const input of inputs) t.equal((await model.embed(input)).embedding.length, 512, 'each is a picture itself')
   const { points, interocular } = given.landmarks!
-  const judged = [[result.degraded, pictures.input], [result.restored[1]!, pictures.restored[1]!]] as const // prettier-ignore
+  const judged = [
+    [result.degraded, pictures.input],
+    [result.restored[1]!, pictures.restored[1]!],
+  ] as const
   for (const [measures, image] of judged) {
     t.equal(measures.psnr, psnr(image, pictures.truth))
     t.equal(measures.ssim, ssim(image, pictures.truth))
@@ -157,8 +165,16 @@ t.test('an evaluation measures what its pictures show', async (t) => {
     t.ok(Math.abs(found! - wanted) < 1e-12, `${what}: ${found} is ${wanted}`)
   const all = evaluation.cases
   close(row.values.psnr?.mean, mean(all.map(({ restored }) => restored[1]!.psnr)), 'mean')
-  close(row.gainOverDegraded?.ssim?.mean, mean(all.map(({ restored, degraded }) => restored[1]!.ssim - degraded.ssim)), 'gain over degraded') // prettier-ignore
-  close(row.gainOverNoReferences?.psnr?.mean, mean(all.map(({ restored }) => restored[1]!.psnr - restored[0]!.psnr)), 'gain over none') // prettier-ignore
+  close(
+    row.gainOverDegraded?.ssim?.mean,
+    mean(all.map(({ restored, degraded }) => restored[1]!.ssim - degraded.ssim)),
+    'gain over degraded',
+  )
+  close(
+    row.gainOverNoReferences?.psnr?.mean,
+    mean(all.map(({ restored }) => restored[1]!.psnr - restored[0]!.psnr)),
+    'gain over none',
+  )
 
   const timeless = ({ cases }: typeof evaluation) =>
     cases.map((one) => ({ ...one, restored: one.restored.map((it) => ({ ...it, milliseconds: 0 })) }))
@@ -167,13 +183,20 @@ t.test('an evaluation measures what its pictures show', async (t) => {
   const text = reportText(evaluation)
   const lost = all.flatMap(({ degraded, restored }) => [degraded, ...restored]).map(({ landmarks }) => landmarks!.lost)
   t.ok(text.includes(`\n${lost.reduce((a, b) => a + b)} of `) && /\d landmarks were lost/.test(text), `lost: ${lost}`)
-  for (const line of [/^severe, 2 cases +PSNR, dB +SSIM +identity, ref 1 +identity, truth +landmark error$/m, /^2 references +\d+\.\d\d ± /m, /^2 references - none +[+-]\d/m, /weights are random/]) t.match(text, line) // prettier-ignore
+  for (const line of [
+    /^severe, 2 cases +PSNR, dB +SSIM +identity, ref 1 +identity, truth +landmark error$/m,
+    /^2 references +\d+\.\d\d ± /m,
+    /^2 references - none +[+-]\d/m,
+    /weights are random/,
+  ])
+    t.match(text, line)
 })
 
 t.test('a picture of another size is fitted as the model does: nothing moves', async (t) => {
   const spot = (width: number, height: number, channels: 1 | 3 | 4) => {
     const data = new Uint8Array(width * height * channels)
-    const value = (x: number, y: number) => 255 * Math.exp(-((x + 0.5 - width / 2) ** 2 + (y + 0.5 - height / 2) ** 2) / 18) // prettier-ignore
+    const value = (x: number, y: number) =>
+      255 * Math.exp(-((x + 0.5 - width / 2) ** 2 + (y + 0.5 - height / 2) ** 2) / 18)
     for (let i = 0; i < width * height; i++) {
       data.fill(Math.round(value(i % width, Math.floor(i / width))), channels * i, channels * (i + 1))
     }
@@ -222,18 +245,28 @@ t.test('folders of photos, in either layout', async (t) => {
   const run = async (folder: string) =>
     evaluate(model, await pairedCases(folder), { ...QUICKLY, references: [0, 1, 2] })
   const evaluation = await run(nested)
-  t.same(evaluation.cases.map(({ name, restored }) => [name, restored.map(({ references }) => references)]), [['anna', [0, 1, 2]], ['bo', [0]]]) // prettier-ignore
+  t.same(
+    evaluation.cases.map(({ name, restored }) => [name, restored.map(({ references }) => references)]),
+    [
+      ['anna', [0, 1, 2]],
+      ['bo', [0]],
+    ],
+  )
   const [anna, bo] = evaluation.cases
   t.equal(anna!.degraded.landmarks, null)
   t.type(anna!.degraded.identity!.reference, 'number', 'the first reference is measured without being used, too')
   t.equal(bo!.degraded.identity!.reference, null)
-  t.match(evaluation.summary, [{ severity: 'as given', cases: 2, rows: [{ values: { psnr: { n: 2 } } }, {}, { values: { psnr: { n: 1 } } }, {}] }]) // prettier-ignore
+  t.match(evaluation.summary, [
+    { severity: 'as given', cases: 2, rows: [{ values: { psnr: { n: 2 } } }, {}, { values: { psnr: { n: 1 } } }, {}] },
+  ])
   t.match(reportText(evaluation), /^1 reference \(1 cases?\)/m)
   const references = (await (await pairedCases(nested))[0]!.load(64)).references
   t.same(references, [join(nested, 'anna', 'ref2.png'), join(nested, 'anna', 'ref10.png')], '2 before 10')
   const numbers = (folder: typeof evaluation) => folder.summary.map(({ rows }) => rows.map(({ values }) => values))
   t.same(numbers(await run(flat)), numbers(evaluation))
-  await t.rejects(evaluate(model, (await pairedCases(nested)).slice(1), { references: [3] }), { message: /some case has/ }) // prettier-ignore
+  await t.rejects(evaluate(model, (await pairedCases(nested)).slice(1), { references: [3] }), {
+    message: /some case has/,
+  })
 })
 
 t.test('folders in which something is missing or odd', async (t) => {
@@ -252,17 +285,43 @@ t.test('folders in which something is missing or odd', async (t) => {
   await fails('other', { ...right, 'a/other.png': 1 }, 'INVALID_ARGUMENT', /other\.png belongs to no case/)
   await fails('loose', { ...right, 'b.png': 1 }, 'INVALID_ARGUMENT', /b\.png belongs to no case/)
   await fails('deep', { ...right, 'a/b/ref.png': 1 }, 'INVALID_ARGUMENT', /a.b belongs to no case/)
-  await fails('twice', { ...right, 'a/truth.webp': 1 }, 'INVALID_ARGUMENT', /truth\.webp and .*truth\.png have the same name/) // prettier-ignore
-  await fails('flat-truth', { 'input/a.png': 1, 'truth/b.png': 2 }, 'FILE_NOT_FOUND', /input.b\.\* does not exist: .*truth.b\.png is its truth/) // prettier-ignore
-  await fails('flat-input', { 'input/a.png': 1, 'input/b.png': 1, 'truth/b.png': 2 }, 'FILE_NOT_FOUND', /truth.a\.\* does not exist: .*input.a\.png needs it/) // prettier-ignore
+  await fails(
+    'twice',
+    { ...right, 'a/truth.webp': 1 },
+    'INVALID_ARGUMENT',
+    /truth\.webp and .*truth\.png have the same name/,
+  )
+  await fails(
+    'flat-truth',
+    { 'input/a.png': 1, 'truth/b.png': 2 },
+    'FILE_NOT_FOUND',
+    /input.b\.\* does not exist: .*truth.b\.png is its truth/,
+  )
+  await fails(
+    'flat-input',
+    { 'input/a.png': 1, 'input/b.png': 1, 'truth/b.png': 2 },
+    'FILE_NOT_FOUND',
+    /truth.a\.\* does not exist: .*input.a\.png needs it/,
+  )
   await fails('flat-half', { 'input/a.png': 1 }, 'FILE_NOT_FOUND', /truth does not exist/)
-  await fails('flat-ref', { 'input/a.png': 1, 'truth/a.png': 2, 'references/c/1.png': 2 }, 'FILE_NOT_FOUND', /input.c\.\* does not exist: .*is a reference for it/) // prettier-ignore
+  await fails(
+    'flat-ref',
+    { 'input/a.png': 1, 'truth/a.png': 2, 'references/c/1.png': 2 },
+    'FILE_NOT_FOUND',
+    /input.c\.\* does not exist: .*is a reference for it/,
+  )
   await fails('flat-odd', { 'input/a.png': 1, 'truth/a.png': 2, 'more/a.png': 2 }, 'INVALID_ARGUMENT', /more belongs/)
   await fails('empty', { '.hidden': '' }, 'FILE_NOT_FOUND', /empty.\* does not exist: expected DIR/)
   for (const wrong of [undefined, '', 1]) {
-    await t.rejects(pairedCases(wrong as never), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /the path of a folder for folder but received/ }) // prettier-ignore
+    await t.rejects(pairedCases(wrong as never), {
+      code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+      message: /the path of a folder for folder but received/,
+    })
   }
-  await t.rejects(pairedCases(join(scratch, 'extra', 'a', 'notes.txt')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /cannot list .*notes\.txt: it, or .*, is not a folder/ }) // prettier-ignore
+  await t.rejects(pairedCases(join(scratch, 'extra', 'a', 'notes.txt')), {
+    code: 'ERR_ICONFACE_FILE_NOT_FOUND',
+    message: /cannot list .*notes\.txt: it, or .*, is not a folder/,
+  })
   await t.rejects(pairedCases(join(scratch, 'gone')), { code: 'ERR_ICONFACE_FILE_NOT_FOUND', message: /gone does not/ })
 })
 
@@ -296,9 +355,15 @@ t.test('a case with a bad picture is listed, and the others go on', async (t) =>
     evaluation.failures[0]!.message,
     /^bo \(as given\): cannot use truth: .*truth\.png: .*unsupported image format/,
   )
-  t.same(evaluation.cases.map(({ name }) => name), ['anna', 'emil']) // prettier-ignore
+  t.same(
+    evaluation.cases.map(({ name }) => name),
+    ['anna', 'emil'],
+  )
   t.match(evaluation.summary, [{ cases: 2, rows: [{ values: { psnr: { n: 2 } } }, {}, {}] }])
-  t.same(seen, [['anna', 'anna'], ['emil', 'anna', 'emil']]) // prettier-ignore
+  t.same(seen, [
+    ['anna', 'anna'],
+    ['emil', 'anna', 'emil'],
+  ])
   t.equal(steps.at(-1), 9, 'what failed counts as done')
   const codes = (i: number) =>
     evaluation.cases[i]!.warnings.map(({ code, message }) => [code, message.split(' of ')[0]])
@@ -326,7 +391,11 @@ t.test('without an identity encoder, identity is null and the report says so', a
   const folder = await tinyModel()
   const faceless = join(scratch, 'faceless')
   mkdirSync(faceless)
-  const { identity: _, adapter: __, ...config } = JSON.parse(readFileSync(join(folder, 'iconface.json'), 'utf8')) as Record<string, unknown> // prettier-ignore
+  const {
+    identity: _,
+    adapter: __,
+    ...config
+  } = JSON.parse(readFileSync(join(folder, 'iconface.json'), 'utf8')) as Record<string, unknown>
   for (const name of ['transformer', 'autoencoder', 'prompt_embeddings']) {
     copyFileSync(join(folder, `${name}.safetensors`), join(faceless, `${name}.safetensors`))
   }
@@ -339,7 +408,10 @@ t.test('without an identity encoder, identity is null and the report says so', a
   t.equal(evaluation.summary[0]!.rows[1]!.values.identityTruth, null)
   const text = reportText(evaluation)
   t.equal(other.info.identityEncoder, false)
-  await t.rejects(other.embed(picture(1)), { code: 'ERR_ICONFACE_UNSUPPORTED', message: /faceless holds no identity encoder; load a checkpoint .*identity\.file/ }) // prettier-ignore
+  await t.rejects(other.embed(picture(1)), {
+    code: 'ERR_ICONFACE_UNSUPPORTED',
+    message: /faceless holds no identity encoder; load a checkpoint .*identity\.file/,
+  })
   t.match(text, /this checkpoint has no identity encoder/)
   t.notMatch(text, /identity, truth/)
 })
@@ -365,7 +437,10 @@ t.test('the page needs nothing else and escapes what it shows', async (t) => {
 
 t.test('what stops an evaluation', async (t) => {
   const [one] = syntheticCases({ count: 1, severities: ['severe'], references: 0 })
-  const bad: EvaluationCase = { ...one!, load: async () => ({ ...(await one!.load(64)), truth: join(scratch, 'gone.png') }) } // prettier-ignore
+  const bad: EvaluationCase = {
+    ...one!,
+    load: async () => ({ ...(await one!.load(64)), truth: join(scratch, 'gone.png') }),
+  }
   await t.rejects(evaluate(model, [bad]), {
     code: 'ERR_ICONFACE_FILE_NOT_FOUND',
     message: /^person 1000000 \(severe\): truth: .*gone\.png does not exist/,
@@ -406,8 +481,19 @@ t.test('what stops an evaluation', async (t) => {
     await t.rejects(running, { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message }, message.source)
   }
   for (const wrong of [null, {}, IConFace, Promise.resolve(model)]) {
-    await t.rejects(evaluate(wrong as never, [one!]), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /what IConFace\.load resolves to for model/ }) // prettier-ignore
+    await t.rejects(evaluate(wrong as never, [one!]), {
+      code: 'ERR_ICONFACE_INVALID_ARGUMENT',
+      message: /what IConFace\.load resolves to for model/,
+    })
   }
   const thrown = new Error('mine')
-  await t.rejects(evaluate(model, [one!], { ...QUICKLY, onCase: () => { throw thrown } }), thrown) // prettier-ignore
+  await t.rejects(
+    evaluate(model, [one!], {
+      ...QUICKLY,
+      onCase: () => {
+        throw thrown
+      },
+    }),
+    thrown,
+  )
 })

@@ -55,6 +55,12 @@ t.test('training, its check set and evaluations have no person in common', async
     const first = number('first', 0)
     return { first, end: first + number('identities') }
   }
-  t.same([set('train'), set('check')], [{ first: 0, end: 900 }, { first: 500_000, end: 500_220 }]) // prettier-ignore
+  t.same(
+    [set('train'), set('check')],
+    [
+      { first: 0, end: 900 },
+      { first: 500_000, end: 500_220 },
+    ],
+  )
   t.ok(set('train').end <= set('check').first && set('check').end <= FIRST)
 })

@@ -37,9 +37,11 @@ t.test('psnr is the formula', async (t) => {
 
 /** SSIM straight from its definition: a two-dimensional window, two passes for the variances. */
 function plainSsim(a: RgbImage, b: RgbImage): number {
-  const luma = ({ data }: RgbImage, i: number) => 0.299 * data[3 * i]! + 0.587 * data[3 * i + 1]! + 0.114 * data[3 * i + 2]! // prettier-ignore
+  const luma = ({ data }: RgbImage, i: number) =>
+    0.299 * data[3 * i]! + 0.587 * data[3 * i + 1]! + 0.114 * data[3 * i + 2]!
   const window: [number, number, number][] = []
-  for (let y = 0; y < 11; y++) for (let x = 0; x < 11; x++) window.push([x, y, Math.exp(-((x - 5) ** 2 + (y - 5) ** 2) / 4.5)]) // prettier-ignore
+  for (let y = 0; y < 11; y++)
+    for (let x = 0; x < 11; x++) window.push([x, y, Math.exp(-((x - 5) ** 2 + (y - 5) ** 2) / 4.5)])
   const total = window.reduce((sum, [, , w]) => sum + w, 0)
   const values: number[] = []
   for (let top = 0; top + 11 <= a.height; top++) {
@@ -79,7 +81,10 @@ t.test('pictures that cannot be compared', async (t) => {
     t.throws(() => metric(null as never, a), invalid(/RGB pixels .* for image but received null/))
   }
   t.throws(() => ssim(picture(1, 8), picture(1, 8)), invalid(/at least 11 x 11/))
-  t.throws(() => landmarkError(a, a, undefined as never, 30), invalid(/list of \[x, y\] .* for landmarks but received undefined/)) // prettier-ignore
+  t.throws(
+    () => landmarkError(a, a, undefined as never, 30),
+    invalid(/list of \[x, y\] .* for landmarks but received undefined/),
+  )
   t.throws(() => landmarkError(a, a, [], 0), invalid(/8 pixels or more for interocular but received 0/))
   t.throws(() => landmarkError(a, a, [[1, NaN]], 10), invalid(/\[x, y\] in pixels for a landmark/))
 })
@@ -97,13 +102,11 @@ t.test('a shifted picture has the shift as its error, whatever its brightness an
     [1.5, 2.25],
     [-0.4, 0.15],
   ] as Point[]) {
-    // prettier-ignore
     const wanted = Math.hypot(...shift)
     for (const [gain, offset] of [
       [1, 0],
       [0.5, 30],
     ] as const) {
-      // prettier-ignore
       const { mean, used } = landmarkError(texture(128, shift, gain, offset), truth, landmarks, 44)
       t.equal(used, 15)
       t.ok(Math.abs(mean! * 44 - wanted) < 0.05, `${shift}: ${mean! * 44} px found, ${wanted} px made`)
@@ -135,7 +138,18 @@ t.test('patches that say nothing about a place are left out, and counted', async
     { mean: null, used: 0, lost: 0, skipped: 1 },
     'it could slide along the edge',
   )
-  t.same(landmarkError(texture(64), texture(64), [[1, 32], [32, 32]], 24), { mean: 0, used: 1, lost: 0, skipped: 1 }) // prettier-ignore
+  t.same(
+    landmarkError(
+      texture(64),
+      texture(64),
+      [
+        [1, 32],
+        [32, 32],
+      ],
+      24,
+    ),
+    { mean: 0, used: 1, lost: 0, skipped: 1 },
+  )
 })
 
 t.test('structure that is gone counts as far away, not as right', async (t) => {
@@ -188,8 +202,10 @@ t.test('a patch is 0.16 of the distance of the eyes to every side, and a pixel m
     [54, 1],
     [55, 0],
   ] as const)
-    // prettier-ignore
-    for (const point of [[place, 32], [32, place]] as Point[]) // prettier-ignore
+    for (const point of [
+      [place, 32],
+      [32, place],
+    ] as Point[])
       t.equal(landmarkError(image, image, [point], 50).used, used, `${point}`)
 })
 
@@ -232,7 +248,6 @@ t.test('means and their intervals', async (t) => {
     [31, 2.042],
     [200, 1.972],
   ] as const) {
-    // prettier-ignore
     const values = Array.from({ length: n }, (_, i) => (i * 37) % 11)
     const { mean, interval } = estimate(values)!
     const spread = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1))

@@ -184,7 +184,10 @@ t.test('the items of a batch do not see each other, and one item may serve all',
         for (const shared of ['none', '1']) {
           // Segment 1's tensors, where shared, have one item.
           const made = [1, 2].map((seed) => tensorsOf(one, dtype, seed))
-          const items = made.map((item) => ({ ...item, ...Object.fromEntries(Object.entries(made[0]!).filter(([name]) => name.endsWith(shared))) })) // prettier-ignore
+          const items = made.map((item) => ({
+            ...item,
+            ...Object.fromEntries(Object.entries(made[0]!).filter(([name]) => name.endsWith(shared))),
+          }))
           const names = Object.keys(items[0]!)
           const tensors = Object.fromEntries(names.map((name) => [name, batch(items, name, name.endsWith(shared))]))
           const results = (await ops.run('attention', tensors, { causal: one.causal })) as unknown as Named
@@ -234,7 +237,6 @@ t.test('causal: keys that come later change nothing', async (t) => {
       ['k0', NaN],
       ['v0', 1e30],
     ] as const)
-      // prettier-ignore
       tensors[name]!.data.set(dtype([37, row], new Float32Array(37 * row).fill(value)).data as never, 33 * row)
     const changed = toFloat32((await ops.run('attention', tensors, { causal: true })).out0)
     t.strictSame([...changed.subarray(0, 33 * row)], [...whole.subarray(0, 33 * row)])

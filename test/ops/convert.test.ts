@@ -23,7 +23,10 @@ for (const { isa, ops } of everyIsa()) {
       const widened = (await ops.run('convert', { x: narrow }, { outDtype: 'f32' })).out
       t.ok(sameBits(widened, f32(shape, toFloat32(narrow))), `${what} bf16 to f32 is exact`)
 
-      const bits = Uint16Array.from(toFloat32(wide), () => (random.uniform() * 0x7c00) | (random.uniform() < 0.5 ? 0x8000 : 0)) // prettier-ignore
+      const bits = Uint16Array.from(
+        toFloat32(wide),
+        () => (random.uniform() * 0x7c00) | (random.uniform() < 0.5 ? 0x8000 : 0),
+      )
       const x: Tensor = { dtype: 'f16', shape, data: bits }
       const halves = (await ops.run('convert', { x }, { outDtype: 'f32' })).out
       t.ok(sameBits(halves, f32(shape, [...bits].map(half))), `${what} f16 to f32 is exact, subnormals too`)

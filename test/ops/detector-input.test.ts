@@ -71,8 +71,7 @@ for (const { isa, ops } of everyIsa()) {
         [20, 31],
         [7, 12],
       ],
-    ] as [[number, number], [number, number]][]) // prettier-ignore
-    {
+    ] as [[number, number], [number, number]][]) {
       const pixels = random.picture(...from, 3)
       const [height, width] = to
       const expected = reference(pixels, height, width)
@@ -80,7 +79,10 @@ for (const { isa, ops } of everyIsa()) {
       t.ok(sameBits(narrow, expected), `[${from}] -> [${to}]`)
       const wide = (await ops.run('detector_input', { pixels }, { height, width })).out
       const means = [104, 117, 123]
-      t.strictSame([...toFloat32(wide)], Array.from(expected.data as Uint8Array, (v, i) => v - means[i % 3]!))
+      t.strictSame(
+        [...toFloat32(wide)],
+        Array.from(expected.data as Uint8Array, (v, i) => v - means[i % 3]!),
+      )
     }
   })
 }

@@ -106,8 +106,7 @@ for (const { isa, ops } of everyIsa()) {
         [1, 7, 8, 5],
         [1, 3],
       ],
-    ] as [[number, number, number, number], [number, number]][]) // prettier-ignore
-    {
+    ] as [[number, number, number, number], [number, number]][]) {
       const x = random.tensor([batch, height, width, channels])
       const y = random.tensor([batch, h, w, channels])
       const expected = Float64Array.from(toFloat32(x), (value, at) => {

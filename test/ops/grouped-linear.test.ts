@@ -105,7 +105,10 @@ async function check(t: Test, where: string, ops: OpContext, one: Case, x: 'f32'
   for (const outDtype of ['f32', 'bf16'] as const) {
     const { out } = await ops.run('linear', tensors as never, { ...params, outDtype })
     const error = relativeError(toFloat32(out), expected)
-    t.ok(error < limitOf(where, outDtype), `${where} ${x}: ${JSON.stringify(one)} -> ${outDtype}: ${error.toExponential(1)}`) // prettier-ignore
+    t.ok(
+      error < limitOf(where, outDtype),
+      `${where} ${x}: ${JSON.stringify(one)} -> ${outDtype}: ${error.toExponential(1)}`,
+    )
   }
 }
 
@@ -145,7 +148,12 @@ const GROUPS: Case[][] = [
 function grouped(cases: Case[], dtype: 'f32' | 'bf16' | 'f8_e4m3', more: Record<string, unknown> = {}) {
   const made = cases.map((one, i) => make(one, dtype, i))
   const numbered = <T>(of: (one: Made, i: number) => Record<string, T>) =>
-    Object.assign({}, ...made.map((one, i) => Object.fromEntries(Object.entries(of(one, i)).map(([name, value]) => [`${name}_${i}`, value])))) as Record<string, T> // prettier-ignore
+    Object.assign(
+      {},
+      ...made.map((one, i) =>
+        Object.fromEntries(Object.entries(of(one, i)).map(([name, value]) => [`${name}_${i}`, value])),
+      ),
+    ) as Record<string, T>
   return {
     made,
     tensors: numbered(({ tensors }) => tensors),
@@ -163,7 +171,6 @@ t.test('groups', async (t) => {
       for (const x of where === 'cuda-emulated' || where.startsWith('cuda:')
         ? (['f32', 'bf16'] as const)
         : (['f32', 'bf16', 'f8_e4m3'] as const)) {
-        // prettier-ignore
         const { made, tensors, params } = grouped(cases, x, { outDtype: 'f32' })
         const results = (await ops.run('grouped_linear', tensors, params)) as unknown as Named
         made.forEach(({ expected }, i) => {

@@ -9,7 +9,9 @@ function expected(rows: number[][], temperature: number) {
   const powers = norms.map((norm) => (norm > 1e-12 ? norm ** (1 / temperature) : 0))
   const total = powers.reduce((a, b) => a + b, 0)
   const weights = powers.map((power) => (total > 0 ? power / total : 0))
-  const sum = rows[0]!.map((_, i) => rows.reduce((x, row, r) => (norms[r]! > 0 ? x + (weights[r]! * row[i]!) / norms[r]! : x), 0)) // prettier-ignore
+  const sum = rows[0]!.map((_, i) =>
+    rows.reduce((x, row, r) => (norms[r]! > 0 ? x + (weights[r]! * row[i]!) / norms[r]! : x), 0),
+  )
   const length = Math.sqrt(sum.reduce((x, y) => x + y * y, 0))
   return { norms, weights, anchor: sum.map((x) => (length > 0 ? x / length : 0)) }
 }
@@ -24,7 +26,6 @@ for (const { isa, ops } of everyIsa()) {
       [7, 13],
       [1, 1],
     ] as const)
-      // prettier-ignore
       for (const temperature of [undefined, 1, 0.25, 3]) {
         const scales = Array.from({ length: count }, () => 0.5 + 20 * random.uniform())
         const rows = scales.map((scale) => Array.from({ length: size }, () => Math.fround(scale * random.normal())))

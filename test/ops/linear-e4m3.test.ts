@@ -95,7 +95,11 @@ t.test('quantise_rows: the same bits as the definition, at every limit', async (
     const { out, scale } = await ops.run('quantise_rows', { x })
     t.strictSame([out.dtype, out.shape, scale.dtype, scale.shape], ['f8_e4m3', x.shape, 'f32', [rows.length, 1]])
     Object.keys(EDGES).forEach((name, row) => {
-      t.strictSame((out.data as Uint8Array).slice(4 * row, 4 * row + 4), expected.bits.slice(4 * row, 4 * row + 4), `${where}: ${name}`) // prettier-ignore
+      t.strictSame(
+        (out.data as Uint8Array).slice(4 * row, 4 * row + 4),
+        expected.bits.slice(4 * row, 4 * row + 4),
+        `${where}: ${name}`,
+      )
       t.ok(Object.is(toFloat32(scale)[row], expected.scale[row]), `${where}: ${name}, its scale`)
     })
   }
@@ -112,7 +116,6 @@ t.test('quantise_rows: every type and width', async (t) => {
       [77, 33],
       [2, 4104],
     ] as const)
-      // prettier-ignore
       for (const type of ['f32', 'bf16', 'f16'] as const) {
         const count = rows * k
         // As bits of f16: normal numbers of both signs, from 2^-14 to 2^9.
@@ -143,13 +146,19 @@ t.test('layer_norm_modulate: what it writes is what quantise_rows makes of its r
     ] as const) {
       const random = numbers(shape[2])
       const width = shape[2]
-      const vectors = Object.fromEntries(rows.flatMap((_, i) => ['shift', 'scale'].map((name) => [`${name}${i}`, random.tensor([width])]))) // prettier-ignore
+      const vectors = Object.fromEntries(
+        rows.flatMap((_, i) => ['shift', 'scale'].map((name) => [`${name}${i}`, random.tensor([width])])),
+      )
       for (const make of [f32, bf16]) {
         const x = make([...shape], random.tensor([...shape], () => 3 + random.normal()).data as Float32Array)
         const params = rows.length > 0 ? { rows: [...rows] } : {}
         const plain = await ops.run('layer_norm_modulate', { x, ...vectors }, { ...params, outDtype: 'f32' })
         const expected = await ops.run('quantise_rows', { x: plain.out })
-        const { out, outScale } = await ops.run('layer_norm_modulate', { x, ...vectors }, { ...params, outDtype: 'f8_e4m3' }) // prettier-ignore
+        const { out, outScale } = await ops.run(
+          'layer_norm_modulate',
+          { x, ...vectors },
+          { ...params, outDtype: 'f8_e4m3' },
+        )
         // Sums over rows may be taken in another order: a scale may differ in its last bits, a number by one step.
         const [codes, others] = [out.data as Uint8Array, expected.out.data as Uint8Array]
         const steps = Array.from(codes, (code, i) => Math.abs(code - others[i]!))
@@ -253,7 +262,10 @@ t.test('linear: a NaN stays in its row', async (t) => {
     const w = await ops.run('quantise_rows', { x: numbers(9).tensor([20, 48]) })
     const tensors = { x: x.out, xScale: x.scale, weight: w.out, weightScale: w.scale }
     const { out } = await ops.run('linear', tensors, { outDtype: 'f32' })
-    t.ok(toFloat32(out).every((v, i) => Number.isNaN(v) === (Math.floor(i / 20) === 17)), where) // prettier-ignore
+    t.ok(
+      toFloat32(out).every((v, i) => Number.isNaN(v) === (Math.floor(i / 20) === 17)),
+      where,
+    )
   }
 })
 

@@ -216,7 +216,7 @@ t.test('products of bf16 against float64', needsKernels, async (t) => {
         ['bf16, spike', (x: Tensor) => bf16(x.shape, toFloat32(x)), spike(sizes.heads * sizes.d)],
       ] as const) {
         const w = block(sizes, seed, weight, 1 / sizes.rank)
-        if (h) w.h = f32(w.h.shape, toFloat32(w.h).map(h)) // prettier-ignore
+        if (h) w.h = f32(w.h.shape, toFloat32(w.h).map(h))
         const result = await run(ops, w, sizes.heads, 0.75, 'bf16')
         const before = toFloat32(w.h)
         const change = Float64Array.from(toFloat32(result.h), (x, i) => x - before[i]!)

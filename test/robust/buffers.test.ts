@@ -8,7 +8,13 @@ import { collectGarbage, picture, QUICK, tinyModel } from '../fixtures/tiny'
 const SIDE = 48
 const BYTES = SIDE * SIDE * 3
 const original = Uint8Array.from(picture(1, SIDE).data)
-const raw = (data: Uint8Array, transfer?: boolean): RawImage => ({ data, width: SIDE, height: SIDE, channels: 3, transfer }) // prettier-ignore
+const raw = (data: Uint8Array, transfer?: boolean): RawImage => ({
+  data,
+  width: SIDE,
+  height: SIDE,
+  channels: 3,
+  transfer,
+})
 let model: IConFace
 let expected: Uint8Array
 
@@ -27,7 +33,9 @@ interface Case {
 }
 
 const resizable = () => {
-  const buffer = new (ArrayBuffer as unknown as new (length: number, options: object) => ArrayBuffer)(BYTES, { maxByteLength: 2 * BYTES }) // prettier-ignore
+  const buffer = new (ArrayBuffer as unknown as new (length: number, options: object) => ArrayBuffer)(BYTES, {
+    maxByteLength: 2 * BYTES,
+  })
   const data = new Uint8Array(buffer)
   data.set(original)
   return data
@@ -54,10 +62,33 @@ const cases: Case[] = [
   { what: 'overwritten', make: copy, harm: (data) => void data.fill(255) },
   { what: 'transferred elsewhere and collected', make: copy, harm: (data) => (detach(data), collectGarbage()) },
   { what: 'referred to by nobody', make: copy, harm: () => collectGarbage() },
-  { what: 'resizable, and shrunk to nothing', make: resizable, harm: (data) => (data.buffer as unknown as { resize(n: number): void }).resize(0) }, // prettier-ignore
-  { what: 'shared memory', make: () => { const data = new Uint8Array(new SharedArrayBuffer(BYTES)); data.set(original); return data } }, // prettier-ignore
-  { what: 'in the pool of small buffers', make: () => Buffer.concat([Buffer.from(original)]), harm: (data) => void data.fill(0) }, // prettier-ignore
-  { what: 'in the middle of a larger buffer', make: () => { const all = new Uint8Array(BYTES + 99); all.set(original, 41); return all.subarray(41, 41 + BYTES) }, harm: (data) => void data.fill(3) }, // prettier-ignore
+  {
+    what: 'resizable, and shrunk to nothing',
+    make: resizable,
+    harm: (data) => (data.buffer as unknown as { resize(n: number): void }).resize(0),
+  },
+  {
+    what: 'shared memory',
+    make: () => {
+      const data = new Uint8Array(new SharedArrayBuffer(BYTES))
+      data.set(original)
+      return data
+    },
+  },
+  {
+    what: 'in the pool of small buffers',
+    make: () => Buffer.concat([Buffer.from(original)]),
+    harm: (data) => void data.fill(0),
+  },
+  {
+    what: 'in the middle of a larger buffer',
+    make: () => {
+      const all = new Uint8Array(BYTES + 99)
+      all.set(original, 41)
+      return all.subarray(41, 41 + BYTES)
+    },
+    harm: (data) => void data.fill(3),
+  },
   { what: 'of another realm, overwritten', make: foreign(`${BYTES}`), harm: (data) => void data.fill(255) },
   {
     what: 'of another realm, clamped',

@@ -58,8 +58,15 @@ t.test('version 2: the group and every ancestor', async (t) => {
     limit: 400,
     why: ' (/sys/fs/cgroup/top/parent/own/memory.max allows 381.5 MiB, 95.4 MiB of them are used)',
   })
-  t.match(limits(tree({}, { 'memory.max': `${400 * MB}`, ...usage(150, 0) }, {})), { available: 250, limit: 400, why: /parent\/memory\.max/ }) // prettier-ignore
-  t.match(limits(tree({}, {}, { 'memory.max': `${400 * MB}`, ...usage(150, 0) })), { available: 250, why: /top\/memory\.max/ }) // prettier-ignore
+  t.match(limits(tree({}, { 'memory.max': `${400 * MB}`, ...usage(150, 0) }, {})), {
+    available: 250,
+    limit: 400,
+    why: /parent\/memory\.max/,
+  })
+  t.match(limits(tree({}, {}, { 'memory.max': `${400 * MB}`, ...usage(150, 0) })), {
+    available: 250,
+    why: /top\/memory\.max/,
+  })
   t.match(
     limits(
       tree({ 'memory.max': `${300 * MB}`, ...usage(10, 0) }, { 'memory.max': `${900 * MB}`, ...usage(800, 0) }, {}),
@@ -73,7 +80,13 @@ t.test('version 2: the group and every ancestor', async (t) => {
     'beyond memory.high everything stands still',
   )
   t.match(
-    limits(tree({ 'memory.max': `${400 * MB}`, 'memory.swap.max': 'max', 'memory.swap.current': '0', ...usage(100, 0) }, {}, {})), // prettier-ignore
+    limits(
+      tree(
+        { 'memory.max': `${400 * MB}`, 'memory.swap.max': 'max', 'memory.swap.current': '0', ...usage(100, 0) },
+        {},
+        {},
+      ),
+    ),
     { available: 300 },
     'nobody computes in swap',
   )
@@ -118,12 +131,17 @@ t.test('version 1: the group and every ancestor, swap and what cannot be seen', 
     'memory and swap together',
   )
   t.match(
-    limits({ ...self, ...memory1('/a/b', `${400 * MB}`, 200, { 'memory.stat': `total_inactive_file ${60 * MB}\ntotal_active_file ${40 * MB}` }) }), // prettier-ignore
+    limits({
+      ...self,
+      ...memory1('/a/b', `${400 * MB}`, 200, {
+        'memory.stat': `total_inactive_file ${60 * MB}\ntotal_active_file ${40 * MB}`,
+      }),
+    }),
     { available: 300 },
     'cached files give way',
   )
   t.match(
-    limits({ ...self, ...memory1('/a/b', UNLIMITED, 200, { 'memory.stat': `hierarchical_memory_limit ${500 * MB}` }) }), // prettier-ignore
+    limits({ ...self, ...memory1('/a/b', UNLIMITED, 200, { 'memory.stat': `hierarchical_memory_limit ${500 * MB}` }) }),
     { available: 300, limit: 500, why: /hierarchical_memory_limit/ },
     'an ancestor outside of what is mounted',
   )
@@ -143,7 +161,10 @@ t.test('containers: the mount shows a part, or another name', async (t) => {
   const container = '/docker/4f00'
   const shown = `35 31 0:32 ${container} /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n`
   const inside = memory1('', `${400 * MB}`, 100)
-  const at = (path: string, mountinfo = shown) => ({ 'proc/self/cgroup': `5:memory:${path}\n`, 'proc/self/mountinfo': mountinfo }) // prettier-ignore
+  const at = (path: string, mountinfo = shown) => ({
+    'proc/self/cgroup': `5:memory:${path}\n`,
+    'proc/self/mountinfo': mountinfo,
+  })
   t.match(limits({ ...at(container), ...inside }), { available: 300 }, 'the container itself')
   t.match(
     limits({ ...at(`${container}/nested`), ...inside, ...memory1('/nested', `${200 * MB}`, 50) }),
@@ -170,7 +191,9 @@ t.test('containers: the mount shows a part, or another name', async (t) => {
     { available: 300 },
     'spaces and colons',
   )
-  t.match(limits({ ...at('/a'), 'proc/self/mountinfo': 'nonsense\n - \n1 2 3 - cgroup\n', ...inside }), { available: 3072 }) // prettier-ignore
+  t.match(limits({ ...at('/a'), 'proc/self/mountinfo': 'nonsense\n - \n1 2 3 - cgroup\n', ...inside }), {
+    available: 3072,
+  })
 })
 
 t.test('processors: the smallest quota of all groups, rounded up', async (t) => {
@@ -253,7 +276,10 @@ t.test('a real group within a group', async (t) => {
   allow(outer, room)
   const [small, refused] = await restores([32, large])
   t.equal(small, 'done')
-  t.match(refused, /^ERR_ICONFACE_OUT_OF_MEMORY: this needs [\d.]+ MiB beside the weights, [\d.]+ MiB are free \(.*iconface-test-\d+\/memory\.\S+ allows [\d.]+ MiB, [\d.]+ MiB of them are used\): choose a smaller size/) // prettier-ignore
+  t.match(
+    refused,
+    /^ERR_ICONFACE_OUT_OF_MEMORY: this needs [\d.]+ MiB beside the weights, [\d.]+ MiB are free \(.*iconface-test-\d+\/memory\.\S+ allows [\d.]+ MiB, [\d.]+ MiB of them are used\): choose a smaller size/,
+  )
   allow(outer, 64 * 1e9)
   allow(inner, room)
   t.match((await restores([large]))[0], /inner\/memory/, 'the group itself')

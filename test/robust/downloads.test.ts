@@ -56,7 +56,11 @@ t.test('killed at random offsets, the next process goes on where it ended', asyn
   t.ok(readFileSync(join(blobs, NAME)).equals(CONTENT))
   t.same(readdirSync(blobs), [NAME], 'no lock and no part is left')
   const begins = asked().map(({ range }) => Number(/\d+/.exec(range ?? '0')![0]))
-  t.same(begins, [...begins].sort((a, b) => a - b), `asked from ${begins.join()}`) // prettier-ignore
+  t.same(
+    begins,
+    [...begins].sort((a, b) => a - b),
+    `asked from ${begins.join()}`,
+  )
 })
 
 t.test('several processes at once: one download', async (t) => {

@@ -18,7 +18,10 @@ async function objectsFail(t: Test, factor: number, work: () => Promise<unknown>
   let failures = 0
   for (let n = 1; ; n = Math.max(n + 1, Math.round(n * factor))) {
     addon.failNew!(n)
-    const end = await work().then(() => 'done', (error: unknown) => error) // prettier-ignore
+    const end = await work().then(
+      () => 'done',
+      (error: unknown) => error,
+    )
     const left = addon.failNew!(0)
     if (left > 0) break
     failures++

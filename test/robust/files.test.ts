@@ -32,7 +32,10 @@ function copy(): string {
 async function change(folder: string, file: string, edit: (tensor: Tensor) => Tensor | null): Promise<void> {
   const path = join(folder, file)
   const tensors = readTensors(path).map(edit)
-  await writeTensors(path, tensors.filter((tensor) => tensor !== null)) // prettier-ignore
+  await writeTensors(
+    path,
+    tensors.filter((tensor) => tensor !== null),
+  )
 }
 
 async function restores(t: Test, model: IConFace): Promise<void> {

@@ -42,17 +42,42 @@ t.before(async () => {
   const module = 'double_blocks.0.img_attn.qkv'
   await writeTensors(join(lora, 'adapter_model.safetensors'), faceIr([{ module, a, b }], 'base_model.model.'))
   const adapterConfig = join(lora, 'adapter_config.json')
-  writeFileSync(adapterConfig, JSON.stringify({ peft_type: 'LORA', r: 4, lora_alpha: 6, use_rslora: false, alpha_pattern: { qkv: 6 }, rank_pattern: {} })) // prettier-ignore
+  writeFileSync(
+    adapterConfig,
+    JSON.stringify({
+      peft_type: 'LORA',
+      r: 4,
+      lora_alpha: 6,
+      use_rslora: false,
+      alpha_pattern: { qkv: 6 },
+      rank_pattern: {},
+    }),
+  )
   const adapter = join(scratch, 'adapter.safetensors')
-  const renamed = readTensors(join(tiny, 'adapter.safetensors')).map((x) => ({ ...x, name: x.name.replace('structure', 'theirs') })) // prettier-ignore
+  const renamed = readTensors(join(tiny, 'adapter.safetensors')).map((x) => ({
+    ...x,
+    name: x.name.replace('structure', 'theirs'),
+  }))
   await writeTensors(adapter, renamed)
   const names = join(scratch, 'names.json')
-  writeFileSync(names, JSON.stringify({ rules: [{ from: 'theirs.blocks.{i}.{x}', to: 'structure.blocks.{i}.{x}' }, { from: 'theirs.{x}', to: 'structure.{x}' }], ignore: ['step', 'ema.{x}'] })) // prettier-ignore
+  writeFileSync(
+    names,
+    JSON.stringify({
+      rules: [
+        { from: 'theirs.blocks.{i}.{x}', to: 'structure.blocks.{i}.{x}' },
+        { from: 'theirs.{x}', to: 'structure.{x}' },
+      ],
+      ignore: ['step', 'ema.{x}'],
+    }),
+  )
   const vae = join(scratch, 'vae')
   mkdirSync(vae)
   cpSync(join(tiny, 'autoencoder.safetensors'), join(vae, 'diffusion_pytorch_model.safetensors'))
   const vaeConfig = join(vae, 'config.json')
-  writeFileSync(vaeConfig, JSON.stringify({ _class_name: 'AutoencoderKLFlux2', norm_num_groups: 32, batch_norm_eps: 1e-4 })) // prettier-ignore
+  writeFileSync(
+    vaeConfig,
+    JSON.stringify({ _class_name: 'AutoencoderKLFlux2', norm_num_groups: 32, batch_norm_eps: 1e-4 }),
+  )
   const index = join(encoder, 'model.safetensors.index.json')
   targets.push(
     { file: index, read: () => openWeights(index) },
@@ -103,7 +128,10 @@ t.test('cut short, each is named', async (t) => {
     const original = readFileSync(target.file)
     for (const length of [0, 1, Math.floor(original.length / 2), original.length - 3]) {
       truncateSync(target.file, length)
-      t.throws(target.read, { code: 'ERR_ICONFACE_INVALID_CHECKPOINT', message: new RegExp(target.file.replaceAll('.', '\\.')) }) // prettier-ignore
+      t.throws(target.read, {
+        code: 'ERR_ICONFACE_INVALID_CHECKPOINT',
+        message: new RegExp(target.file.replaceAll('.', '\\.')),
+      })
       writeFileSync(target.file, original)
     }
   }

@@ -26,16 +26,74 @@ function detached(): Uint8Array {
   return data
 }
 
-const thrower = new Proxy({}, { get: () => { throw new Error('no') }, ownKeys: () => { throw new Error('no') } }) // prettier-ignore
+const thrower = new Proxy(
+  {},
+  {
+    get: () => {
+      throw new Error('no')
+    },
+    ownKeys: () => {
+      throw new Error('no')
+    },
+  },
+)
 
 /** One of every kind of value, and the numbers at which things go wrong. */
 const VALUES: unknown[] = [
-  undefined, null, true, NaN, Infinity, -1, 0, 0.5, 3, 2 ** 31, 2 ** 53, 1e308, 1n, -1n, 2n ** 64n, '', 'x', '\0', 'x'.repeat(1e5),
-  Symbol('s'), () => 1, {}, [], [[]], [undefined], [NaN], [-1, 5], new Array(1e7), new Date(), new Map(), Promise.resolve(), thrower,
-  { get data() { throw new Error('no') } }, { valueOf: () => 3, toString: () => { throw new Error('no') } },
-  detached(), new Uint8Array(0), new Uint16Array(SIDE * SIDE * 3), new Float64Array(3), new BigInt64Array(2), new DataView(new ArrayBuffer(8)),
-  new ArrayBuffer(SIDE * SIDE * 3), new SharedArrayBuffer(8), new Uint8Array(new SharedArrayBuffer(SIDE * SIDE * 3)), Buffer.from('abc'),
-] // prettier-ignore
+  undefined,
+  null,
+  true,
+  NaN,
+  Infinity,
+  -1,
+  0,
+  0.5,
+  3,
+  2 ** 31,
+  2 ** 53,
+  1e308,
+  1n,
+  -1n,
+  2n ** 64n,
+  '',
+  'x',
+  '\0',
+  'x'.repeat(1e5),
+  Symbol('s'),
+  () => 1,
+  {},
+  [],
+  [[]],
+  [undefined],
+  [NaN],
+  [-1, 5],
+  new Array(1e7),
+  new Date(),
+  new Map(),
+  Promise.resolve(),
+  thrower,
+  {
+    get data() {
+      throw new Error('no')
+    },
+  },
+  {
+    valueOf: () => 3,
+    toString: () => {
+      throw new Error('no')
+    },
+  },
+  detached(),
+  new Uint8Array(0),
+  new Uint16Array(SIDE * SIDE * 3),
+  new Float64Array(3),
+  new BigInt64Array(2),
+  new DataView(new ArrayBuffer(8)),
+  new ArrayBuffer(SIDE * SIDE * 3),
+  new SharedArrayBuffer(8),
+  new Uint8Array(new SharedArrayBuffer(SIDE * SIDE * 3)),
+  Buffer.from('abc'),
+]
 
 /** `call` ends in a value, or in an Error that it throws or rejects with. */
 async function ends(call: () => unknown): Promise<'value' | 'error'> {
@@ -136,9 +194,11 @@ t.test('checkpoints', async (t) => {
     ...[...spoiled(() => join)].map(([, j]) => ({ ...good, joins: [j] })),
     ...[...spoiled(() => part)].map(([, p]) => ({ ...good, joins: [{ ...join, parts: [p, part] }] })),
     ...[...spoiled(() => lora)].map(([, l]) => ({ ...good, loras: [l] })),
-    ...VALUES.flatMap((value) => ['tensors', 'numbers', 'texts'].map((key) => ({ ...good, [key]: { x: value, [name]: value } }))),
+    ...VALUES.flatMap((value) =>
+      ['tensors', 'numbers', 'texts'].map((key) => ({ ...good, [key]: { x: value, [name]: value } })),
+    ),
     ...VALUES.flatMap((value) => ['files', 'joins', 'loras'].map((key) => ({ ...good, [key]: [value] }))),
-  ] // prettier-ignore
+  ]
   const every = SANITIZED ? 19 : 5
   const calls = checkpoints
     .filter((_, i) => i % every === 0)
@@ -200,7 +260,11 @@ t.test('operations and networks, a little wrong', async (t) => {
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!
   const right = rightCalls(random)
   const kinds = addon.info().kinds.filter((kind) => kind !== 'peak_flops')
-  t.same(kinds.filter((kind) => !(kind in right)), [], 'there is a right call of every kind') // prettier-ignore
+  t.same(
+    kinds.filter((kind) => !(kind in right)),
+    [],
+    'there is a right call of every kind',
+  )
 
   const NUMBERS = [0, 1, 2, 3, 8, 32, -1, 0.5, NaN, 300, 2 ** 31 - 1, 2 ** 31, 2 ** 40, 1e300]
   const NAMES = ['f32', 'bf16', 'silu', 'swiglu', '1', 'torch-cpu']
@@ -223,7 +287,13 @@ t.test('operations and networks, a little wrong', async (t) => {
     if (change === 6) return { ...old, shape: otherShape(old.shape) }
     return { ...old, data: pick(VALUES) }
   }
-  const otherParam = () => pick([() => pick(NUMBERS), () => pick(NAMES), () => Array.from({ length: random(7) }, () => pick(NUMBERS)), () => pick(VALUES)])() // prettier-ignore
+  const otherParam = () =>
+    pick([
+      () => pick(NUMBERS),
+      () => pick(NAMES),
+      () => Array.from({ length: random(7) }, () => pick(NUMBERS)),
+      () => pick(VALUES),
+    ])()
 
   const calls = function* () {
     for (let i = 0; i < (SANITIZED ? 800 : 1200); i++) {

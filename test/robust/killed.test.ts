@@ -43,9 +43,37 @@ const TO_FILE = `
   new Restoration({ data: new Uint8Array(300), width: 10, height: 10, seed: 1, identity: null, timings: {} }).toFile('out.png')`
 
 const PARTS = ['adaface', 'adapter', 'autoencoder', 'prompt_embeddings', 'transformer'].map((n) => `${n}.safetensors`)
-const restore = (...outputs: string[]) => [MAIN, 'restore', photo, '-m', model, '--steps', '1', '--size', '32', '--threads', '1', ...outputs] // prettier-ignore
-const evaluate = (...outputs: string[]) =>
-  [MAIN, 'evaluate', '--synthetic', '1', '--severity', 'mild', '--references', '0', '--steps', '1', '-m', model, '--threads', '1', ...outputs] // prettier-ignore
+const restore = (...outputs: string[]) => [
+  MAIN,
+  'restore',
+  photo,
+  '-m',
+  model,
+  '--steps',
+  '1',
+  '--size',
+  '32',
+  '--threads',
+  '1',
+  ...outputs,
+]
+const evaluate = (...outputs: string[]) => [
+  MAIN,
+  'evaluate',
+  '--synthetic',
+  '1',
+  '--severity',
+  'mild',
+  '--references',
+  '0',
+  '--steps',
+  '1',
+  '-m',
+  model,
+  '--threads',
+  '1',
+  ...outputs,
+]
 const synthesize = () => [MAIN, 'synthesize', '--out', 'folder']
 const bench = (...outputs: string[]) => [MAIN, 'bench', 'flow_step', '--quick', '--threads', '1', ...outputs]
 

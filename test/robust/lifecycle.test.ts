@@ -123,7 +123,16 @@ t.test('an abort ends the work itself, not only the wait for it', async (t) => {
   await session.load()
   const out = new Uint8Array(32 * 32 * 3)
   const variant = { identity: true, structure: 'full', references: true } as const
-  const job: RestoreJob = { pixels: [input as Pixels], steps: 1000, guidance: 4, seed: 1n, rng: 'torch-cuda', size: 32, variant, out } // prettier-ignore
+  const job: RestoreJob = {
+    pixels: [input as Pixels],
+    steps: 1000,
+    guidance: 4,
+    seed: 1n,
+    rng: 'torch-cuda',
+    size: 32,
+    variant,
+    out,
+  }
   const running = session.restore(job, (stage, step) => {
     if (stage === 'sample' && step === 1) running.cancel()
   })

@@ -54,7 +54,12 @@ const cases: Case[] = [
     program: `${BUSY}; setTimeout(() => { throw new Error('mine') })`,
     wanted: 1,
   },
-  { what: 'an exception in a callback', program: `${BUSY}; await busy`, progress: `(() => { throw new Error('mine') })()`, wanted: 1 }, // prettier-ignore
+  {
+    what: 'an exception in a callback',
+    program: `${BUSY}; await busy`,
+    progress: `(() => { throw new Error('mine') })()`,
+    wanted: 1,
+  },
   {
     what: 'an uncaught exception that is handled',
     program: `process.on('uncaughtException', () => process.exit(5)); ${BUSY}; setTimeout(() => { throw new Error() })`,
@@ -168,7 +173,12 @@ t.test('workers', async (t) => {
       { steps: 1 },
       0,
     ],
-    ['at work when the process exits', `${START}; const w = start(); await busy(w); process.exit(4)`, { steps: 1000 }, 4],
+    [
+      'at work when the process exits',
+      `${START}; const w = start(); await busy(w); process.exit(4)`,
+      { steps: 1000 },
+      4,
+    ],
     [
       'that load the addon and end, many',
       `${START}; const code = "require(" + JSON.stringify(workerData.dist.replace('index.js', 'native.js')) + ").loadAddon().info()"
@@ -185,7 +195,7 @@ t.test('workers', async (t) => {
       { steps: 1000 },
       2,
     ],
-  ] // prettier-ignore
+  ]
   t.jobs = 2
   for (const [what, program, worker, wanted] of workers) {
     void t.test(what, async (t) => {

@@ -40,7 +40,10 @@ t.test('reports within stages, of operations that add up to what was planned', a
   t.same(Object.keys(plan), ['identity', 'encode', 'condition', 'sample', 'decode', 'compare'])
   for (const [stage, work] of Object.entries(plan)) {
     const reports = seen.filter((report) => report.stage === stage)
-    t.ok(reports.every(({ done }, i) => done >= (reports[i - 1]?.done ?? 0)), `${stage}: never less than before`) // prettier-ignore
+    t.ok(
+      reports.every(({ done }, i) => done >= (reports[i - 1]?.done ?? 0)),
+      `${stage}: never less than before`,
+    )
     t.ok(reports.at(-1)!.done <= work * (1 + 1e-9), `${stage}: never more than planned`)
   }
   const within = (stage: string) =>
@@ -53,10 +56,23 @@ t.test('reports within stages, of operations that add up to what was planned', a
 
 t.test('without time passing, only stages and steps are reported', async (t) => {
   const seen: string[] = []
-  await session.restore(job({ reportEveryMs: 1 << 20 }), (stage, step, steps) => void seen.push(`${stage} ${step}/${steps}`)).promise // prettier-ignore
+  await session.restore(
+    job({ reportEveryMs: 1 << 20 }),
+    (stage, step, steps) => void seen.push(`${stage} ${step}/${steps}`),
+  ).promise
   t.same(seen, [
-    ...['prepare 0/1', 'identity 0/1', 'encode 0/2', 'encode 1/2', 'encode 2/2', 'condition 0/1'],
-    ...['sample 0/3', 'sample 1/3', 'sample 2/3', 'sample 3/3', 'decode 0/1', 'compare 0/1'],
+    'prepare 0/1',
+    'identity 0/1',
+    'encode 0/2',
+    'encode 1/2',
+    'encode 2/2',
+    'condition 0/1',
+    'sample 0/3',
+    'sample 1/3',
+    'sample 2/3',
+    'sample 3/3',
+    'decode 0/1',
+    'compare 0/1',
   ])
 })
 
@@ -106,7 +122,9 @@ t.test('a size far from the model’s own is named', async (t) => {
   t.same(sizeWarnings(512, 512), [])
   t.same(sizeWarnings(1024, 512), [])
   t.same(sizeWarnings(256, 512), [])
-  t.match(sizeWarnings(1040, 512), [{ code: 'WARN_ICONFACE_SIZE', message: /size 1040 is far from the 512 pixels .* 4 times the work/ }]) // prettier-ignore
+  t.match(sizeWarnings(1040, 512), [
+    { code: 'WARN_ICONFACE_SIZE', message: /size 1040 is far from the 512 pixels .* 4 times the work/ },
+  ])
   t.match(sizeWarnings(4096, 128)[0]!.message, /size 4096 .* 128 pixels .* 1,024 times the work/)
   t.match(sizeWarnings(240, 512), [{ code: 'WARN_ICONFACE_SIZE', message: /size 240/ }])
   t.notMatch(sizeWarnings(240, 512)[0]!.message, /times/)

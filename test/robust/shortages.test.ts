@@ -45,7 +45,10 @@ function cannotLimit(): string | false {
 /** The program below, as a user that may have so many threads. */
 function limited(threads: number, args: string[]) {
   const command = [`--reuid=${USER}`, `--regid=${USER}`, '--clear-groups', 'prlimit', `--nproc=${threads}`, ...args]
-  const { status, signal, stdout, stderr } = spawnSync('setpriv', command, { encoding: 'utf8', env: { ...process.env, HOME: '/' } }) // prettier-ignore
+  const { status, signal, stdout, stderr } = spawnSync('setpriv', command, {
+    encoding: 'utf8',
+    env: { ...process.env, HOME: '/' },
+  })
   return { ended: signal ?? status, stdout, stderr }
 }
 
@@ -192,12 +195,22 @@ t.test('failures for want of something are told from others', async (t) => {
   const failing = () => {
     throw new RangeError('Array buffer allocation failed')
   }
-  t.throws(() => allocated(2 ** 20, failing), { code: 'ERR_ICONFACE_OUT_OF_MEMORY', message: /could not allocate 1\.0 MiB/ }) // prettier-ignore
+  t.throws(() => allocated(2 ** 20, failing), {
+    code: 'ERR_ICONFACE_OUT_OF_MEMORY',
+    message: /could not allocate 1\.0 MiB/,
+  })
 })
 
 t.test('an encoder that refuses gives a coded error', async (t) => {
   const { Restoration } = await import('../../dist/restoration.js')
-  const identity = { source: 'none', anchor: null, norms: new Float32Array(), weights: new Float32Array(), before: null, after: null } as const // prettier-ignore
+  const identity = {
+    source: 'none',
+    anchor: null,
+    norms: new Float32Array(),
+    weights: new Float32Array(),
+    before: null,
+    after: null,
+  } as const
   const wide = new Restoration({
     data: new Uint8Array(20_000 * 3),
     width: 20_000,

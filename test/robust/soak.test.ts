@@ -18,14 +18,20 @@ async function soak(t: Test, args: string[]) {
 }
 
 const records = (file: string) =>
-  readFileSync(file, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>) // prettier-ignore
+  readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
 
 t.test('a record for every part, and a table of them', async (t) => {
   const out = join(t.testdir({}), 'soak.jsonl')
   const few = ['restores', 'aborts', 'images']
   const all = await soak(t, ['--what', few.join(), '--scale', '0.002', '--out', out])
   t.equal(all.code, 0)
-  t.same(records(out).map(({ part }) => part), few) // prettier-ignore
+  t.same(
+    records(out).map(({ part }) => part),
+    few,
+  )
   for (const record of records(out))
     t.match(record, { ok: true, scale: 0.002, date: /^20/, node: process.version, cpu: /core/ })
   const { text, code } = await soak(t, ['--summary', '--out', out])

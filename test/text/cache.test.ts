@@ -1,7 +1,7 @@
 // Kept embeddings of prompts: an entry serves the model, prompt, encoder, shape and precision that it is of, and no other;
 // one that is damaged serves nobody.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs' // prettier-ignore
+import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { DType } from '../../dist/formats/dtype.js'
@@ -17,7 +17,12 @@ process.env.XDG_CACHE_HOME = cacheHome
 
 const newModel = () => mkdtempSync(join(scratch, 'model-'))
 const SHAPE = [3, 4] as const
-const key: CacheKey & { encoder: string } = { prompt: 'photo of me', precision: 'f32', shape: SHAPE, encoder: 'a'.repeat(64) } // prettier-ignore
+const key: CacheKey & { encoder: string } = {
+  prompt: 'photo of me',
+  precision: 'f32',
+  shape: SHAPE,
+  encoder: 'a'.repeat(64),
+}
 const values = (seed: number) => Float32Array.from({ length: 12 }, (_, i) => Math.fround(seed + i / 7))
 const embeddings = (seed: number) => ({ dtype: 'f32' as const, shape: [...SHAPE], data: values(seed) })
 /** The entry of the prompt beside a model. */
@@ -46,7 +51,6 @@ t.test('and by nobody else', async (t) => {
     wider: { shape: [3, 5] },
     'as many values, in another shape': { shape: [4, 3] },
   } as Record<string, Partial<CacheKey>>))
-    // prettier-ignore
     t.equal(cache.read({ ...key, ...other }), undefined, what)
 })
 
@@ -57,7 +61,11 @@ t.test('bf16 is kept beside f32, rounded, and does not serve f32', async (t) => 
   const written = await cache.write(half, embeddings(0.5))
   t.equal(written.dtype, 'bf16')
   const bits = new Uint32Array(values(0.5).buffer)
-  t.same(written.data, Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16), 'to the nearest, ties to even') // prettier-ignore
+  t.same(
+    written.data,
+    Uint16Array.from(bits, (b) => (b + 0x7fff + ((b >>> 16) & 1)) >>> 16),
+    'to the nearest, ties to even',
+  )
   t.same(cache.read(half), written)
   t.equal(cache.read(key), undefined)
   await cache.write(key, embeddings(2))
@@ -106,7 +114,12 @@ t.test('damaged entries are as if they were not there', async (t) => {
     t.equal(cache.read(key), undefined, `${length} of ${good.length} bytes`)
   }
   const metadata = { prompt: key.prompt, encoder: key.encoder }
-  const tensor = (dtype: DType, shape: number[], name = 'embeddings') => ({ name, dtype, shape, data: new Uint8Array(shape.reduce((a, b) => a * b, dtype === 'F32' ? 4 : 2)) }) // prettier-ignore
+  const tensor = (dtype: DType, shape: number[], name = 'embeddings') => ({
+    name,
+    dtype,
+    shape,
+    data: new Uint8Array(shape.reduce((a, b) => a * b, dtype === 'F32' ? 4 : 2)),
+  })
   for (const [what, tensors, words] of [
     ['another type', [tensor('F16', [3, 4])], metadata],
     ['bf16 under the name of f32', [tensor('BF16', [3, 4])], metadata],

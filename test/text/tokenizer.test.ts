@@ -30,7 +30,21 @@ t.test('words, bytes and special tokens', async (t) => {
   t.same(parse(listed).encode('photo of me'), ids('photo', 'Ġof', 'Ġme'), 'merges as lists')
 
   t.equal(chatText('hi'), '<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n')
-  const template = ids('<|im_start|>', 'user', 'Ċ', 'photo', '<|im_end|>', 'Ċ', '<|im_start|>', 'assistant', 'Ċ', '<think>', 'ĊĊ', '</think>', 'ĊĊ') // prettier-ignore
+  const template = ids(
+    '<|im_start|>',
+    'user',
+    'Ċ',
+    'photo',
+    '<|im_end|>',
+    'Ċ',
+    '<|im_start|>',
+    'assistant',
+    'Ċ',
+    '<think>',
+    'ĊĊ',
+    '</think>',
+    'ĊĊ',
+  )
   const padded = tokenizer.encodePrompt('photo', 16)
   t.same([...padded.ids], [...template, ...Array.from({ length: 3 }, () => ids('<|endoftext|>')[0])])
   t.equal(padded.real, 13)
