@@ -2,7 +2,7 @@
 # The tests once more, with instruments.
 #   scripts/sanitize.sh [test file...]   AddressSanitizer and UBSan: all tests that fit, unless some are named
 #   scripts/sanitize.sh threads          ThreadSanitizer: the job queue and the thread pool under stress
-#   scripts/sanitize.sh soak [options]   AddressSanitizer and UBSan: parts of the soak, as scripts/soak.mjs takes them
+#   scripts/sanitize.sh soak [options]   AddressSanitizer and UBSan: parts of the soak, as tools/soak/main.mjs takes them
 # ICONFACE_ISAS names the instruction sets to instrument. Leaks are not looked for: node itself ends without freeing;
 # what the core holds is counted by test/robust.
 set -euo pipefail
@@ -35,5 +35,5 @@ export ICONFACE_BINARY="$PWD/build-asan/Release/iconface.node" ICONFACE_SANITIZE
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 # The sanitizers' runtime must come first in every process, and so in node.
 runtime="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)"
-[ -z "$soak" ] || exec env LD_PRELOAD="$runtime" node scripts/soak.mjs "$@"
+[ -z "$soak" ] || exec env LD_PRELOAD="$runtime" node tools/soak/main.mjs "$@"
 LD_PRELOAD="$runtime" npx --no-install tap --reporter=tap --timeout=3600 "${files[@]}"

@@ -92,6 +92,11 @@ t.test('the package', { skip }, async (t) => {
       paths.filter((path) => !kinds.test(path)),
       [],
     )
+    t.same(
+      paths.filter((path) => /parity|soak|^tools/.test(path)),
+      [],
+      'no tools for contributors',
+    )
     const bytes = packed.reduce((sum, { size }) => sum + size, 0)
     t.ok(bytes < 48e6, `${bytes} bytes unpacked`)
   })

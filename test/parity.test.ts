@@ -4,10 +4,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { writeSafetensors } from '../dist/formats/safetensors-writer.js'
-import { compareFile, filesIn } from '../dist/parity/compare.js'
-import { fnv1a64, splitMix64 } from '../dist/parity/formula.js'
-import { KIND_NAMES } from '../dist/parity/kinds.js'
-import { difference, judge } from '../dist/parity/sheet.js'
+import { compareFile, filesIn } from '../tools/parity/compare'
+import { fnv1a64, splitMix64 } from '../tools/parity/formula'
+import { KIND_NAMES } from '../tools/parity/kinds'
+import { difference, judge } from '../tools/parity/sheet'
 import { GOLDEN, needsGolden } from './fixtures/golden'
 
 const REFERENCE = join(__dirname, 'fixtures', 'reference')
@@ -110,8 +110,8 @@ void t.test('the command', async (t) => {
   const run = (...args: string[]) => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,
-      [join(__dirname, '../dist/parity/main.js'), ...args],
-      { encoding: 'utf8' },
+      ['--import', 'tsx', join(__dirname, '..', 'tools', 'parity', 'main.ts'), ...args],
+      { cwd: join(__dirname, '..'), encoding: 'utf8' },
     )
     return { status, stdout, stderr }
   }

@@ -3,19 +3,20 @@ import t from 'tap'
 import { spawn } from 'node:child_process'
 import { closeSync, copyFileSync, existsSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 import { FAKE_ADDON, scratchFolder } from '../fixtures/fake'
 import { full } from '../fixtures/tier'
 
-const DIST = join(__dirname, '..', '..', 'dist')
-const MAIN = join(DIST, 'cli', 'main.js')
+const ROOT = join(__dirname, '..', '..')
+const MAIN = join(ROOT, 'dist', 'cli', 'main.js')
 const scratch = scratchFolder()
 const folder = join(scratch, 'tiny')
 const photo = join(scratch, 'face.png')
 
 t.before(async () => {
   await synthesizeCheckpoint('tiny', folder)
-  copyFileSync(join(DIST, '..', 'docs', 'demo.png'), photo)
+  copyFileSync(join(ROOT, 'docs', 'demo.png'), photo)
 })
 
 /** Files that take no bytes: a full disk, and a device that fails. Nothing lies at the beginning of a process' memory. */
@@ -25,11 +26,11 @@ const skip = existsSync(BROKEN.ENOSPC) && existsSync(BROKEN.EIO) ? false : 'no s
 /** Where a stream of the program goes: to a file, to this test, or to a reader that is gone. */
 type Sink = string | 'read' | 'gone'
 
-function iconface(args: string[], { out = 'read', err = 'read' }: { out?: Sink; err?: Sink }, main = MAIN) {
+function iconface(args: string[], { out = 'read', err = 'read' }: { out?: Sink; err?: Sink }, program = [MAIN]) {
   const open = (sink: Sink) => (sink === 'read' || sink === 'gone' ? 'pipe' : openSync(sink, 'w'))
   const sinks = [open(out), open(err)] as const
   const env = { ...process.env, ICONFACE_BINARY: FAKE_ADDON, ICONFACE_MODEL: folder, FAKE_STEP_MS: '0' }
-  const child = spawn(process.execPath, [main, ...args], { cwd: scratch, env, stdio: ['ignore', ...sinks] })
+  const child = spawn(process.execPath, [...program, ...args], { cwd: scratch, env, stdio: ['ignore', ...sinks] })
   for (const sink of sinks) if (typeof sink === 'number') closeSync(sink)
   const ending = { code: null as number | null, signal: null as string | null, out: '', err: '' }
   if (out === 'gone') child.stdout!.destroy()
@@ -101,15 +102,15 @@ t.test('errors keep their code where they cannot be told', { skip }, async (t) =
 })
 
 t.test('parity too', { skip }, async (t) => {
-  const parity = join(DIST, 'parity', 'main.js')
+  const parity = ['--import', pathToFileURL(require.resolve('tsx')).href, join(ROOT, 'tools', 'parity', 'main.ts')]
   t.match(await iconface(['--help'], { out: BROKEN.ENOSPC }, parity), { code: 1, err: /ENOSPC[^\n]*\n$/ })
   t.match(await iconface(['--help'], { out: 'gone' }, parity), { code: 0, err: '' })
 })
 
 t.test('commands write to the standard streams in one place', (t) => {
-  for (const part of ['cli', 'parity', 'bench']) {
-    for (const file of readdirSync(join(DIST, part)).filter((name) => name.endsWith('.js') && name !== 'output.js')) {
-      t.notMatch(readFileSync(join(DIST, part, file), 'utf8'), /process\.std(out|err)|console\.\w+\(/, file)
+  for (const part of ['lib/cli', 'lib/bench', 'tools/parity']) {
+    for (const file of readdirSync(join(ROOT, part)).filter((name) => name !== 'output.ts')) {
+      t.notMatch(readFileSync(join(ROOT, part, file), 'utf8'), /process\.std(out|err)|console\.\w+\(/, file)
     }
   }
   t.end()

@@ -133,7 +133,7 @@ t.test('what is larger than the machine is refused, with figures', async (t) => 
 })
 
 t.test('hundreds of restores hold no more than one', async (t) => {
-  const count = SANITIZED ? 40 : 300 // scripts/soak.mjs does 10,000
+  const count = SANITIZED ? 40 : 300 // tools/soak does 10,000
   const smallest = { size: 16, steps: 1, guidance: 1, variant: { structure: false, references: false } } as const
   const samples: number[] = []
   for (let i = 0; i < count; i++) {

@@ -1,11 +1,11 @@
-// The soak (scripts/soak.mjs) itself: what it records of short runs, and that all of its parts hold.
+// The soak (tools/soak) itself: what it records of short runs, and that all of its parts hold.
 import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { full } from '../fixtures/tier'
 
-const SOAK = join(__dirname, '..', '..', 'scripts', 'soak.mjs')
+const SOAK = join(__dirname, '..', '..', 'tools', 'soak', 'main.mjs')
 
 async function soak(t: Test, args: string[]) {
   const child = spawn(process.execPath, [SOAK, ...args])

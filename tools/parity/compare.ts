@@ -1,9 +1,9 @@
 /** Files to rows: which files there are, what each is, and what comparing it gives. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
-import { invalid } from '../errors'
-import { PACKAGE_ROOT } from '../native'
-import { messageOf } from '../util/realm'
+import { invalid } from '../../dist/errors.js'
+import { PACKAGE_ROOT } from '../../dist/native.js'
+import { messageOf } from '../../dist/util/realm.js'
 import { type Decision, decide } from './kinds'
 import { Run, type RunOptions } from './run'
 import type { Precision, Row } from './sheet'

@@ -1,5 +1,5 @@
 /** Arrangements of reference tensors: they keep channels before rows and columns, this package keeps them last. */
-import { f32, type Tensor } from '../ops'
+import { f32, type Tensor } from '../../dist/ops/index.js'
 
 export function elements(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1)

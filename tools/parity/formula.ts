@@ -5,7 +5,7 @@
  * 64-bit numbers are pairs of 32-bit halves: BigInt would take minutes for a network of 43 million weights, this
  * takes a second.
  */
-import { SafetensorsWriter } from '../formats/safetensors-writer'
+import { SafetensorsWriter } from '../../dist/formats/safetensors-writer.js'
 
 export interface FormulaTensor {
   name: string

@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
-import type { DType as StoredDType } from '../formats/dtype'
-import { openSafetensors, readTensorBytes, type SafetensorsFile } from '../formats/safetensors'
-import type { Checkpoint, StoredTensor } from '../networks'
-import type { DType, Tensor } from '../ops'
+import type { DType as StoredDType } from '../../dist/formats/dtype.js'
+import { openSafetensors, readTensorBytes, type SafetensorsFile } from '../../dist/formats/safetensors.js'
+import type { Checkpoint, StoredTensor } from '../../dist/networks/index.js'
+import type { DType, Tensor } from '../../dist/ops/index.js'
 
 /** A value of a case's metadata, parsed. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }

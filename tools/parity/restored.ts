@@ -2,9 +2,9 @@
  * A `sampler` case by the function that restores faces: its pictures go in as bytes, its noise instead of the seed's, and
  * what passes on the way is compared too. `sampler.ts` puts the same case together from networks.
  */
-import { native, type NativeSession, type NativeTensor } from '../native'
-import type { Checkpoint, StoredTensor } from '../networks'
-import type { Tensor } from '../ops'
+import { native, type NativeSession, type NativeTensor } from '../../dist/native.js'
+import type { Checkpoint, StoredTensor } from '../../dist/networks/index.js'
+import type { Tensor } from '../../dist/ops/index.js'
 import { channelsFirst, channelsLast, item, items, join, reshape, textIds, tokensOf, values } from './arrange'
 import type { Golden } from './golden'
 import type { Run } from './run'

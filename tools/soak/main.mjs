@@ -9,12 +9,12 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import * as faults from './soak/faults.mjs'
-import * as files from './soak/files.mjs'
-import * as jobs from './soak/jobs.mjs'
-import * as life from './soak/life.mjs'
-import * as memory from './soak/memory.mjs'
-import { disposeModels, dist, loadAddon, require, ROOT, round, SANITIZED } from './soak/tools.mjs'
+import * as faults from './faults.mjs'
+import * as files from './files.mjs'
+import * as jobs from './jobs.mjs'
+import * as life from './life.mjs'
+import * as memory from './memory.mjs'
+import { disposeModels, dist, loadAddon, require, ROOT, round, SANITIZED } from './tools.mjs'
 
 const groups = [memory, faults, life, files, jobs]
 const parts = Object.assign({}, ...groups.map((group) => group.parts))

@@ -1,8 +1,8 @@
 /** Qwen3 text encoders: whole ones with stored weights, and some layers of the true widths with computed ones. */
-import { i32, type Tensor } from '../ops'
+import { i32, type Tensor } from '../../dist/ops/index.js'
 import { concatenate, item, items, values } from './arrange'
 import type { Golden } from './golden'
-import type { Checkpoint } from '../networks'
+import type { Checkpoint } from '../../dist/networks/index.js'
 import { Batch, type Run } from './run'
 import { LIMITS } from './sheet'
 

@@ -86,7 +86,7 @@ export async function disposeModels() {
 
 /** The soak again, as a child that does one thing; resolves to how it ended. */
 export function child(name, folder, extra = [], whenBusy = () => {}) {
-  const program = [path.join(ROOT, 'scripts', 'soak.mjs'), '--child', name, '--folder', folder, ...extra]
+  const program = [path.join(ROOT, 'tools', 'soak', 'main.mjs'), '--child', name, '--folder', folder, ...extra]
   const running = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   running.stdout.on('data', (text) => {

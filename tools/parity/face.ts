@@ -1,6 +1,6 @@
 /** The face encoder and the identity anchor. */
-import type { Checkpoint } from '../networks'
-import { f32, type Tensor } from '../ops'
+import type { Checkpoint } from '../../dist/networks/index.js'
+import { f32, type Tensor } from '../../dist/ops/index.js'
 import { channelsFirst, channelsLast, item, items, join, reshape, values } from './arrange'
 import type { Golden, Json } from './golden'
 import { Batch, type Run } from './run'

@@ -1,6 +1,6 @@
 /** The identity and structure pathways in the whole network, and the variants of the paper's Table 3. */
-import type { Networks } from '../networks'
-import type { Tensor } from '../ops'
+import type { Networks } from '../../dist/networks/index.js'
+import type { Tensor } from '../../dist/ops/index.js'
 import { item, items, join, textIds, values } from './arrange'
 import type { Golden } from './golden'
 import { Batch, type Run } from './run'

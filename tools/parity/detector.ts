@@ -1,8 +1,8 @@
 /** RetinaFace: the network, what its numbers mean, and the decisions around it. */
-import type { Checkpoint } from '../networks'
-import type { Tensor } from '../ops'
-import { decodeFaces, type DetectedFace, faceScore, type Predictions, priorAt } from '../photo/anchors'
-import { detectionAttempts, detectorSize, type FaceSelection, selectFace } from '../photo/policy'
+import type { Checkpoint } from '../../dist/networks/index.js'
+import type { Tensor } from '../../dist/ops/index.js'
+import { decodeFaces, type DetectedFace, faceScore, type Predictions, priorAt } from '../../dist/photo/anchors.js'
+import { detectionAttempts, detectorSize, type FaceSelection, selectFace } from '../../dist/photo/policy.js'
 import { channelsFirst, channelsLast, item, reshape, values } from './arrange'
 import { summaries } from './face'
 import type { Golden, Json } from './golden'

@@ -1,5 +1,5 @@
 /** Normalisation of q and k, rotation and attention on given q, k, v. */
-import { f32, type Tensor } from '../ops'
+import { f32, type Tensor } from '../../dist/ops/index.js'
 import { item, items, reshape, tokensFirst, values } from './arrange'
 import type { Golden } from './golden'
 import { Batch, type Run } from './run'

@@ -1,6 +1,6 @@
 /** What a golden file is, told from its metadata or else from its contents, and what compares it. */
-import { loraName } from '../checkpoint/lora-names'
-import { openSafetensors, type SafetensorsFile } from '../formats/safetensors'
+import { loraName } from '../../dist/checkpoint/lora-names.js'
+import { openSafetensors, type SafetensorsFile } from '../../dist/formats/safetensors.js'
 import { compareAdapter } from './adapter'
 import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
 import { compareDetectionPolicy, compareDetector } from './detector'

@@ -1,6 +1,6 @@
 /** Pictures to tensors and back. */
 import { existsSync } from 'node:fs'
-import { capturePictures } from '../image'
+import { capturePictures } from '../../dist/image.js'
 import { channelsFirst, channelsLast, values } from './arrange'
 import type { Golden } from './golden'
 import type { Run } from './run'

@@ -6,10 +6,10 @@
  */
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { IConFaceError, invalid, isIConFaceError } from '../errors'
-import { loadAddon } from '../native'
+import { IConFaceError, invalid, isIConFaceError } from '../../dist/errors.js'
+import { loadAddon } from '../../dist/native.js'
 import { compareFile, type CompareOptions, type FileReport, filesIn, referencePlaces } from './compare'
-import { print, tell, watchStreams } from '../cli/output'
+import { print, tell, watchStreams } from '../../dist/cli/output.js'
 import { type Precision, tableOf } from './sheet'
 
 const USAGE = `Usage: npm run parity -- [options] [file or folder ...]

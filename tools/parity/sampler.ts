@@ -1,9 +1,9 @@
 /** The whole way from noise to picture, without the identity and structure pathways. */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { capturePictures } from '../image'
-import type { Networks } from '../networks'
-import type { Tensor } from '../ops'
+import { capturePictures } from '../../dist/image.js'
+import type { Networks } from '../../dist/networks/index.js'
+import type { Tensor } from '../../dist/ops/index.js'
 import { channelsFirst, channelsLast, item, items, join, reshape, textIds, tokensOf, values } from './arrange'
 import { type AutoencoderConfig, autoencoderNumbers } from './autoencoder'
 import type { Golden } from './golden'
