@@ -21,6 +21,10 @@ const BUGS: Record<string, RegExp> = {
   'race: warp barrier across warps':
     /race: (reads|writes) 4 bytes at shared\+0x[0-9a-f]+, which thread \(\d+, 0, 0\) (wrote|read) with no barrier between/,
   'race: read, write': /race: (writes|reads) 4 bytes at shared\+0x0, which .* with no barrier between/,
+  'race: one half of a word':
+    /race: (reads|writes) 2 bytes at shared\+0x[0-9a-f]+, which thread \(\d+, 0, 0\) (wrote|read) with no barrier between/,
+  'race: a word and its half':
+    /race: (reads 4|writes 2) bytes at shared\+0x[0-9a-f]+, which thread \(\d+, 0, 0\) (wrote|read) with no barrier between/,
   'outside global':
     /thread \(128, 0, 0\): writes 4 bytes at 0x[0-9a-f]+, outside every allocation of device memory, 4 bytes past the end of an allocation of 512/,
   'outside shared':
@@ -78,6 +82,7 @@ for (const name of [
   'barrier',
   'warp barrier within a warp',
   'overwrite',
+  'halves of a word',
   'global',
   'shared',
   'initialised',

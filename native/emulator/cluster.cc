@@ -41,17 +41,21 @@ std::string Cluster::run(const Launch& launch, uint3 first) {
 void Cluster::prepare() {
   stacks_.reserve(static_cast<size_t>(total_));
   threads_.resize(static_cast<size_t>(total_));
-  if (const size_t bytes = blocks_.size() * launch_->shared_bytes; cells_.size() < bytes) {
-    cells_.resize(bytes);
+  const size_t bytes = blocks_.size() * shadow_stride();
+  if (bytes_.size() < bytes) {
+    words_.resize(bytes / 4);
+    bytes_.resize(bytes);
     readings_.resize(bytes);
   }
+  split_.assign(bytes / 4, 0);
   const size_t square = static_cast<size_t>(total_) * static_cast<size_t>(total_);
   // Times only grow, so what earlier clusters left is older than this one and says nothing, unless threads are numbered
   // in rows of another length now.
   if (known_.size() != square) known_.assign(square, 0);
   if (now_ > 0x7fffffff) {
     now_ = 0;
-    std::fill(cells_.begin(), cells_.end(), Cell{});
+    std::fill(words_.begin(), words_.end(), Cell{});
+    std::fill(bytes_.begin(), bytes_.end(), Cell{});
     std::fill(known_.begin(), known_.end(), 0);
   }
   start_ = barrier_time_ = ++now_;

@@ -96,7 +96,8 @@ class Cluster {
     int open_group;
     std::vector<Copy> copies;
   };
-  /// One byte of shared memory. Times before the cluster's start mean that nothing happened.
+  /// What happened last to a word of shared memory (four bytes), or to one byte of a word whose bytes have cells of their own.
+  /// Times before the cluster's start mean that nothing happened.
   struct Cell {
     uint32_t written = 0, read = 0;
     uint16_t writer = 0, reader = 0;
@@ -143,9 +144,16 @@ class Cluster {
   void stuck();
   void check_shared(int rank, size_t offset, size_t bytes, Access kind, const void* caller);
   bool happened_before(int thread, uint32_t time) const;
-  int unordered_reader(size_t cell) const;
-  void note_reader(size_t cell);
-  size_t cell_of(int rank, size_t offset) const { return static_cast<size_t>(rank) * launch_->shared_bytes + offset; }
+  int unordered_reader(const Cell& cell, const std::vector<Reading>& readings) const;
+  void note_reader(Cell& cell, std::vector<Reading>& readings);
+  static void keep_latest(std::vector<Reading>& readings);
+  /// The number of a byte, through the shared memory of all blocks; words begin where addresses are multiples of four.
+  size_t byte_of(int rank, size_t offset) const { return static_cast<size_t>(rank) * shadow_stride() + offset; }
+  size_t shadow_stride() const { return (launch_->shared_bytes + 15) / 16 * 16; }
+  void split(size_t word);
+  bool merge(size_t word);
+  template <typename Change>
+  void change_cells(const char* at, Change change);  // of 16 aligned bytes of the running thread's block
   void join(const std::vector<int>& threads);
   Block& block() { return blocks_[static_cast<size_t>(rank_)]; }
   std::string block_text(int rank) const;
@@ -169,9 +177,13 @@ class Cluster {
   bool failed_ = false;
   std::string report_;
 
-  char* shared_ = nullptr;                      // of block 0; the others' follow
-  std::vector<Cell> cells_;                     // launch_->shared_bytes of every block
-  std::vector<std::vector<Reading>> readings_;  // of bytes that several threads read, since their cell's last epoch
+  char* shared_ = nullptr;  // of block 0; the others' follow
+  // Most kernels touch whole words, and a cell for each costs a quarter of cells for their bytes. What touches less splits a
+  // word; bytes that cannot be told apart any more are merged again.
+  std::vector<Cell> words_, bytes_;
+  std::vector<uint8_t> split_;  // by word: whether bytes_ says what happened, and not words_
+  /// Of cells that several threads read, since their last epoch; by byte, a word's by its first.
+  std::vector<std::vector<Reading>> readings_;
   std::vector<uint32_t> known_;
   uint32_t now_ = 1, start_ = 1, barrier_time_ = 1;  // barrier_time_: of the last barrier of the whole cluster
   Allocation last_hit_;

@@ -105,32 +105,66 @@ bool Cluster::happened_before(int thread, uint32_t time) const {
          known_[static_cast<size_t>(running_) * static_cast<size_t>(total_) + static_cast<size_t>(thread)] > time;
 }
 
-/// A thread that read the byte and of which the running one knows nothing; -1 when there is none.
-int Cluster::unordered_reader(size_t cell) const {
-  const Cell& c = cells_[cell];
-  if (c.read < start_ || c.read < barrier_time_) return -1;
-  if (c.reader != kSeveral) return happened_before(c.reader, c.read) ? -1 : c.reader;
-  for (const Reading& r : readings_[cell])
+/// A thread that read the cell and of which the running one knows nothing; -1 when there is none.
+int Cluster::unordered_reader(const Cell& cell, const std::vector<Reading>& readings) const {
+  if (cell.read < start_ || cell.read < barrier_time_) return -1;
+  if (cell.reader != kSeveral) return happened_before(cell.reader, cell.read) ? -1 : cell.reader;
+  for (const Reading& r : readings)
     if (!happened_before(r.thread, r.time)) return r.thread;
   return -1;
 }
 
-void Cluster::note_reader(size_t cell) {
-  Cell& c = cells_[cell];
-  std::vector<Reading>& all = readings_[cell];
-  if (c.read < barrier_time_ || c.read < c.written || c.reader == running_) {
-    c.reader =
-        static_cast<uint16_t>(running_);  // who read earlier is ordered before everyone, or before the last write
+void Cluster::note_reader(Cell& cell, std::vector<Reading>& readings) {
+  if (cell.read < barrier_time_ || cell.read < cell.written || cell.reader == running_) {
+    // Who read earlier is ordered before everyone, or before the last write.
+    cell.reader = static_cast<uint16_t>(running_);
   } else {
-    if (c.reader != kSeveral) all.assign(1, {c.reader, c.read});
-    c.reader = kSeveral;
-    const auto found = std::find_if(all.begin(), all.end(), [this](const Reading& r) { return r.thread == running_; });
-    if (found != all.end())
-      found->time = now_;
+    if (cell.reader != kSeveral) readings.assign(1, {cell.reader, cell.read});
+    cell.reader = kSeveral;
+    // A thread may be listed more than once, as it seldom is; looking for it each time would cost more than all the rest.
+    if (readings.size() > 2 * static_cast<size_t>(total_)) keep_latest(readings);
+    if (readings.back().thread == running_)
+      readings.back().time = now_;
     else
-      all.push_back({running_, now_});
+      readings.push_back({running_, now_});
   }
-  c.read = now_;
+  cell.read = now_;
+}
+
+/// Each thread's latest reading alone.
+void Cluster::keep_latest(std::vector<Reading>& readings) {
+  std::sort(readings.begin(), readings.end(), [](const Reading& a, const Reading& b) {
+    return a.thread != b.thread ? a.thread < b.thread : a.time > b.time;
+  });
+  const auto same = [](const Reading& a, const Reading& b) { return a.thread == b.thread; };
+  readings.erase(std::unique(readings.begin(), readings.end(), same), readings.end());
+}
+
+/// Gives each byte of a word a cell of its own.
+void Cluster::split(size_t word) {
+  for (size_t byte = 4 * word; byte < 4 * word + 4; byte++) {
+    bytes_[byte] = words_[word];
+    if (words_[word].reader == kSeveral && byte != 4 * word) readings_[byte] = readings_[4 * word];
+  }
+  split_[word] = 1;
+}
+
+/// Gives the bytes of a word one cell again, where nothing depends on telling them apart: one thread wrote them at one time and
+/// nobody has read them since, or all that happened to them came before the last barrier. Returns whether it did.
+bool Cluster::merge(size_t word) {
+  const Cell* const cells = &bytes_[4 * word];
+  Cell merged = cells[0];
+  bool over = true, same = true;
+  for (int i = 0; i < 4; i++) {
+    const Cell& c = cells[i];
+    over = over && c.written >= start_ && c.written < barrier_time_ && c.read < barrier_time_ && !(c.writer & kAsync);
+    same = same && c.written == merged.written && c.writer == merged.writer && c.read < c.written;
+  }
+  if (!over && !same) return false;
+  merged.read = 0;
+  words_[word] = merged;
+  split_[word] = 0;
+  return true;
 }
 
 void Cluster::check_shared(int rank, size_t offset, size_t bytes, Access kind, const void* caller) {
@@ -141,12 +175,14 @@ void Cluster::check_shared(int rank, size_t offset, size_t bytes, Access kind, c
   const auto where = [&](size_t i) {
     return format("shared+0x%zx", offset + i) + (rank == rank_ ? "" : " of " + block_text(rank));
   };
-  for (size_t i = 0; i < bytes; i++) {
-    const size_t cell = cell_of(rank, offset + i);
-    Cell& c = cells_[cell];
-    const bool written = c.written >= start_;
-    const int writer = c.writer & kThread;
-    if (written && (c.writer & kAsync))
+  for (size_t i = 0; i < bytes;) {
+    const size_t byte = byte_of(rank, offset + i), word = byte / 4;
+    const bool whole = byte % 4 == 0 && bytes - i >= 4 && (split_[word] == 0 || merge(word));
+    if (!whole && split_[word] == 0) split(word);
+    Cell& cell = whole ? words_[word] : bytes_[byte];
+    const bool written = cell.written >= start_;
+    const int writer = cell.writer & kThread;
+    if (written && (cell.writer & kAsync))
       report(format("%s %zu bytes at ", verb(kind), bytes) + where(i) + ", where a copy (cp.async) of " +
                  place(writer) + " is under way: a wait is missing",
              caller);
@@ -154,21 +190,33 @@ void Cluster::check_shared(int rank, size_t offset, size_t bytes, Access kind, c
       report(format("%s %zu bytes at ", verb(kind), bytes) + where(i) +
                  ", which nobody has written: uninitialised shared memory",
              caller);
-    const bool both_atomic = kind == Access::Atomic && (c.writer & kAtomic);
-    if (written && !both_atomic && !happened_before(writer, c.written))
+    const bool both_atomic = kind == Access::Atomic && (cell.writer & kAtomic);
+    if (written && !both_atomic && !happened_before(writer, cell.written))
       report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(writer) +
                  " wrote with no barrier between",
              caller);
     if (kind == Access::Read) {
-      note_reader(cell);
-      continue;
+      note_reader(cell, readings_[byte]);
+    } else {
+      if (const int reader = unordered_reader(cell, readings_[byte]); reader >= 0)
+        report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
+                   " read with no barrier between",
+               caller);
+      cell.written = now_;
+      cell.writer = static_cast<uint16_t>(running_ | (kind == Access::Atomic ? kAtomic : 0));
     }
-    if (const int reader = unordered_reader(cell); reader >= 0)
-      report(format("race: %s %zu bytes at ", verb(kind), bytes) + where(i) + ", which " + place(reader) +
-                 " read with no barrier between",
-             caller);
-    c.written = now_;
-    c.writer = static_cast<uint16_t>(running_ | (kind == Access::Atomic ? kAtomic : 0));
+    i += whole ? 4 : 1;
+  }
+}
+
+template <typename Change>
+void Cluster::change_cells(const char* at, Change change) {
+  const size_t first = byte_of(rank_, static_cast<size_t>(at - shared()));
+  for (size_t word = first / 4; word < first / 4 + 4; word++) {
+    if (split_[word] == 0)
+      change(words_[word]);
+    else
+      for (size_t byte = 4 * word; byte < 4 * word + 4; byte++) change(bytes_[byte]);
   }
 }
 
@@ -187,8 +235,7 @@ void Cluster::copy_async(char* to, const char* from, bool valid, const void* cal
   Copy copy{to, {}, t.open_group};
   if (valid) memcpy(copy.bytes, from, 16);
   t.copies.push_back(copy);
-  const size_t cell = cell_of(rank_, static_cast<size_t>(to - shared()));
-  for (size_t i = 0; i < 16; i++) cells_[cell + i].writer |= kAsync;
+  change_cells(to, [](Cell& cell) { cell.writer |= kAsync; });
 }
 
 void Cluster::commit_copies() { threads_[static_cast<size_t>(running_)].open_group++; }
@@ -203,12 +250,10 @@ void Cluster::wait_copies(int groups_left) {
       continue;
     }
     memcpy(copy.to, copy.bytes, 16);
-    const size_t cell = cell_of(rank_, static_cast<size_t>(copy.to - shared()));
-    for (size_t i = 0; i < 16; i++) {
-      Cell& c = cells_[cell + i];
-      c.written = now_;
-      c.writer = static_cast<uint16_t>(running_);
-    }
+    change_cells(copy.to, [this](Cell& cell) {
+      cell.written = now_;
+      cell.writer = static_cast<uint16_t>(running_);
+    });
   }
   t.copies.resize(kept);
 }

@@ -38,6 +38,24 @@ __global__ void overwrite(float* out, int barrier) {
   if (i == 0) shared[0] = 2;
 }
 
+/// Words are written whole, their halves by two threads, and both are read whole. Each thread reads the half it wrote itself, or
+/// the `other`, which its neighbour writes; and halves are written again, with a barrier since words were read or without.
+__global__ void halves(float* out, unsigned other, int barrier) {
+  uint32_t* words = shared_memory<uint32_t>();
+  uint16_t* parts = shared_memory<uint16_t>();
+  const unsigned i = threadIdx.x;
+  words[i] = i;
+  __syncthreads();
+  out[i] = static_cast<float>(words[0]);
+  __syncthreads();
+  parts[i] = 1;
+  out[i] = parts[i ^ other];
+  __syncthreads();
+  out[i] = static_cast<float>(words[i / 2]);
+  if (barrier != 0) __syncthreads();
+  parts[i] = 2;
+}
+
 __global__ void fill(float* out, int n) { out[threadIdx.x] = static_cast<float>(n); }
 __global__ void touch_shared(float* out, int words) {
   float* shared = shared_memory<float>();
@@ -221,6 +239,9 @@ const std::map<std::string, std::function<void(Bench&)>>& planted() {
          b.run_pairs(signals, 2, Signals{true, false, false});
        }},
       {"copy before the other block has read", [](Bench& b) { b.run_pairs(copies, 2, b.map(), 1u); }},
+      {"race: one half of a word", [](Bench& b) { b.run(halves, 64, 1u, 1); }},
+      {"race: a word and its half", [](Bench& b) { b.run(halves, 64, 0u, 0); }},
+      {"right: halves of a word", [](Bench& b) { b.run(halves, 64, 0u, 1); }},
       {"right: barrier", [](Bench& b) { b.run(neighbour, 64, 1); }},
       {"right: warp barrier within a warp", [](Bench& b) { b.run(neighbour, 32, 2); }},
       {"right: overwrite", [](Bench& b) { b.run(overwrite, 64, 1); }},
