@@ -29,11 +29,11 @@ import {
   known,
   namesOf,
   type LoadOptions,
-  type Precision,
   type Progress,
   type RestoreOptions,
   type Stage,
 } from './options'
+import { type Precision } from './limits'
 import type { Decoded } from './picture/decode'
 import { type Course, Pace } from './util/pace'
 import { shapeWarnings } from './picture/shape'

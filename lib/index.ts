@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 
-export type { Rng } from './checkpoint/config'
+export type { Rng } from './limits'
 export type { AdapterVariant } from './checkpoint/contract'
 export { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 export {
@@ -17,8 +17,9 @@ export {
   type RestoreEstimate,
 } from './iconface'
 export { allocateImage, type ImageInput, type RawImage } from './image'
-export type { MemoryEstimate } from './native'
-export type { LoadOptions, Precision, Progress, RestoreOptions, Stage, Variant } from './options'
-export { type EncodeOptions, type IdentityReport, type OutputFormat, Restoration } from './restoration'
+export type { IdentityReport, MemoryEstimate } from './native'
+export type { LoadOptions, Progress, RestoreOptions, Stage, Variant } from './options'
+export type { Precision } from './limits'
+export { type EncodeOptions, type OutputFormat, Restoration } from './restoration'
 export { type Restore, restore, type RestoreOnceOptions } from './restore'
 export { ICONFACE_WARNING_CODES, IConFaceWarning, type IConFaceWarningCode } from './warning'

@@ -1,5 +1,5 @@
 /**
- * The bounds of numbers that are met in more than one place: in options, in `iconface.json`, on the command line.
+ * Values that options, `iconface.json` and the command line allow: bounds of numbers, and names to choose from.
  */
 
 import { invalid } from './errors'
@@ -35,6 +35,16 @@ export const LIMITS = {
   /** Of a degradation. */
   strength: { min: 0, max: 16 },
 } as const satisfies Record<string, Limit>
+
+/** What matrix products read. */
+export type Precision = 'f32' | 'bf16' | 'fp8'
+export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
+/** What `auto` means. */
+export const DEFAULT_PRECISION: Precision = 'bf16'
+
+/** Whose `torch.randn` a seed means. */
+export type Rng = (typeof RNGS)[number]
+export const RNGS = ['torch-cuda', 'torch-cpu'] as const
 
 /** Characters of a prompt: longer than the text encoder's tokens can be, and short enough to be tokenized at once. */
 export const MAX_PROMPT = 10_000

@@ -8,18 +8,16 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { addonsAreDisabled, loadDependency } from './util/dependency'
-import type { Checkpoint } from './networks'
-import type { Precision } from './options'
+import type { Checkpoint } from './checkpoint/spec'
+import type { Precision } from './limits'
 import { ICONFACE_ERROR_CODES, IConFaceError, type IConFaceErrorCode, isIConFaceError } from './errors'
 import { isThenable, messageOf } from './util/realm'
+import { PACKAGE_ROOT } from './util/package'
 import { describeMissing, missingVersions } from './util/system-libraries'
 import { shortage } from './util/shortage'
 import type { StageWork } from './util/pace'
 
 const REPOSITORY = 'https://github.com/iconface/native'
-
-/** The package's own folder, in a checkout and in node_modules alike. */
-export const PACKAGE_ROOT = resolve(__dirname, '..')
 
 /** What `require('iconface.node')` gives. */
 export interface Addon {
@@ -163,15 +161,24 @@ export interface RestoreJob {
   out: Uint8Array
 }
 
+/** How the identity pathway saw the pictures. */
+export interface IdentityReport {
+  /** Whose face anchors the identity: the references', the degraded input's own, or nobody's. */
+  source: 'references' | 'degraded' | 'none'
+  /** The unit vector `[512]` that anchors the identity; `null` when the source is `none`. */
+  anchor: Float32Array | null
+  /** Norm of each reference's embedding, in the order given: how recognisable the face encoder finds it. */
+  norms: Float32Array
+  /** Weight of each reference in the anchor; they sum to 1. */
+  weights: Float32Array
+  /** Cosine between the input's embedding and the references' anchor; `null` without encoder or references. */
+  before: number | null
+  /** Cosine between the result's embedding and the references' anchor; `null` without encoder or references. */
+  after: number | null
+}
+
 export interface NativeRestoration {
-  identity: {
-    source: 'references' | 'degraded' | 'none'
-    anchor: Float32Array | null
-    norms: Float32Array
-    weights: Float32Array
-    before: number | null
-    after: number | null
-  }
+  identity: IdentityReport
   /** Raw, [pictures, 512] in the order of `RestoreJob.pixels`; empty without a face encoder. */
   embeddings: Float32Array
   /** Milliseconds by stage. */

@@ -2,18 +2,22 @@
  * Options, checked once, where they enter the package; inside, the types guarantee them.
  */
 
-import { RNGS, type Rng } from './checkpoint/config'
 import { closest } from './util/closest'
 import { describeValue, IConFaceError, invalid, shortened } from './errors'
-import { checkWithin, expectedOf, isWithin, LIMITS, MAX_PROMPT } from './limits'
+import {
+  checkWithin,
+  expectedOf,
+  isWithin,
+  LIMITS,
+  MAX_PROMPT,
+  type Precision,
+  PRECISIONS,
+  RNGS,
+  type Rng,
+} from './limits'
 import type { NativeVariant } from './native'
 import { isRecord } from './util/realm'
 
-/** What matrix products read; {@link LoadOptions.precision}. */
-export type Precision = 'f32' | 'bf16' | 'fp8'
-export const PRECISIONS: readonly Precision[] = ['f32', 'bf16', 'fp8']
-/** What `auto` means. */
-export const DEFAULT_PRECISION: Precision = 'bf16'
 /** Most pixels of a picture where nobody says. */
 export const DEFAULT_MAX_PIXELS = 100e6
 

@@ -6,28 +6,13 @@ import { extname } from 'node:path'
 import type { Sharp } from 'sharp'
 import { showsCaller } from './util/caller'
 import { invalid } from './errors'
+import type { IdentityReport } from './native'
 import { type RgbImage, toSharp } from './image'
 import { integer, known, namesOf, oneOf } from './options'
 import { isUrl, pathOfUrl } from './util/realm'
 import { allocated, cannot } from './util/shortage'
 import type { IConFaceWarning } from './warning'
 import { writeWhole } from './util/whole-file'
-
-/** How the identity pathway saw the pictures. */
-export interface IdentityReport {
-  /** Whose face anchors the identity: the references', the degraded input's own, or nobody's. */
-  source: 'references' | 'degraded' | 'none'
-  /** The unit vector `[512]` that anchors the identity; `null` when the source is `none`. */
-  anchor: Float32Array | null
-  /** Norm of each reference's embedding, in the order given: how recognisable the face encoder finds it. */
-  norms: Float32Array
-  /** Weight of each reference in the anchor; they sum to 1. */
-  weights: Float32Array
-  /** Cosine between the input's embedding and the references' anchor; `null` without encoder or references. */
-  before: number | null
-  /** Cosine between the result's embedding and the references' anchor; `null` without encoder or references. */
-  after: number | null
-}
 
 const ENCODERS = {
   png: 'png',

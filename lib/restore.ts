@@ -9,7 +9,7 @@ import { showsCaller } from './util/caller'
 import { IConFaceError, invalid } from './errors'
 import { prepareRestore } from './iconface'
 import type { ImageInput } from './image'
-import { PACKAGE_ROOT } from './native'
+import { PACKAGE_ROOT } from './util/package'
 import {
   ALL_OPTIONS,
   checkLoadOptions,

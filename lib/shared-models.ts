@@ -8,7 +8,8 @@ import { resolve } from 'node:path'
 import { IConFaceError, isIConFaceError } from './errors'
 import { disposedError, IConFace } from './iconface'
 import { loadAddon, native } from './native'
-import { type CheckedLoad, DEFAULT_PRECISION, type Precision } from './options'
+import { type CheckedLoad } from './options'
+import { DEFAULT_PRECISION, type Precision } from './limits'
 
 /** What tells models apart. */
 interface Key {

@@ -5,7 +5,8 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
-import { byteSize, duration, progressDisplay } from '../dist/cli/terminal.js'
+import { progressDisplay } from '../dist/cli/terminal.js'
+import { byteSize, duration } from '../dist/util/figures.js'
 import { strip as drawStrip } from '../dist/picture/strip.js'
 import { FAKE_ADDON, plain, scratchFolder } from './fixtures/fake'
 

@@ -3,11 +3,11 @@
  */
 
 import { type Times, timesOf } from './quiet'
-import type { Precision } from '../options'
+import type { Precision } from '../limits'
 import type { OpContext, Operations, Result, RunParams, Tensor } from '../ops'
 
 /** `fp8` is only measured where it is asked for by name, on GPUs. */
-export type { Precision } from '../options'
+export type { Precision } from '../limits'
 /** What most operations know, and what operands are made of: e4m3 is made by the operation that does it. */
 export type Stored = 'f32' | 'bf16'
 

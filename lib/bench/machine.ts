@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs'
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
-import { packageVersion } from '../cli/command'
+import { packageVersion } from '../util/package'
 import { loadAddon } from '../native'
 import { glibcVersion } from '../util/system-libraries'
 import type { OpContext } from '../ops'

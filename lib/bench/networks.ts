@@ -3,7 +3,8 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { type Checkpoint, Networks } from '../networks'
+import type { Checkpoint } from '../checkpoint/spec'
+import { Networks } from '../networks/networks'
 import type { Result, RunParams, Tensor } from '../ops'
 import { type Precision, random } from './case'
 import { type Times, timesOf } from './quiet'

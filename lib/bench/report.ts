@@ -2,7 +2,7 @@
  * A benchmark's findings for people to read.
  */
 
-import { byteSize, duration } from '../cli/terminal'
+import { byteSize, duration } from '../util/figures'
 import type { DeviceFacts, Limits } from './machine'
 import type { RestoreReport } from './restores'
 import type { Report, Row } from './suite'

@@ -4,7 +4,8 @@
 
 import { availableParallelism } from 'node:os'
 import { openCheckpoint } from '../checkpoint/layout'
-import type { Checkpoint, Networks } from '../networks'
+import type { Checkpoint } from '../checkpoint/spec'
+import type { Networks } from '../networks/networks'
 import { OpContext } from '../ops'
 import { type Case, type Family, type Precision, relativeError } from './case'
 import { conv2d } from './conv2d'

@@ -4,7 +4,7 @@
  * not this count.
  */
 
-import type { Checkpoint } from '../networks'
+import type { Checkpoint } from '../checkpoint/spec'
 
 export interface Tokens {
   text: number

@@ -3,8 +3,9 @@
  * autoencoder and perhaps the text encoder into one, each after a prefix of its own.
  */
 import { isAdapterTensor } from './lora-names'
-import type { NamedTensors } from './names'
-import { type Kind, recogniseKind } from './recognise'
+import type { NamedTensors } from '../formats/named-tensors'
+import { recogniseKind } from './recognise'
+import { type Kind } from './roles'
 
 /** What may stand before the names of a whole network; the longest that fits is taken. */
 const PREFIX =

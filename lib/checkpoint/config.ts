@@ -49,18 +49,16 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { readJson } from '../formats/json'
 import { closest } from '../util/closest'
-import { describeValue, expectation, fileError, IConFaceError, isIConFaceError } from '../errors'
+import { describeValue, expectation, fileError, IConFaceError } from '../errors'
 import { statusOf } from '../util/file-status'
-import { expectedOf, isWithin, type Limit, LIMITS } from '../limits'
+import { expectedOf, isWithin, type Limit, LIMITS, type Rng, RNGS } from '../limits'
 import { GROUP_NORM_GROUPS } from './contract'
 import { notThere } from './hub-id'
 
 export const CONFIG_NAME = 'iconface.json'
 export const FORMAT = 1
-
-/** An `iconface.json` is a page of text; anything much larger is something else. */
-const MAX_CONFIG_BYTES = 1 << 20
 
 export interface ModelDefaults {
   /** Side of the square result in pixels, a multiple of 16. */
@@ -70,9 +68,6 @@ export interface ModelDefaults {
   readonly seed: number
   readonly rng: Rng
 }
-
-export type Rng = (typeof RNGS)[number]
-export const RNGS = ['torch-cuda', 'torch-cpu'] as const
 
 /** How the 112 px face for AdaFace is cut from the aligned 512 px crop. */
 export type FaceCrop = (typeof FACE_CROPS)[number]
@@ -137,7 +132,7 @@ export function readModelConfig(folder: string): ModelConfig {
   const absolute = path.resolve(folder)
   const file = path.join(absolute, CONFIG_NAME)
   if (!fs.existsSync(file)) throw noModel(folder, absolute)
-  return parseModelConfig(readJson(file, MAX_CONFIG_BYTES), file)
+  return parseModelConfig(readJson(file), file)
 }
 
 /** The error of what is no model folder, which says how to make one of it. */
@@ -226,28 +221,6 @@ export const AXES = 'a list of 4 even sizes'
 export function isAxes(value: unknown): value is number[] {
   const even = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0 && (x as number) % 2 === 0
   return Array.isArray(value) && value.length === 4 && value.every(even)
-}
-
-/** Reads a small JSON file. */
-export function readJson(file: string, maxBytes = MAX_CONFIG_BYTES): unknown {
-  let text: string
-  try {
-    const { size } = fs.statSync(file)
-    if (size > maxBytes)
-      throw new IConFaceError('ERR_ICONFACE_INVALID_CHECKPOINT', `${file} has ${size} bytes, more than ${maxBytes}`)
-    text = fs.readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw isIConFaceError(cause) ? cause : fileError('read', file, cause)
-  }
-  try {
-    return JSON.parse(text) as unknown
-  } catch (cause) {
-    throw new IConFaceError(
-      'ERR_ICONFACE_INVALID_CHECKPOINT',
-      `${file} is no valid JSON: ${(cause as Error).message}`,
-      { cause },
-    )
-  }
 }
 
 /** The fields of one JSON object: each is taken once, by a method that checks it; what is left over is an error. */

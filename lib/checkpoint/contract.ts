@@ -19,7 +19,7 @@ import {
   transformerTensors,
 } from './expected'
 import { isFp8 } from './fp8'
-import type { NamedTensors } from './names'
+import type { NamedTensors } from '../formats/named-tensors'
 import { quantisation } from '../formats/quantised'
 
 /** Something that keeps a checkpoint from being used. */

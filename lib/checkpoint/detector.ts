@@ -1,6 +1,6 @@
 /** Published RetinaFace weights as a checkpoint for the networks. */
 import { expectation, IConFaceError } from '../errors'
-import type { Checkpoint, StoredTensor } from '../networks'
+import type { Checkpoint, StoredTensor } from './spec'
 import { openSafetensors } from '../formats/safetensors'
 
 /** Other names of the same tensors: those of the other PyTorch implementation, and of parallel training. */

@@ -9,7 +9,7 @@
  * with a scale for every row).
  */
 import type { DType } from '../formats/dtype'
-import type { NamedTensor, NamedTensors } from './names'
+import type { NamedTensor, NamedTensors } from '../formats/named-tensors'
 import { isBlockScale } from '../formats/quantised'
 import { type RoundedDType, roundTensor } from '../formats/round'
 

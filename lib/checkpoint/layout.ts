@@ -20,7 +20,6 @@ import {
   type PromptNames,
   sameShape,
 } from './contract'
-import type { DType } from '../formats/dtype'
 import {
   type AdapterSizes,
   type AutoencoderSizes,
@@ -31,73 +30,40 @@ import {
 } from './expected'
 import { type AlphaSource, type Lora, openLora } from './lora'
 import { applyNameMap, readNameMap } from './name-map'
-import { type ByteRange, canonicalTensors, type NamedTensor, type NamedTensors, type Naming, type Role } from './names'
+import { canonicalTensors, type Naming } from './names'
+import { type Role } from './roles'
+import { type NamedTensor, type NamedTensors } from '../formats/named-tensors'
 import type { SafetensorsFile } from '../formats/safetensors'
 import { openWeights } from '../formats/shards'
+import type { Checkpoint, JoinedTensor, LoraUpdate, StoredTensor } from './spec'
 
-/** A tensor as one byte range of one file. */
-export interface SpecTensor {
-  /** Index into `files`. */
-  readonly file: number
-  readonly offset: number
-  readonly bytes: number
-  readonly dtype: DType
-  readonly shape: readonly number[]
-}
-
-/** A tensor whose rows lie apart: the ranges follow each other in it. Mostly those of diffusers' transformers. */
-export interface SpecJoin {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: readonly number[]
-  readonly parts: readonly ByteRange[]
-}
-
-/** `transformer.<module>.weight += factor * B A`, in the rows of the matrix that B has. */
-export interface SpecLora {
-  readonly module: string
-  /** Names among `tensors`: [r, in] and [rows, r]. */
-  readonly a: string
-  readonly b: string
-  /** The first row that is changed. */
-  readonly row: number
-  /** strength * alpha / rank */
-  readonly factor: number
-  readonly rank: number
-  readonly strength: number
-  readonly alpha: number
-  readonly alphaSource: AlphaSource
-}
-
-/**
- * Everything the native side needs to load a model. Every byte range lies inside its file and has the size that dtype
- * and shape make.
- *
- * Names: `transformer.`, `vae.`, `adapter.`, `face.` before the canonical names of expected.ts; `prompt.prompt`,
- * `prompt.empty` and, if they differ, `prompt.prompt_without_references`; `lora.<i>.<module>.A` and `.B`, with the first
- * row after the module where it is not 0.
- */
-export interface CheckpointSpec {
+/** What a model folder makes. Every byte range lies inside its file and has the size that dtype and shape make. */
+export interface ModelCheckpoint extends Checkpoint {
   readonly name: string
   readonly folder: string
   /** Random weights. */
   readonly synthesized: boolean
   /** Which row of the paper's Table 3 it is. */
   readonly variant: AdapterVariant
-  readonly files: readonly { readonly path: string; readonly size: number; readonly mtimeMs: number }[]
-  readonly tensors: Readonly<Record<string, SpecTensor>>
-  readonly joins: readonly SpecJoin[]
-  readonly loras: readonly SpecLora[]
-  /** "transformer.ropeAxes" -> [32, 32, 32, 32]; single numbers are lists of one. */
+  readonly joins: readonly JoinedTensor[]
+  readonly loras: readonly ModelLora[]
   readonly numbers: Readonly<Record<string, readonly number[]>>
-  /** "identity.crop" -> "template" */
   readonly texts: Readonly<Record<string, string>>
   readonly defaults: Omit<ModelDefaults, 'resolution'> & { readonly size: number }
-  /** Where the prompts' embeddings and the text encoder are. The native side gets neither: see lib/text. */
+  /** Where the prompts' embeddings and the text encoder are: see lib/text. */
   readonly prompt: ModelConfig['prompt']
   readonly textEncoder: ModelConfig['textEncoder']
   /** What a user should know: what of the files is left out. */
   readonly warnings: readonly IConFaceWarning[]
+}
+
+/** A LoRA's change of one module, named `lora.<i>.<module>` (`.<row>` where that is not 0), and where its factor is from. */
+export interface ModelLora extends LoraUpdate {
+  readonly row: number
+  readonly rank: number
+  readonly strength: number
+  readonly alpha: number
+  readonly alphaSource: AlphaSource
 }
 
 /** One part of a model, for people. */
@@ -119,7 +85,7 @@ export interface Examination {
   /** What a user should know: what of the files is left out. */
   readonly warnings: readonly IConFaceWarning[]
   /** Absent when sizes could not be read. */
-  readonly spec: CheckpointSpec | undefined
+  readonly checkpoint: ModelCheckpoint | undefined
   readonly sizes: ModelSizes
 }
 
@@ -137,9 +103,9 @@ export interface ModelSizes {
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` with all that is wrong with it (the first 20 problems and
  *         the number of the rest); `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_UNSUPPORTED`.
  */
-export function openCheckpoint(folder: string): CheckpointSpec {
-  const { config, spec, problems } = examineCheckpoint(folder)
-  if (spec && problems.length === 0) return spec
+export function openCheckpoint(folder: string): ModelCheckpoint {
+  const { config, checkpoint, problems } = examineCheckpoint(folder)
+  if (checkpoint && problems.length === 0) return checkpoint
   const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`
   throw new IConFaceError(
     'ERR_ICONFACE_INVALID_CHECKPOINT',
@@ -154,7 +120,7 @@ export function examineCheckpoint(folder: string): Examination {
 
 /** {@link examineCheckpoint} for an `iconface.json` that is already read. */
 export function examineConfig(config: ModelConfig): Examination {
-  const builder = new SpecBuilder(config)
+  const builder = new CheckpointBuilder(config)
   const transformer = builder.part('transformer', config.transformer.file, checkTransformer)
   const autoencoder = builder.part('autoencoder', config.autoencoder.file, (tensors) =>
     checkAutoencoder(tensors, config.autoencoder.groups),
@@ -178,7 +144,7 @@ export function examineConfig(config: ModelConfig): Examination {
     problems: builder.problems,
     warnings: builder.warnings,
     sizes,
-    spec: complete ? builder.finish(sizes) : undefined,
+    checkpoint: complete ? builder.finish(sizes) : undefined,
   }
 }
 
@@ -241,14 +207,14 @@ const PREFIX: Record<Role, string> = {
 }
 
 /** Opens the files of a model one by one and gathers what they hold. */
-class SpecBuilder {
+class CheckpointBuilder {
   readonly parts: PartReport[] = []
   readonly problems: Problem[] = []
   readonly warnings: IConFaceWarning[] = []
   private readonly files: SafetensorsFile[] = []
-  private readonly tensors: Record<string, SpecTensor> = {}
-  private readonly joins: SpecJoin[] = []
-  private readonly loras: SpecLora[] = []
+  private readonly tensors: Record<string, StoredTensor> = {}
+  private readonly joins: JoinedTensor[] = []
+  private readonly loras: ModelLora[] = []
 
   constructor(private readonly config: ModelConfig) {}
 
@@ -301,7 +267,7 @@ class SpecBuilder {
     }
   }
 
-  finish(sizes: ModelSizes): CheckpointSpec {
+  finish(sizes: ModelSizes): ModelCheckpoint {
     const { name, folder, synthesized, defaults, identity, prompt, textEncoder } = this.config
     const { resolution, ...others } = defaults
     this.squareConvolutions(sizes.autoencoder!)
@@ -310,11 +276,11 @@ class SpecBuilder {
       folder,
       synthesized,
       variant: adapterVariant(sizes.adapter),
-      files: this.files.map(({ path, fileSize, mtimeMs }) => ({ path, size: fileSize, mtimeMs })),
+      files: this.files.map(({ path, fileSize }) => ({ path, size: fileSize })),
       tensors: this.tensors,
       joins: this.joins,
       loras: this.loras,
-      numbers: specNumbers(this.config, sizes),
+      numbers: modelNumbers(this.config, sizes),
       texts: { 'identity.crop': identity?.crop ?? ('template' satisfies FaceCrop), 'defaults.rng': defaults.rng },
       defaults: { ...others, size: resolution },
       prompt,
@@ -359,7 +325,7 @@ export function withoutIdentity(naming: Naming): Naming {
 }
 
 /** Everything numeric about a model, by part. What shapes tell is repeated here so that nobody has to infer it twice. */
-function specNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
+function modelNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
   const { transformer, autoencoder, adapter, face, prompt } = sizes
   const groups: Record<string, object | undefined> = {
     transformer: transformer && {

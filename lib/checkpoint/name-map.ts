@@ -19,8 +19,9 @@
  * dropped. Nothing is copied: rules move byte ranges.
  */
 import { expectation, IConFaceError } from '../errors'
-import { readJson } from './config'
-import { cutRows, joinRows, type NamedTensor, type NamedTensors, type Naming } from './names'
+import { readJson } from '../formats/json'
+import { cutRows, joinRows, type Naming } from './names'
+import { type NamedTensor, type NamedTensors } from '../formats/named-tensors'
 
 /** A parsed file of names. */
 export interface NameMap {

@@ -7,32 +7,11 @@
  * (q, k, v) or changed their order.
  */
 import { networkOf } from './bundle'
-import type { DType } from '../formats/dtype'
 import { separateScales } from './fp8'
 import { diffusersModule, isDiffusers } from './modules'
-import type { SafetensorsFile, TensorInfo } from '../formats/safetensors'
-
-/** Bytes of the `file`-th file of a model. */
-export interface ByteRange {
-  readonly file: number
-  readonly offset: number
-  readonly bytes: number
-}
-
-/** A tensor under its canonical name. */
-export interface NamedTensor {
-  readonly dtype: DType
-  readonly shape: readonly number[]
-  /** What follows each other in memory; one range unless rows had to be joined. */
-  readonly parts: readonly ByteRange[]
-  /** The name or names in the file. */
-  readonly published: string
-}
-
-export type NamedTensors = Map<string, NamedTensor>
-
-/** The parts a model consists of. */
-export type Role = 'transformer' | 'autoencoder' | 'adapter' | 'face' | 'prompt'
+import { type NamedTensor, type NamedTensors, sourceTensors } from '../formats/named-tensors'
+import type { SafetensorsFile } from '../formats/safetensors'
+import type { Role } from './roles'
 
 /** What {@link canonicalTensors} found. */
 export interface Naming {
@@ -43,15 +22,6 @@ export interface Naming {
   readonly ignored: readonly string[]
   /** Names that say the same tensor twice, and rows that cannot be joined. */
   readonly problems: readonly string[]
-}
-
-/** The tensors of a file under the names they have there. */
-export function sourceTensors(tensors: ReadonlyMap<string, TensorInfo>, index: number): NamedTensors {
-  const sources: NamedTensors = new Map()
-  for (const [name, { dtype, shape, offset, bytes }] of tensors) {
-    sources.set(name, { dtype, shape, parts: [{ file: index, offset, bytes }], published: name })
-  }
-  return sources
 }
 
 /** The tensors of one file under their canonical names; `index` is the file's number in byte ranges. */

@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import type { RE2JS } from 're2js'
 import { describeValue, expectation, IConFaceError } from '../errors'
-import { readJson } from './config'
+import { readJson } from '../formats/json'
 
 /** What a LoRA's configuration says. */
 export interface PeftConfig {

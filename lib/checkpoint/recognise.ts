@@ -2,10 +2,7 @@
  * Which network a file of weights holds, by the names of its tensors.
  */
 import { isAdapterTensor } from './lora-names'
-import type { Role } from './names'
-
-/** What weights can be; the last three are recognised, and not used by this version or not by themselves. */
-export type Kind = Role | 'lora' | 'text encoder' | 'face detector' | 'unknown'
+import type { Kind } from './roles'
 
 /** Which network's tensors these are. */
 export function recogniseKind(names: readonly string[]): Kind {
@@ -19,17 +16,4 @@ export function recogniseKind(names: readonly string[]): Kind {
   if (some(/^(module\.)?((BboxHead|bbox_head|LandmarkHead|landmark_head)\.|ssh\d\.conv)/)) return 'face detector'
   if (some(/^(model\.)?layers\.\d+\.self_attn\.q_norm\./)) return 'text encoder'
   return names.includes('prompt') && names.includes('empty') ? 'prompt' : 'unknown'
-}
-
-/** What the parts are called in reports. */
-export const TITLES: Readonly<Record<Kind, string>> = {
-  transformer: 'FLUX.2 transformer',
-  autoencoder: 'FLUX.2 autoencoder',
-  adapter: 'IConFace adapter',
-  face: 'AdaFace identity network',
-  prompt: 'prompt embeddings',
-  lora: 'LoRA',
-  'text encoder': 'Qwen3 text encoder',
-  'face detector': 'RetinaFace face detector',
-  unknown: 'unknown tensors',
 }

@@ -3,7 +3,7 @@
  */
 
 import { IConFaceError } from '../errors'
-import type { Evaluation } from '../evaluate/evaluate'
+import type { Evaluation } from '../evaluate/evaluation'
 import { IConFaceWarning } from '../warning'
 import { tell } from './output'
 

@@ -2,12 +2,9 @@
  * What every command of `iconface` has in common.
  */
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { closest } from '../util/closest'
 import { IConFaceError, invalid, shortened } from '../errors'
-import { PACKAGE_ROOT } from '../native'
 import type { IConFaceWarning } from '../warning'
 import { tell } from './output'
 
@@ -60,9 +57,4 @@ export function missing(option: string, what: string): IConFaceError {
 /** Writes warnings to standard error. */
 export function warn(warnings: readonly IConFaceWarning[]): void {
   for (const warning of warnings) tell(`iconface: warning: ${warning.message}\n`)
-}
-
-/** The version in package.json. */
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version
 }

@@ -7,7 +7,8 @@ import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, parse } from './command'
 import { print } from './output'
-import { byteSize, progressDisplay, table } from './terminal'
+import { progressDisplay, table } from './terminal'
+import { byteSize } from '../util/figures'
 
 export const command: Command = {
   summary: 'turn a PyTorch file (.pt, .pth, .ckpt), an fp8 file or shards into one safetensors file',

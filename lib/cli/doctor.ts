@@ -16,9 +16,11 @@ import {
   missingVersions,
   neededVersions,
 } from '../util/system-libraries'
-import { type Command, packageVersion, parse } from './command'
+import { type Command, parse } from './command'
+import { packageVersion } from '../util/package'
 import { print } from './output'
-import { byteSize, table } from './terminal'
+import { table } from './terminal'
+import { byteSize } from '../util/figures'
 
 export const command: Command = {
   summary: 'say what this machine and installation can do',

@@ -5,13 +5,14 @@
 import { type Description, describePath } from '../prepare/describe'
 import { formatProblems } from '../checkpoint/contract'
 import type { PartDescription } from '../prepare/findings'
-import { TITLES } from '../checkpoint/recognise'
+import { TITLES } from '../checkpoint/roles'
 import { invalid } from '../errors'
 import { findModel } from '../restore'
 import { type Command, parse } from './command'
 import { print } from './output'
 import { missingTable, partRow } from './parts'
-import { byteSize, table } from './terminal'
+import { table } from './terminal'
+import { byteSize } from '../util/figures'
 
 export const command: Command = {
   summary: 'say what a model folder or weight file holds, and what is wrong with it',

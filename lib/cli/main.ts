@@ -9,7 +9,8 @@
 import { closest } from '../util/closest'
 import { IConFaceError, isIConFaceError, shortened } from '../errors'
 import { messageOf } from '../util/realm'
-import { type Command, packageVersion } from './command'
+import { type Command } from './command'
+import { packageVersion } from '../util/package'
 import { print, tell, watchStreams } from './output'
 import { table } from './terminal'
 

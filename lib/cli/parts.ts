@@ -1,6 +1,7 @@
 /** The parts of a model as `prepare` and `inspect` list them. */
 import type { Missing } from '../prepare/survey'
-import { byteSize, table } from './terminal'
+import { table } from './terminal'
+import { byteSize } from '../util/figures'
 
 /** What lies where, under whose names, how large, and perhaps what is done or to be done about it. */
 export function partRow(

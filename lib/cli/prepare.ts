@@ -4,7 +4,8 @@
 
 import path from 'node:path'
 import { downloadFromHub } from '../prepare/hub'
-import { type Preparation, prepareModel } from '../prepare/prepare'
+import { prepareModel } from '../prepare/prepare'
+import { type Preparation } from '../prepare/preparation'
 import { invalid } from '../errors'
 import { type Command, missing, parse } from './command'
 import { print } from './output'

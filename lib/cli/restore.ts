@@ -17,7 +17,8 @@ import { type Command, missing, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { print } from './output'
 import { PICTURE_OPTIONS, pictureLimits, pictureUsage } from './pictures'
-import { duration, progressDisplay, table } from './terminal'
+import { progressDisplay, table } from './terminal'
+import { duration } from '../util/figures'
 
 const OPTIONS = {
   ref: { type: 'string', short: 'r', multiple: true, default: [] as string[] },

@@ -7,7 +7,8 @@ import { invalid } from '../errors'
 import { oneOf } from '../options'
 import { type Command, numeric, parse } from './command'
 import { print } from './output'
-import { byteSize, duration, progressDisplay } from './terminal'
+import { progressDisplay } from './terminal'
+import { byteSize, duration } from '../util/figures'
 
 export const command: Command = {
   summary: 'write a checkpoint with random weights, for trying out and measuring',

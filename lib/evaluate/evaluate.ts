@@ -4,7 +4,7 @@
 
 import { showsCaller } from '../util/caller'
 import { IConFaceError, type IConFaceErrorCode, invalid, isIConFaceError } from '../errors'
-import type { IConFace, ModelInfo } from '../iconface'
+import type { IConFace } from '../iconface'
 import { checkWithin, LIMITS } from '../limits'
 import {
   checkRestoreOptions,
@@ -18,9 +18,10 @@ import {
 import { checkAborted } from '../util/abort'
 import type { Restoration } from '../restoration'
 import type { CasePictures, EvaluationCase } from './case'
-import { type Measures, measuring } from './measure'
+import type { CaseFailure, CaseResult, Evaluation, ResultPictures } from './evaluation'
+import { measuring } from './measure'
 import { type FittedImage, readRgb } from './pixels'
-import { type SeveritySummary, summarise } from './summary'
+import { summarise } from './summary'
 import type { IConFaceWarning } from '../warning'
 
 export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'strict' | 'signal'> {
@@ -39,45 +40,6 @@ export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidanc
 /** How far an evaluation is: restores done, of all. */
 export interface EvaluateProgress extends Omit<Progress, 'stage' | 'position'> {
   stage: 'evaluate'
-}
-
-/** What was measured on one case. */
-export interface CaseResult {
-  name: string
-  severity: string
-  /** The input itself, fitted to the model's size. */
-  degraded: Measures
-  restored: (Measures & { references: number; milliseconds: number })[]
-  /** What to know about its pictures and results, each once; what concerns the model is in `ModelInfo.warnings`. */
-  warnings: IConFaceWarning[]
-}
-
-/** A case that could not be evaluated: one of its pictures cannot be used, or gives values that are not finite. */
-export interface CaseFailure {
-  name: string
-  severity: string
-  code: IConFaceErrorCode
-  message: string
-}
-
-/** The pictures of a case, all of the model's size; each is also a picture for `restore`. */
-export interface ResultPictures {
-  input: FittedImage
-  /** As many as the largest number asked for needs. */
-  references: FittedImage[]
-  /** In the order of `CaseResult.restored`. */
-  restored: Restoration[]
-  truth: FittedImage
-}
-
-export interface Evaluation {
-  model: Pick<ModelInfo, 'name' | 'folder' | 'synthesized' | 'variant'>
-  settings: { references: number[]; steps: number; guidance: number; seed: number; size: number; precision: string }
-  /** By severity, over all cases. */
-  summary: SeveritySummary[]
-  cases: CaseResult[]
-  /** Cases that are missing in `cases`, and why. */
-  failures: CaseFailure[]
 }
 
 const DEFAULT_REFERENCES = [0, 1, 3]

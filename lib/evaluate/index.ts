@@ -13,15 +13,8 @@
  */
 
 export type { CasePictures, EvaluationCase } from './case'
-export {
-  type CaseFailure,
-  type CaseResult,
-  evaluate,
-  type EvaluateOptions,
-  type EvaluateProgress,
-  type Evaluation,
-  type ResultPictures,
-} from './evaluate'
+export { evaluate, type EvaluateOptions, type EvaluateProgress } from './evaluate'
+export { type CaseFailure, type CaseResult, type Evaluation, type ResultPictures } from './evaluation'
 export type { IdentitySimilarity } from './identity'
 export { landmarkError, type LandmarkError, type Point } from './landmarks'
 export { type Measures, METRICS, type MetricName } from './measure'
@@ -32,5 +25,5 @@ export { psnr } from './psnr'
 export { reportText } from './report'
 export { ssim } from './ssim'
 export { type Estimate, estimate, pairedDifference } from './statistics'
-export type { Estimates, SeveritySummary, SummaryRow } from './summary'
+export type { Estimates, SeveritySummary, SummaryRow } from './evaluation'
 export { syntheticCases, type SyntheticOptions } from './synthetic'

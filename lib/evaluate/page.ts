@@ -5,7 +5,7 @@
 import { showsCaller } from '../util/caller'
 import { sharp } from '../util/sharp'
 import { cannot } from '../util/shortage'
-import type { CaseResult, Evaluation, ResultPictures } from './evaluate'
+import type { CaseResult, Evaluation, ResultPictures } from './evaluation'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'
 import type { RgbImage } from './pixels'
 import { headLine, measured, notes, pictureName, severityTable } from './report'

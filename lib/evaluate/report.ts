@@ -2,9 +2,9 @@
  * An evaluation for people to read on a terminal.
  */
 
-import type { Evaluation } from './evaluate'
+import type { Evaluation } from './evaluation'
 import { METRIC_NAMES, METRICS, type MetricName } from './measure'
-import type { SeveritySummary, SummaryRow } from './summary'
+import type { SeveritySummary, SummaryRow } from './evaluation'
 import type { Estimate } from './statistics'
 
 /** What it was, a table for every severity, and what the references gain. */

@@ -2,28 +2,9 @@
  * Measures of many cases, summarised by severity and number of references.
  */
 
-import type { CaseResult } from './evaluate'
+import type { CaseResult, Estimates, SeveritySummary, SummaryRow } from './evaluation'
 import { type Measures, METRIC_NAMES, METRICS, type MetricName } from './measure'
 import { type Estimate, estimate, pairedDifference } from './statistics'
-
-/** Every metric's estimate; `null` where it was measured nowhere. */
-export type Estimates = Record<MetricName, Estimate | null>
-
-/** One kind of picture: the degraded inputs themselves, or the results with so many references. */
-export interface SummaryRow {
-  picture: 'degraded' | number
-  values: Estimates
-  /** Case by case minus the degraded input; `null` for the degraded inputs. */
-  gainOverDegraded: Estimates | null
-  /** Case by case minus the result without references; `null` where there is nothing to compare. */
-  gainOverNoReferences: Estimates | null
-}
-
-export interface SeveritySummary {
-  severity: string
-  cases: number
-  rows: SummaryRow[]
-}
 
 /** @param counts Numbers of references, in the order of the rows. */
 export function summarise(results: readonly CaseResult[], counts: readonly number[]): SeveritySummary[] {

@@ -6,8 +6,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describeValue, fileError, IConFaceError } from '../errors'
 import { statusOf } from '../util/file-status'
-import { readJson } from '../checkpoint/config'
-import { type NamedTensors, sourceTensors } from '../checkpoint/names'
+import { readJson } from './json'
+import { type NamedTensors, sourceTensors } from './named-tensors'
 import { openSafetensors, type SafetensorsFile } from './safetensors'
 
 /** An index of Qwen3-4B has 30 kB; the largest published models have some MB. */

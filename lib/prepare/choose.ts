@@ -9,7 +9,7 @@ import { describeWeights, type ExaminedPart, type Finding, isLoadable, type Part
 import { notThere } from '../checkpoint/hub-id'
 import { isLoraFolder, loraWeights } from '../checkpoint/lora-file'
 import { readNameMap } from '../checkpoint/name-map'
-import { type Kind, TITLES } from '../checkpoint/recognise'
+import { type Kind, TITLES } from '../checkpoint/roles'
 import { isTokenizer, surveyFolder } from './survey'
 
 /** Parts a model has once. */

@@ -7,7 +7,7 @@ import { FORMAT } from '../checkpoint/config'
 import type { TransformerSizes } from '../checkpoint/expected'
 import type { PartDescription } from './findings'
 import { type TextPlan, textSettings } from './prepare-text'
-import type { Kind } from '../checkpoint/recognise'
+import type { Kind } from '../checkpoint/roles'
 import { modelSettings, type Section, settingsBeside } from './settings'
 
 /** A file that is named, and where it comes from: what lies beside its source says how to read it. */

@@ -13,7 +13,7 @@ import { dequantise, isFp8 } from '../checkpoint/fp8'
 import { isPytorch } from '../formats/pytorch'
 import { isReal, type RoundedDType, roundTensor } from '../formats/round'
 import { SafetensorsWriter, tensorBytes } from '../formats/safetensors-writer'
-import { openPytorchSource, openSafetensorsSource, type TensorSource, type StoredTensor } from './tensor-source'
+import { openPytorchSource, openSafetensorsSource, type TensorSource, type ReadableTensor } from './tensor-source'
 
 /** What `dtype` may be. */
 export const CONVERT_DTYPES = ['keep', 'f32', 'bf16', 'f16'] as const
@@ -103,7 +103,7 @@ export async function convertWeights(input: string, output: string, options: Con
 
 interface Item {
   readonly name: string
-  readonly tensor: StoredTensor
+  readonly tensor: ReadableTensor
   readonly shape: readonly number[]
   /** In the result. */
   readonly dtype: DType

@@ -15,7 +15,7 @@ import path from 'node:path'
 import { fileError, IConFaceError } from '../errors'
 import { statusOf } from '../util/file-status'
 import { writeWhole } from '../util/whole-file'
-import { readJson } from '../checkpoint/config'
+import { readJson } from '../formats/json'
 import type { Checksum } from './download'
 
 /** A file of a repository. */

@@ -18,7 +18,7 @@ import { adapterTensorsOf, type ExaminedPart } from './findings'
 import { crossProblems, type ModelSizes, withoutIdentity } from '../checkpoint/layout'
 import { openLora } from '../checkpoint/lora'
 import { checkText, planText, type TextPlan } from './prepare-text'
-import type { Kind } from '../checkpoint/recognise'
+import type { Kind } from '../checkpoint/roles'
 import { type Missing, missingParts } from './survey'
 
 export interface PlanOptions {

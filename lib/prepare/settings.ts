@@ -5,7 +5,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { expectation, IConFaceError } from '../errors'
-import { CONFIG_NAME, readJson } from '../checkpoint/config'
+import { CONFIG_NAME } from '../checkpoint/config'
+import { readJson } from '../formats/json'
 
 /** Keys of `iconface.json` that hold for weights wherever they are used, by the section they are in. */
 const CARRIED = {

@@ -10,7 +10,7 @@ import { describeWeights, type Finding } from './findings'
 import { foreignName } from '../formats/formats'
 import { isLoraFolder, loraWeights } from '../checkpoint/lora-file'
 import { isPytorch } from '../formats/pytorch'
-import { TITLES } from '../checkpoint/recognise'
+import { TITLES } from '../checkpoint/roles'
 import { listWeights } from '../formats/shards'
 
 /** A part that a model can have and this one has not. */

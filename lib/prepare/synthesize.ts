@@ -26,7 +26,7 @@ import {
   type TransformerSizes,
   transformerTensors,
 } from '../checkpoint/expected'
-import type { Role } from '../checkpoint/names'
+import type { Role } from '../checkpoint/roles'
 import { SafetensorsWriter, tensorBytes, type TensorDeclaration } from '../formats/safetensors-writer'
 
 /** Sizes of a synthesized model. */

@@ -5,14 +5,14 @@ import fs from 'node:fs'
 import { IConFaceError } from '../errors'
 import { type DType, toFloat32 } from '../formats/dtype'
 import { isFp8, separateScales } from '../checkpoint/fp8'
-import type { NamedTensor } from '../checkpoint/names'
+import type { NamedTensor } from '../formats/named-tensors'
 import { openPytorch, type SkippedValue } from '../formats/pytorch'
 import { quantisation } from '../formats/quantised'
 import { openWeights } from '../formats/shards'
 import { openRegularFile, readFully } from '../formats/source'
 
 /** One tensor. */
-export interface StoredTensor {
+export interface ReadableTensor {
   readonly dtype: DType
   readonly shape: readonly number[]
   /** Its elements in row-major order, little-endian. Do not change them. */
@@ -26,7 +26,7 @@ export interface TensorSource {
   readonly container: 'zip' | 'legacy' | 'safetensors'
   readonly files: readonly string[]
   /** By name, in the order of the files. */
-  readonly tensors: ReadonlyMap<string, StoredTensor>
+  readonly tensors: ReadonlyMap<string, ReadableTensor>
   /** Names of scales, and of what goes with them. */
   readonly leftOut: readonly string[]
   /** What is no tensor, or no weight. */
@@ -39,7 +39,7 @@ const UNSCALED = Float32Array.of(1)
 /** A PyTorch checkpoint; throws as {@link openPytorch} does. */
 export function openPytorchSource(target: string): TensorSource {
   const file = openPytorch(target)
-  const tensors = new Map<string, StoredTensor>()
+  const tensors = new Map<string, ReadableTensor>()
   for (const [name, tensor] of file.tensors) {
     tensors.set(name, { dtype: tensor.dtype, shape: tensor.shape, read: () => tensor.read(), scales: () => UNSCALED })
   }
@@ -63,7 +63,7 @@ export function openSafetensorsSource(target: string): TensorSource {
     const [{ file, offset, bytes }] = parts as [NamedTensor['parts'][number]] // files hold each tensor in one piece
     return readFully(descriptors[file]!, files[file]!.path, offset, bytes)
   }
-  const stored = new Map<string, StoredTensor>()
+  const stored = new Map<string, ReadableTensor>()
   for (const [name, tensor] of tensors) {
     const scale = scales.get(name)
     stored.set(name, {

@@ -1,16 +1,16 @@
 /** The prompts of a model: its own, those encoded before, and new ones where it has a text encoder. */
 import { toFloat32 } from '../formats/dtype'
-import type { CheckpointSpec } from '../checkpoint/layout'
+import type { ModelCheckpoint } from '../checkpoint/layout'
 import { openSafetensors, readTensorBytes } from '../formats/safetensors'
 import { IConFaceError } from '../errors'
-import type { NetworksOptions } from '../networks'
+import type { NetworksOptions } from '../networks/networks'
 import type { Result } from '../ops'
 import { type Precision, PromptCache } from './cache'
 import { encodePrompt, fingerprint, openTextEncoder, tokenizerFile } from './encoder'
 import { PromptTokenizer } from './tokenizer'
 
 export class Prompts {
-  constructor(private readonly model: Pick<CheckpointSpec, 'folder' | 'prompt' | 'textEncoder' | 'numbers'>) {}
+  constructor(private readonly model: Pick<ModelCheckpoint, 'folder' | 'prompt' | 'textEncoder' | 'numbers'>) {}
 
   /**
    * Embeddings [length, context] of a prompt, in the model's precision or a better one.

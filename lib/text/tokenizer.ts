@@ -6,7 +6,7 @@
  * leaves no foreign regular expression to run, and no text that would be dropped for want of a token.
  */
 import type { Tokenizer } from '@huggingface/tokenizers' with { 'resolution-mode': 'import' }
-import { readJson } from '../checkpoint/config'
+import { readJson } from '../formats/json'
 import { loadDependency } from '../util/dependency'
 import { describeValue, IConFaceError, invalid } from '../errors'
 import { CHAT_TOKENS, chatText, PADDING_TOKEN } from './chat'

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { invalid } from '../../dist/errors.js'
-import { PACKAGE_ROOT } from '../../dist/native.js'
+import { PACKAGE_ROOT } from '../../dist/util/package.js'
 import { messageOf } from '../../dist/util/realm.js'
 import { type Decision, decide } from './kinds'
 import { Run, type RunOptions } from './run'

@@ -1,0 +1,33 @@
+/**
+ * Tensors by name, each with the byte ranges of files that hold it. Nothing of them is read before it is needed.
+ */
+import type { DType } from './dtype'
+import type { TensorInfo } from './safetensors'
+
+/** Bytes of the `file`-th file of a model. */
+export interface ByteRange {
+  readonly file: number
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** A tensor under its canonical name. */
+export interface NamedTensor {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** What follows each other in memory; one range unless rows had to be joined. */
+  readonly parts: readonly ByteRange[]
+  /** The name or names in the file. */
+  readonly published: string
+}
+
+export type NamedTensors = Map<string, NamedTensor>
+
+/** The tensors of a file under the names they have there. */
+export function sourceTensors(tensors: ReadonlyMap<string, TensorInfo>, index: number): NamedTensors {
+  const sources: NamedTensors = new Map()
+  for (const [name, { dtype, shape, offset, bytes }] of tensors) {
+    sources.set(name, { dtype, shape, parts: [{ file: index, offset, bytes }], published: name })
+  }
+  return sources
+}
