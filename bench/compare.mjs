@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { writeWhole } from '../dist/util/whole-file.js'
+import { writeWhole } from '../dist/formats/whole-file.js'
 
 const BENCH = dirname(fileURLToPath(import.meta.url))
 const { values } = parseArgs({

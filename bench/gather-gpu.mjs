@@ -8,7 +8,7 @@
 import { existsSync, readdirSync, readFileSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { deviceFacts } from '../dist/bench/machine.js'
-import { writeWhole } from '../dist/util/whole-file.js'
+import { writeWhole } from '../dist/formats/whole-file.js'
 
 const [how, work, where, cut] = process.argv.slice(2)
 const write = (file, value) => writeWhole(file, Buffer.from(`${JSON.stringify(value, null, 2)}\n`))

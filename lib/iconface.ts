@@ -43,7 +43,7 @@ import { isThenable } from './util/realm'
 import { Restoration } from './restoration'
 import { strangerWarnings } from './strangers'
 import { allocated } from './util/shortage'
-import { requireThreadRoom } from './util/thread-room'
+import { requireThreadRoom } from './picture/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 

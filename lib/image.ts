@@ -17,7 +17,7 @@ import type { Pixels } from './native'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './util/realm'
-import { sharp } from './util/sharp'
+import { sharp } from './picture/sharp'
 import { allocated } from './util/shortage'
 
 /**

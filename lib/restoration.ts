@@ -12,7 +12,7 @@ import { integer, known, namesOf, oneOf } from './options'
 import { isUrl, pathOfUrl } from './util/realm'
 import { allocated, cannot } from './util/shortage'
 import type { IConFaceWarning } from './warning'
-import { writeWhole } from './util/whole-file'
+import { writeWhole } from './formats/whole-file'
 
 const ENCODERS = {
   png: 'png',

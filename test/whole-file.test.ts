@@ -8,7 +8,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { loadAddon } from '../dist/native.js'
-import { checkWritable, WholeFile, writeWhole } from '../dist/util/whole-file.js'
+import { checkWritable, WholeFile, writeWhole } from '../dist/formats/whole-file.js'
 import { scratchFolder } from './fixtures/fake'
 import { O_TMPFILE, openUnnamed, withoutUnnamed } from './fixtures/unnamed'
 

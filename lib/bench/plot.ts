@@ -2,7 +2,7 @@
  * A benchmark as a picture: a bar per row, its fraction of what the machine can do.
  */
 
-import { sharp } from '../util/sharp'
+import { sharp } from '../picture/sharp'
 import { LETTER_HEIGHT, lettering } from '../util/lettering'
 import { rateText } from './report'
 import type { Report, Row } from './suite'

@@ -5,7 +5,7 @@
 import { IConFaceError, isIConFaceError } from '../errors'
 import { type RgbImage, toSharp } from '../image'
 import { messageOf } from '../util/realm'
-import { sharp } from '../util/sharp'
+import { sharp } from '../picture/sharp'
 import { shortage } from '../util/shortage'
 
 export type Codec = 'jpeg' | 'webp'

@@ -3,7 +3,7 @@
  */
 
 import { showsCaller } from '../util/caller'
-import { sharp } from '../util/sharp'
+import { sharp } from '../picture/sharp'
 import { cannot } from '../util/shortage'
 import type { CaseResult, Evaluation, ResultPictures } from './evaluation'
 import { type Measures, METRIC_NAMES, METRICS } from './measure'

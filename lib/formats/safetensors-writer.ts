@@ -3,7 +3,7 @@
  */
 import path from 'node:path'
 import { invalid } from '../errors'
-import { WholeFile } from '../util/whole-file'
+import { WholeFile } from './whole-file'
 import { type DType, dtypeBits, elementCount } from './dtype'
 
 /** A tensor to be written. */

@@ -4,7 +4,7 @@
 
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import type { Pixels } from '../native'
-import { sharp } from '../util/sharp'
+import { sharp } from './sharp'
 import type { ColourProfile, Shaper } from './profile'
 import { convert, narrow, type Samples } from './srgb'
 

@@ -5,7 +5,7 @@
 import type { RgbImage } from '../image'
 import { LETTER_HEIGHT, lettering } from '../util/lettering'
 import type { Bytes } from '../util/realm'
-import { sharp } from '../util/sharp'
+import { sharp } from './sharp'
 import { cannot } from '../util/shortage'
 
 /** One column of a strip. */

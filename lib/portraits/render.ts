@@ -1,6 +1,6 @@
 /** Puts a portrait together: background, body and head, the drawn features, hair and beard in front. */
 
-import { sharp } from '../util/sharp'
+import { sharp } from '../picture/sharp'
 import { cannot } from '../util/shortage'
 import type { RgbImage } from '../image'
 import { paintBackground } from './background'

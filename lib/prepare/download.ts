@@ -9,7 +9,7 @@ import { abortError, checkAborted, onAbort, pause } from '../util/abort'
 import { fileError, IConFaceError, isIConFaceError } from '../errors'
 import { statusOf } from '../util/file-status'
 import { messageOf } from '../util/realm'
-import { flush } from '../util/whole-file'
+import { flush } from '../formats/whole-file'
 import { request } from './http'
 
 export interface Download {

@@ -14,7 +14,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { fileError, IConFaceError } from '../errors'
 import { statusOf } from '../util/file-status'
-import { writeWhole } from '../util/whole-file'
+import { writeWhole } from '../formats/whole-file'
 import { readJson } from '../formats/json'
 import type { Checksum } from './download'
 

@@ -152,7 +152,7 @@ t.test('no files left', { skip: noPrlimit }, async (t) => {
   const program = `
     ${OUTCOMES}
     ${LIMIT}
-    const { sharp } = require(args.dist + '/util/sharp.js')
+    const { sharp } = require(args.dist + '/picture/sharp.js')
     const { Networks } = require(args.dist + '/networks/index.js')
     const picture = args.folder + '/../nofile.png'
     fs.writeFileSync(picture, await sharp({ create: { width: 8, height: 8, channels: 3, background: '#888' } }).png().toBuffer())

@@ -4,7 +4,7 @@
  */
 
 import type { Sharp, SharpInput, SharpOptions } from 'sharp'
-import { loadDependency } from './dependency'
+import { loadDependency } from '../util/dependency'
 import { requireThreadRoomOnce } from './thread-room'
 
 /** Never a path: sharp takes the end of `face.png[2]` for options, and does not find the file. */
