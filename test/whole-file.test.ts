@@ -240,7 +240,7 @@ t.test('where the addon is missing files are written all the same', async (t) =>
   const native = loadAddon()
   t.equal(typeof native.linkOpenFile, 'function')
   const program = `
-    const { writeWhole } = require(${JSON.stringify(join(__dirname, '..', 'dist', 'util', 'whole-file.js'))})
+    const { writeWhole } = require(${JSON.stringify(join(__dirname, '..', 'dist', 'formats', 'whole-file.js'))})
     writeWhole(process.argv[1], Buffer.from('bytes'))`
   const folder = fs.mkdtempSync(join(scratch, 'none-'))
   const env = { ...process.env, ICONFACE_BINARY: join(folder, 'none.node') }

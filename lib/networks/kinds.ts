@@ -90,4 +90,3 @@ export interface NetworkKinds {
     results: { boxes: Result; logits: Result; landmarks: Result }
   }
 }
-
