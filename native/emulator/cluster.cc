@@ -64,6 +64,7 @@ void Cluster::prepare() {
   failed_ = false;
   report_.clear();
   ready_.clear();
+  warps_.assign(static_cast<size_t>(total_ + kWarp - 1) / kWarp, {});
   mbarriers_.clear();
   for (int i = 0; i < total_; i++) {
     Thread& t = threads_[static_cast<size_t>(i)];
@@ -85,7 +86,7 @@ void Cluster::schedule() {
     const size_t pick = launch_->seed == 0 ? 0 : next_random() % ready_.size();
     become(ready_[pick]);
     if (launch_->seed == 0) {
-      ready_.erase(ready_.begin());
+      ready_.pop_front();
     } else {
       ready_[pick] = ready_.back();
       ready_.pop_back();
@@ -105,6 +106,7 @@ void Cluster::enter() {
 void Cluster::end_thread() {
   if (++block().ended == count_) check_visits();
   threads_[static_cast<size_t>(running_)].state = State::Ended;
+  warps_[static_cast<size_t>(running_ / kWarp)].ended |= 1u << lane();
   ended_++;
   if (at_cluster_barrier_ > 0 && at_cluster_barrier_ + ended_ == total_) release_cluster_barrier();
 }

@@ -10,6 +10,7 @@
 // Threads are numbered through the cluster, block after block. A block's shared memory lasts while one of its threads does:
 // what other blocks do to it must have happened before something that one of its own threads did.
 #pragma once
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -96,6 +97,10 @@ class Cluster {
     int open_group;
     std::vector<Copy> copies;
   };
+  /// Lanes, a bit each.
+  struct Warp {
+    unsigned in_collective = 0, ended = 0;
+  };
   /// What happened last to a word of shared memory (four bytes), or to one byte of a word whose bytes have cells of their own.
   /// Times before the cluster's start mean that nothing happened.
   struct Cell {
@@ -169,7 +174,8 @@ class Cluster {
   int count_ = 0, total_ = 0;  // threads of a block, of the cluster
   int running_ = 0, rank_ = 0, ended_ = 0, at_cluster_barrier_ = 0;
   std::vector<Thread> threads_;
-  std::vector<int> ready_;
+  std::vector<Warp> warps_;
+  std::deque<int> ready_;
   std::map<const uint64_t*, Mbarrier> mbarriers_;
   void* scheduler_ = nullptr;
   Stacks stacks_;

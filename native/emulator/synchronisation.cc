@@ -1,6 +1,7 @@
 // How the threads of a cluster wait for each other: barriers, mbarriers and warp collectives, and what they learn thereby. See
 // cluster.h.
 #include <algorithm>
+#include <bit>
 #include <numeric>
 
 #include "emulator/cluster.h"
@@ -174,29 +175,23 @@ void Cluster::collective(const Collective& what, unsigned mask, const void* in, 
   t.in = in;
   t.out = out;
 
-  bool complete = true;
+  // The last warp of a block whose size is no multiple of 32: lanes that never were are not waited for.
+  if (total_ - first < kWarp) mask &= (1u << (total_ - first)) - 1;
+  Warp& warp = warps_[static_cast<size_t>(self / kWarp)];
+  warp.in_collective |= 1u << (self - first);
+  if (const unsigned ended = mask & warp.ended; ended != 0)
+    report(format("%s waits for lane %d, which has ended", what.name, std::countr_zero(ended)), caller);
+  if ((mask & ~warp.in_collective) != 0) return pause();  // the last lane does the rest
+
   for (int i = 0; i < kWarp; i++) {
     if ((mask >> i & 1) == 0) continue;
-    if (first + i >= total_) {
-      // The last warp of a block whose size is no multiple of 32: lanes that never were are not waited for.
-      mask &= ~(1u << i);
-      continue;
-    }
     const Thread& other = threads_[static_cast<size_t>(first + i)];
-    if (other.state == State::Ended) report(format("%s waits for lane %d, which has ended", what.name, i), caller);
-    if (other.state != State::InCollective) {
-      complete = false;
-      continue;
-    }
     if (other.collective != &what || other.mask != t.mask)
       report(format("warp divergence: %s with mask 0x%08x, while lane %d is in %s with mask 0x%08x", what.name, t.mask,
                     i, other.collective->name, other.mask),
              caller);
   }
-  if (!complete) {
-    pause();
-    return;
-  }
+  warp.in_collective &= ~mask;
   const void* ins[kWarp] = {};
   void* outs[kWarp] = {};
   for (int i = 0; i < kWarp; i++) {
