@@ -2,7 +2,8 @@
  * `iconface degrade`: one picture, damaged the way restoration is trained and tested on.
  */
 
-import { checkDegradeOptions, degrade, type DegradeOptions, type Operation } from '../degrade'
+import type { Operation } from '../degrade/chain'
+import { checkDegradeOptions, degrade, type DegradeOptions } from '../degrade/degrade'
 import { invalid } from '../errors'
 import { expectedOf, LIMITS } from '../limits'
 import { checkPictureFile, toSharp } from '../image'

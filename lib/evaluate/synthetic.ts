@@ -3,11 +3,13 @@
  * known exactly.
  */
 
-import { degrade, type Severity, strengthFor } from '../degrade'
+import { degrade } from '../degrade/degrade'
+import { type Severity, strengthFor } from '../degrade/strength'
 import { invalid } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { boolean, known, namesOf, oneOf } from '../options'
-import { PORTRAIT_LANDMARKS, portraitIdentity, portraitState, renderPortrait } from '../portraits'
+import { PORTRAIT_LANDMARKS } from '../portraits/landmarks'
+import { portraitIdentity, portraitState, renderPortrait } from '../portraits/portrait'
 import type { CasePictures, EvaluationCase } from './case'
 
 /** Identities from this seed on are for evaluation alone; training draws below it. */
