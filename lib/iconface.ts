@@ -25,8 +25,8 @@ import {
   checkRestoreOptions,
   checkSize,
   checkVariant,
-  integer,
-  known,
+  checkInteger,
+  checkKnown,
   namesOf,
   type LoadOptions,
   type Progress,
@@ -43,14 +43,14 @@ import { isThenable } from './util/realm'
 import { Restoration } from './restoration'
 import { strangerWarnings } from './strangers'
 import { allocated } from './util/shortage'
-import { requireThreadRoom } from './picture/thread-room'
+import { checkThreadRoom } from './picture/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 
 /** What a restore uses where its options say nothing. */
 export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
 
-/** What is known about a loaded model. */
+/** What is checkKnown about a loaded model. */
 export interface ModelInfo {
   /** The checkpoint's name and folder. */
   name: string
@@ -59,7 +59,7 @@ export interface ModelInfo {
   synthesized: boolean
   /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
   variant: AdapterVariant
-  /** It has an identity encoder: `embed` works and similarities are known. */
+  /** It has an identity encoder: `embed` works and similarities are checkKnown. */
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean
@@ -181,14 +181,14 @@ export class IConFace implements AsyncDisposable {
     const checked = checkLoadOptions(options)
     checkAborted(checked.signal)
     const addon = loadAddon()
-    requireThreadRoom()
+    checkThreadRoom()
     const checkpoint = openCheckpoint(folder)
     const { device, threads, isa, precision, signal } = checked
     const session = native(
       () => new addon.Session({ device, threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
     )
     try {
-      requireThreadRoom() // beside its threads
+      checkThreadRoom() // beside its threads
       const facts = await abortable(
         native(() => session.load()),
         signal,
@@ -340,7 +340,7 @@ export class IConFace implements AsyncDisposable {
   @showsCaller
   async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
-    known('options', options, EMBED_OPTIONS)
+    checkKnown('options', options, EMBED_OPTIONS)
     const { size = this.info.defaults.size, strict, signal } = checkRestoreOptions(options)
     checkAborted(signal)
     if (!this.info.identityEncoder) {
@@ -372,10 +372,10 @@ export class IConFace implements AsyncDisposable {
    */
   estimate(job: EstimateOptions = {}): RestoreEstimate {
     if (this.disposed) throw disposedError()
-    known('options', job, ESTIMATE_OPTIONS)
+    checkKnown('options', job, ESTIMATE_OPTIONS)
     const { defaults } = this.info
     const { references = 0, size = defaults.size } = job
-    integer('references', references, 0, this.#limits.maxReferences)
+    checkInteger('references', references, 0, this.#limits.maxReferences)
     checkSize(size)
     const { steps = defaults.steps, guidance = defaults.guidance } = checkRestoreOptions({
       steps: job.steps,

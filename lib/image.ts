@@ -12,7 +12,7 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads'
 import type { Sharp } from 'sharp'
 import { expectation, IConFaceError, invalid, shortened } from './errors'
 import { checkWithin, LIMITS } from './limits'
-import { integer } from './options'
+import { checkInteger } from './options'
 import type { Pixels } from './native'
 import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/text'
@@ -80,7 +80,7 @@ export interface Picture {
 export function allocateImage(width: number, height: number, channels: 3 | 4 = 3): RawImage & { data: Uint8Array } {
   checkWithin('width', width, LIMITS.side)
   checkWithin('height', height, LIMITS.side)
-  integer('channels', channels, 3, 4)
+  checkInteger('channels', channels, 3, 4)
   const bytes = width * height * channels
   const data = allocated(bytes, () => new Uint8Array(new SharedArrayBuffer(bytes)))
   return { data, width, height, channels }
@@ -196,7 +196,7 @@ function rawIn(name: string, image: RawImage, maxPixels: number): Capture {
   if (!isBytes(data)) throw invalid(`${name}.data`, 'a Uint8Array', data)
   checkWithin(`${name}.width`, width, LIMITS.side)
   checkWithin(`${name}.height`, height, LIMITS.side)
-  integer(`${name}.channels`, channels, 1, 4)
+  checkInteger(`${name}.channels`, channels, 1, 4)
   if (typeof transfer !== 'boolean') throw invalid(`${name}.transfer`, 'true or false', transfer)
   if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
   checkLength(name, { data, width, height, channels })

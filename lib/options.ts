@@ -54,7 +54,7 @@ export interface Progress {
   position: number
   /** Milliseconds since the job began (waiting in the queue not counted). */
   elapsedMs: number
-  /** Part of the model's operations that is done, 0 to 1; 0 while it is not known how many there are. */
+  /** Part of the model's operations that is done, 0 to 1; 0 while it is not checkKnown how many there are. */
   done: number
   /** Estimated milliseconds to the end of the job; `null` while unknown. */
   etaMs: number | null
@@ -75,7 +75,7 @@ export interface RestoreOptions {
   steps?: number | undefined
   /** Classifier-free guidance, 0 to 100; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
   guidance?: number | undefined
-  /** Seed of the noise: a safe integer, or a bigint below 2^64. Default: the checkpoint's, 42. */
+  /** Seed of the noise: a safe checkInteger, or a bigint below 2^64. Default: the checkpoint's, 42. */
   seed?: number | bigint | undefined
   /** Side of the result in pixels, a multiple of 16 from 16 to 4096. Default: the checkpoint's, 512 in the paper. */
   size?: number | undefined
@@ -149,15 +149,15 @@ export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
 }
 
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
-  known('options', options, RESTORE_OPTIONS)
+  checkKnown('options', options, RESTORE_OPTIONS)
   const { steps, guidance, seed, size, rng, prompt, strict, signal, onProgress } = options
   if (steps !== undefined) checkWithin('steps', steps, LIMITS.steps)
   if (guidance !== undefined) checkWithin('guidance', guidance, LIMITS.guidance)
   if (seed !== undefined) checkTorchSeed(seed)
   if (size !== undefined) checkSize(size)
-  if (rng !== undefined) oneOf('rng', rng, RNGS)
+  if (rng !== undefined) checkOneOf('rng', rng, RNGS)
   if (prompt !== undefined) checkPromptText(prompt)
-  if (strict !== undefined) boolean('strict', strict)
+  if (strict !== undefined) checkBoolean('strict', strict)
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw invalid('onProgress', 'a function', onProgress)
   checkSignal(signal)
@@ -171,10 +171,10 @@ export type CheckedLoad = LoadOptions & Required<Pick<LoadOptions, 'device' | 'p
 type Limit = 'maxPixels' | 'maxReferences' | 'maxQueue'
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
-  known('options', options, LOAD_OPTIONS)
+  checkKnown('options', options, LOAD_OPTIONS)
   const { device = 'auto', precision = 'auto', threads, isa } = options
   if (device !== 'auto') checkDevice(device, "'auto', 'cpu', 'cuda' or 'cuda:<number>'")
-  oneOf('precision', precision, ['auto', ...PRECISIONS])
+  checkOneOf('precision', precision, ['auto', ...PRECISIONS])
   checkCompute({ threads, isa })
   checkSignal(options.signal)
   return { ...options, device, precision, ...checkLimits(options) }
@@ -213,7 +213,7 @@ export function checkSeed(seed: unknown): asserts seed is number {
   checkWithin('seed', seed, LIMITS.seed)
 }
 
-/** PyTorch's seeds have 64 bits, more than a number can hold. */
+/** PyTorch's seeds have 64 bits, more than a checkNumber can hold. */
 function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
   const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isWithin(seed, LIMITS.seed)
   if (!fits) throw invalid('seed', `${expectedOf(LIMITS.seed)}, or a bigint from 0n to 2n ** 64n - 1n`, seed)
@@ -228,12 +228,12 @@ export function checkPromptText(prompt: unknown): void {
 }
 
 export function checkVariant(variant: Variant = {}): NativeVariant {
-  known('variant', variant, namesOf<Variant>({ identity: true, structure: true, references: true }))
+  checkKnown('variant', variant, namesOf<Variant>({ identity: true, structure: true, references: true }))
   const { identity = true, structure = true, references = true } = variant
-  boolean('variant.identity', identity)
-  boolean('variant.references', references)
+  checkBoolean('variant.identity', identity)
+  checkBoolean('variant.references', references)
   if (typeof structure === 'boolean') return { identity, structure: structure ? 'full' : 'none', references }
-  oneOf('variant.structure', structure, ['one-route', 'residual'], "true, false, 'one-route' or 'residual'")
+  checkOneOf('variant.structure', structure, ['one-route', 'residual'], "true, false, 'one-route' or 'residual'")
   return { identity, structure, references }
 }
 
@@ -247,23 +247,23 @@ export function checkSignal(signal: unknown): asserts signal is AbortSignal | un
   }
 }
 
-export function integer(name: string, value: unknown, min: number, max: number): asserts value is number {
+export function checkInteger(name: string, value: unknown, min: number, max: number): asserts value is number {
   if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
     throw invalid(name, `an integer from ${min} to ${max}`, value)
   }
 }
 
-export function number(name: string, value: unknown, min: number, max: number): asserts value is number {
+export function checkNumber(name: string, value: unknown, min: number, max: number): asserts value is number {
   if (!(typeof value === 'number' && value >= min && value <= max)) {
     throw invalid(name, `a number from ${min} to ${max}`, value)
   }
 }
 
-export function boolean(name: string, value: unknown): asserts value is boolean {
+export function checkBoolean(name: string, value: unknown): asserts value is boolean {
   if (typeof value !== 'boolean') throw invalid(name, 'true or false', value)
 }
 
-export function oneOf(name: string, value: unknown, allowed: readonly string[], expected?: string): void {
+export function checkOneOf(name: string, value: unknown, allowed: readonly string[], expected?: string): void {
   if (typeof value === 'string' && allowed.includes(value)) return
   throw invalid(name, expected ?? allowed.map((one) => `'${one}'`).join(' or '), value)
 }
@@ -273,7 +273,7 @@ export function oneOf(name: string, value: unknown, allowed: readonly string[], 
  *
  * @param kind What errors call a key: `unknown state parameter`.
  */
-export function known(what: string, options: unknown, names: readonly string[], kind = 'option'): void {
+export function checkKnown(what: string, options: unknown, names: readonly string[], kind = 'option'): void {
   if (!isRecord(options)) throw invalid(what, 'an object', options)
   for (const [name, value] of Object.entries(options)) {
     if (names.includes(name)) continue

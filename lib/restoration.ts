@@ -8,7 +8,7 @@ import { showsCaller } from './util/caller'
 import { invalid } from './errors'
 import type { IdentityReport } from './native'
 import { type RgbImage, toSharp } from './image'
-import { integer, known, namesOf, oneOf } from './options'
+import { checkInteger, checkKnown, namesOf, checkOneOf } from './options'
 import { isUrl, pathOfUrl } from './util/realm'
 import { allocated, cannot } from './util/shortage'
 import type { IConFaceWarning } from './warning'
@@ -98,10 +98,10 @@ export class Restoration implements RgbImage {
 
 /** `image` in a file format. */
 export async function encode(image: Sharp, format: OutputFormat, options: EncodeOptions = {}): Promise<Buffer> {
-  oneOf('format', format, Object.keys(ENCODERS))
-  known('options', options, namesOf<EncodeOptions>({ quality: true }))
+  checkOneOf('format', format, Object.keys(ENCODERS))
+  checkKnown('options', options, namesOf<EncodeOptions>({ quality: true }))
   const { quality = 95 } = options
-  integer('quality', quality, 1, 100)
+  checkInteger('quality', quality, 1, 100)
   return withEncoder(image, ENCODERS[format], quality)
     .toBuffer()
     .catch(cannot(`encode the picture as ${format}`))
@@ -117,7 +117,7 @@ function withEncoder(image: Sharp, encoder: (typeof ENCODERS)[OutputFormat], qua
 /** The format that the extension of `file` names. */
 export function outputFormat(file: string): OutputFormat {
   const extension = extname(file).slice(1).toLowerCase()
-  oneOf(`the extension of ${file}`, extension, Object.keys(ENCODERS))
+  checkOneOf(`the extension of ${file}`, extension, Object.keys(ENCODERS))
   return extension as OutputFormat
 }
 

@@ -13,7 +13,7 @@ import { PACKAGE_ROOT } from './util/package'
 import {
   ALL_OPTIONS,
   checkLoadOptions,
-  known,
+  checkKnown,
   LOAD_OPTIONS,
   type LoadOptions,
   RESTORE_OPTIONS,
@@ -67,7 +67,7 @@ export const restore: Restore = Object.assign(
     references: readonly ImageInput[] = [],
     options: RestoreOnceOptions = {},
   ): Promise<Restoration> {
-    known('options', options, ALL_OPTIONS)
+    checkKnown('options', options, ALL_OPTIONS)
     const { model: folder = findModel(), ...others } = options
     if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
     const load = checkLoadOptions(only(others, LOAD_OPTIONS))

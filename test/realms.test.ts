@@ -11,7 +11,7 @@ import { psnr } from '../dist/evaluate/index.js'
 import { describeValue } from '../dist/errors.js'
 import { IConFace, type ImageInput, type Restoration, type RestoreOptions } from '../dist/index.js'
 import { f32, OpContext, type Tensor } from '../dist/ops/index.js'
-import { known } from '../dist/options.js'
+import { checkKnown } from '../dist/options.js'
 import { isBytes, isRecord, isThenable, isUrl, messageOf, pathOfUrl } from '../dist/util/realm.js'
 import { createRealm } from './fixtures/realm'
 import { picture, QUICK, scratch, tinyModel } from './fixtures/tiny'
@@ -166,7 +166,7 @@ t.test('what things are', (t) => {
   t.equal(describeValue(there('new Uint8Array(3)')), 'a Uint8Array of 3 bytes')
   t.match(describeValue(there('Object.setPrototypeOf(new Uint8Array(3), null)')), /^a view of /)
   t.equal(describeValue(there('Object.create(null)')), 'an object')
-  t.doesNotThrow(() => known('options', { a: 1 }, ['a']))
+  t.doesNotThrow(() => checkKnown('options', { a: 1 }, ['a']))
   t.end()
 })
 

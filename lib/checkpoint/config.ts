@@ -202,7 +202,7 @@ export function parseModelConfig(json: unknown, file: string): ModelConfig {
     })),
   )
   const defaults = root.section('defaults', {}).finish(readDefaults)
-  root.refuseUnknown()
+  root.checkUnknown()
   return { folder, name, synthesized, transformer, autoencoder, adapter, lora, identity, prompt, textEncoder, defaults }
 }
 
@@ -242,11 +242,11 @@ class Fields {
   /** What `read` makes of these fields, once it is certain that there are no others. */
   finish<T>(read: (fields: Fields) => T): T {
     const result = read(this)
-    this.refuseUnknown()
+    this.checkUnknown()
     return result
   }
 
-  refuseUnknown(): void {
+  checkUnknown(): void {
     const names = [...this.known]
     for (const key of Object.keys(this.values)) {
       if (this.known.has(key)) continue

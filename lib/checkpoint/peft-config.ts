@@ -82,7 +82,7 @@ function parseJson(text: string, label: string): unknown {
 function parse(json: unknown, prefix: string, label: string, source: PeftConfig['source']): PeftConfig {
   if (typeof json !== 'object' || json === null) throw unexpected(label, 'the file', 'an object', json)
   const value = (key: string) => (json as Record<string, unknown>)[prefix + key] ?? undefined
-  refuseOthers(value, label)
+  checkOthers(value, label)
   const alpha = value('lora_alpha')
   if (alpha !== undefined && !Number.isFinite(alpha)) throw unexpected(label, '"lora_alpha"', 'a finite number', alpha)
   return {
@@ -97,7 +97,7 @@ function parse(json: unknown, prefix: string, label: string, source: PeftConfig[
 type Value = (key: string) => unknown
 
 /** Throws for what is no plain LoRA. */
-function refuseOthers(value: Value, label: string): void {
+function checkOthers(value: Value, label: string): void {
   const refuse = (what: string) => {
     throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${label} says ${what}, which cannot be merged as a LoRA`)
   }

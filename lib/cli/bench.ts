@@ -16,7 +16,7 @@ import { type PresetName, synthesizeCheckpoint } from '../prepare/synthesize'
 import { invalid } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { loadAddon, native } from '../native'
-import { checkDevice, oneOf } from '../options'
+import { checkDevice, checkOneOf } from '../options'
 import { PRECISIONS } from '../limits'
 import { checkWritable, isStream, writeWhole } from '../formats/whole-file'
 import { type Command, numeric, parse } from './command'
@@ -79,9 +79,9 @@ Shapes       ${FAMILIES.map(({ name, axes }) => `${name} ${axes.join(' x ')}`).j
     } as const)
     const { device } = values
     checkDevice(device)
-    for (const name of positionals) oneOf('the name of a benchmark', name, [...NAMES, ...Object.keys(GROUPS)])
+    for (const name of positionals) checkOneOf('the name of a benchmark', name, [...NAMES, ...Object.keys(GROUPS)])
     const named = positionals.flatMap((name) => GROUPS[name] ?? [name])
-    if (values.precision !== undefined) oneOf('--precision', values.precision, PRECISIONS)
+    if (values.precision !== undefined) checkOneOf('--precision', values.precision, PRECISIONS)
     if (values.precision === 'fp8' && device === 'cpu') throw invalid('--device', 'a GPU for fp8', device)
     for (const file of [values.json, values.plot]) if (file !== undefined) await checkWritable(file)
     const threads = numeric('threads', values.threads) ?? availableParallelism()

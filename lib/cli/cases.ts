@@ -19,7 +19,7 @@ export function caseWarnings({ cases }: Evaluation): IConFaceWarning[] {
  *
  * @throws {IConFaceError} with the code of the first, where there are any.
  */
-export function failIfAny({ cases, failures }: Evaluation): void {
+export function checkFailures({ cases, failures }: Evaluation): void {
   const [first] = failures
   if (!first) return
   for (const { code, message } of failures) tell(`iconface: ${code}: ${message}\n`)

@@ -4,7 +4,7 @@
 
 import { type Conversion, CONVERT_DTYPES, convertWeights } from '../prepare/convert'
 import { invalid } from '../errors'
-import { oneOf } from '../options'
+import { checkOneOf } from '../options'
 import { type Command, parse } from './command'
 import { print } from './output'
 import { progressDisplay, table } from './terminal'
@@ -33,7 +33,7 @@ become bf16, multiplied by the scales beside them.
     } as const)
     const [input, output] = positionals
     if (positionals.length !== 2) throw invalid('the arguments', 'an input and an output file', positionals)
-    oneOf('--dtype', values.dtype, CONVERT_DTYPES)
+    checkOneOf('--dtype', values.dtype, CONVERT_DTYPES)
     const display = progressDisplay()
     const begun = performance.now()
     let conversion: Conversion

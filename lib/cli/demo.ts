@@ -11,10 +11,10 @@ import type { Measures } from '../evaluate/measure'
 import type { RgbImage } from '../evaluate/pixels'
 import { pictureName, reportText } from '../evaluate/report'
 import { syntheticCases } from '../evaluate/synthetic'
-import { integer } from '../options'
+import { checkInteger } from '../options'
 import { type Column, strips } from '../picture/strip'
 import { checkWritable, checkWritableFolder, writeWhole } from '../formats/whole-file'
-import { caseWarnings, failIfAny } from './cases'
+import { caseWarnings, checkFailures } from './cases'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
 import { print } from './output'
@@ -51,7 +51,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   } as const)
   if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
   const count = numeric('faces', values.faces) ?? 3
-  integer('--faces', count, 1, 20)
+  checkInteger('--faces', count, 1, 20)
   const seed = numeric('seed', values.seed) ?? 0
   const cases = syntheticCases({ count, seed, severities: SEVERITIES, references: Math.max(...REFERENCES) })
   await checkFolder(values.out)
@@ -79,7 +79,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   })
   await checkWritable(file)
   await writeWhole(file, await strips(rows, Math.max(160, evaluation.settings.size)))
-  failIfAny(evaluation)
+  checkFailures(evaluation)
   if (values.quiet) return
   warn(caseWarnings(evaluation))
   const spent = `${duration(time)}, ${duration(time / count)} a person`

@@ -8,12 +8,12 @@ import { checkWithin, LIMITS, rangeOf } from '../limits'
 import type { EvaluationCase } from '../evaluate/case'
 import { checkCounts, evaluate, type EvaluateOptions } from '../evaluate/evaluate'
 import { type Evaluation } from '../evaluate/evaluation'
-import { caseWarnings, failIfAny } from './cases'
+import { caseWarnings, checkFailures } from './cases'
 import { EvaluationPage } from '../evaluate/page'
 import { pairedCases } from '../evaluate/pairs'
 import { reportText } from '../evaluate/report'
 import { syntheticCases } from '../evaluate/synthetic'
-import { checkRestoreOptions, oneOf } from '../options'
+import { checkRestoreOptions, checkOneOf } from '../options'
 import { checkWritable, writeWhole } from '../formats/whole-file'
 import { type Command, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
@@ -105,7 +105,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   display?.end()
   await writeFiles(evaluation, json, html, page)
   show(evaluation)
-  failIfAny(evaluation)
+  checkFailures(evaluation)
 }
 
 function numbersOf(evaluation: Evaluation): string {
@@ -132,7 +132,7 @@ function list(name: string, text: string | undefined): string[] | undefined {
 async function checkOutputs(json: string | undefined, html: string | undefined): Promise<void> {
   if (json !== undefined && json !== '-') await checkWritable(json)
   if (html === undefined) return
-  oneOf('the extension of --html', extname(html).toLowerCase(), ['.html', '.htm'])
+  checkOneOf('the extension of --html', extname(html).toLowerCase(), ['.html', '.htm'])
   if (json !== undefined && resolve(html) === resolve(json))
     throw invalid('--html', 'another file than that of --json', html)
   await checkWritable(html)

@@ -7,11 +7,11 @@ import { invalid } from '../errors'
 import { expectedOf, LIMITS, rangeOf } from '../limits'
 import type { IConFace, ModelInfo } from '../iconface'
 import { capturePictures, checkPictureFile } from '../image'
-import { checkRestoreOptions, oneOf, type RestoreOptions } from '../options'
+import { checkRestoreOptions, checkOneOf, type RestoreOptions } from '../options'
 import { sizeWarnings } from '../picture/size'
 import { outputFormat, type Restoration } from '../restoration'
 import { strip } from '../picture/strip'
-import { requireThreadRoomOnce } from '../picture/thread-room'
+import { checkThreadRoomOnce } from '../picture/thread-room'
 import { checkWritable, writeWhole } from '../formats/whole-file'
 import { type Command, missing, numeric, parse, warn } from './command'
 import { MODEL_OPTIONS, MODEL_USAGE, openModel } from './model'
@@ -72,7 +72,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     rng: values.rng as RestoreOptions['rng'],
     prompt: values.prompt,
   }
-  requireThreadRoomOnce() // looking at files needs it already
+  checkThreadRoomOnce() // looking at files needs it already
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
@@ -105,7 +105,7 @@ async function checkFiles(pictures: string[], output: string, strip: string | un
   outputFormat(output)
   await checkWritable(output)
   if (strip === undefined) return
-  oneOf('the extension of --strip', extname(strip).toLowerCase(), ['.png'])
+  checkOneOf('the extension of --strip', extname(strip).toLowerCase(), ['.png'])
   if (resolve(strip) === resolve(output)) throw invalid('--strip', 'another file than that of -o', strip)
   await checkWritable(strip)
 }

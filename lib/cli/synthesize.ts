@@ -4,7 +4,7 @@
 
 import { PRESET_NAMES, type PresetName, synthesizeCheckpoint } from '../prepare/synthesize'
 import { invalid } from '../errors'
-import { oneOf } from '../options'
+import { checkOneOf } from '../options'
 import { type Command, numeric, parse } from './command'
 import { print } from './output'
 import { progressDisplay } from './terminal'
@@ -33,8 +33,8 @@ Writes every file of a model (or a text encoder) with random weights. It loads, 
     } as const)
     if (positionals.length > 0) throw invalid('the arguments', 'options only', positionals)
     if (!values.out) throw invalid('--out', 'a folder', values.out)
-    oneOf('--preset', values.preset, PRESET_NAMES)
-    oneOf('--dtype', values.dtype, ['bf16', 'f32'])
+    checkOneOf('--preset', values.preset, PRESET_NAMES)
+    checkOneOf('--dtype', values.dtype, ['bf16', 'f32'])
     const display = progressDisplay()
     const begun = performance.now()
     try {

@@ -7,7 +7,7 @@ import { IConFaceError } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { capturePictures, type ImageInput, ownRgb, type RgbImage } from '../image'
 import type { Pixels } from '../native'
-import { boolean, checkSeed, checkSignal, known, namesOf, oneOf } from '../options'
+import { checkBoolean, checkSeed, checkSignal, checkKnown, namesOf, checkOneOf } from '../options'
 import { checkAborted } from '../util/abort'
 import { bsrgan } from './bsrgan'
 import { Chain, type Operation } from './chain'
@@ -85,13 +85,13 @@ export const degrade = showsCaller(async function degrade(
 
 /** Refuses options that {@link degrade} does not take. */
 export function checkDegradeOptions(options: DegradeOptions): DegradeOptions {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const { strength, seed, pipeline, maxPixels, strict, signal } = options
   checkWithin('strength', strength, LIMITS.strength)
   checkSeed(seed)
-  if (pipeline !== undefined) oneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
+  if (pipeline !== undefined) checkOneOf('pipeline', pipeline, [...Object.keys(PIPELINES), 'auto'])
   if (maxPixels !== undefined) checkWithin('maxPixels', maxPixels, LIMITS.pixels)
-  if (strict !== undefined) boolean('strict', strict)
+  if (strict !== undefined) checkBoolean('strict', strict)
   checkSignal(signal)
   return options
 }

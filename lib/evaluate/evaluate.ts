@@ -1,5 +1,5 @@
 /**
- * Runs a model over cases whose truth is known and measures what comes out.
+ * Runs a model over cases whose truth is checkKnown and measures what comes out.
  */
 
 import { showsCaller } from '../util/caller'
@@ -9,8 +9,8 @@ import { checkWithin, LIMITS } from '../limits'
 import {
   checkRestoreOptions,
   DEFAULT_MAX_PIXELS,
-  integer,
-  known,
+  checkInteger,
+  checkKnown,
   namesOf,
   type Progress,
   type RestoreOptions,
@@ -165,7 +165,7 @@ function checkCases(cases: readonly EvaluationCase[]): void {
     const { name, severity, references, load } = one
     if (typeof name !== 'string') throw invalid(`cases[${i}].name`, 'a string', name)
     if (typeof severity !== 'string') throw invalid(`cases[${i}].severity`, 'a string', severity)
-    integer(`cases[${i}].references`, references, 0, Number.MAX_SAFE_INTEGER)
+    checkInteger(`cases[${i}].references`, references, 0, Number.MAX_SAFE_INTEGER)
     if (typeof load !== 'function') throw invalid(`cases[${i}].load`, 'a function', load)
   }
 }
@@ -182,7 +182,7 @@ function checkPictures(pictures: CasePictures, { references }: EvaluationCase): 
 }
 
 function checkEvaluateOptions(options: EvaluateOptions) {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const {
     references,
     seed = 0,

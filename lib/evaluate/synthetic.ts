@@ -1,13 +1,13 @@
 /**
  * Cases from drawn portraits of people that no training has seen, degraded here: truth, references and landmarks are
- * known exactly.
+ * checkKnown exactly.
  */
 
 import { degrade } from '../degrade/degrade'
 import { type Severity, strengthFor } from '../degrade/strength'
 import { invalid } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
-import { boolean, known, namesOf, oneOf } from '../options'
+import { checkBoolean, checkKnown, namesOf, checkOneOf } from '../options'
 import { PORTRAIT_LANDMARKS } from '../portraits/landmarks'
 import { portraitIdentity, portraitState, renderPortrait } from '../portraits/portrait'
 import type { CasePictures, EvaluationCase } from './case'
@@ -52,16 +52,16 @@ const OPTIONS = namesOf<SyntheticOptions>({
  * const { summary } = await evaluate(model, syntheticCases({ count: 20, severities: ['severe'] }))
  */
 export function syntheticCases(options: SyntheticOptions): EvaluationCase[] {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const { count, severities = ['moderate', 'severe'], references = 3, seed = 0, otherReferences = false } = options
   checkWithin('count', count, LIMITS.people)
   checkWithin('references', references, LIMITS.evaluatedReferences)
   checkWithin('seed', seed, LIMITS.baseSeed)
-  boolean('otherReferences', otherReferences)
+  checkBoolean('otherReferences', otherReferences)
   if (!Array.isArray(severities) || severities.length === 0 || new Set(severities).size !== severities.length) {
     throw invalid('severities', 'a list of different severities', severities)
   }
-  for (const severity of severities) oneOf('severities', severity, SEVERITIES)
+  for (const severity of severities) checkOneOf('severities', severity, SEVERITIES)
   const slots = Array.from(
     { length: references },
     (_, k) => 1 + k + (otherReferences ? LIMITS.evaluatedReferences.max : 0),

@@ -74,7 +74,7 @@ function sentence(format: Format | undefined): string | undefined {
  *
  * @throws {IConFaceError} `ERR_ICONFACE_UNSUPPORTED` with what it is and what to do
  */
-export function refuseForeign(file: string): void {
+export function checkNotForeign(file: string): void {
   const absolute = path.resolve(file)
   const folder = statusOf(absolute)?.isDirectory()
   const format = folder ? foreignName(absolute) : foreignFormat(absolute, startOf(absolute))

@@ -23,7 +23,7 @@ export function isReal(dtype: DType): boolean {
 export function roundTensor(bytes: Uint8Array, from: DType, to: RoundedDType, name: string): Uint8Array {
   if (from === to) return bytes
   const values = toFloat32(bytes, from)
-  if (from === 'F64') refuseOverflow(bytes, values, name)
+  if (from === 'F64') checkOverflow(bytes, values, name)
   if (to === 'F32') return new Uint8Array(values.buffer)
   const bits = new Uint32Array(values.buffer)
   const halves = new Uint16Array(bits.length)
@@ -57,7 +57,7 @@ function roundHalfEven(x: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor
 }
 
-function refuseOverflow(bytes: Uint8Array, values: Float32Array, name: string): void {
+function checkOverflow(bytes: Uint8Array, values: Float32Array, name: string): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   for (let i = 0; i < values.length; i++) {
     const value = view.getFloat64(8 * i, true)

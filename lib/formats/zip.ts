@@ -57,7 +57,7 @@ export function readZipEntries(source: ByteSource): ReadonlyMap<string, ZipEntry
   }
   if (at !== bytes) throw malformed(source, `its directory has ${bytes} bytes, but ${count} entries end at ${at}`)
   spans.push({ begin: start, end: start + bytes, name: 'the directory' })
-  refuseOverlaps(spans, source)
+  checkOverlaps(spans, source)
   return entries
 }
 
@@ -174,7 +174,7 @@ function locate({ headerOffset, next: _, ...entry }: CentralHeader, source: Byte
   return { ...entry, offset }
 }
 
-function refuseOverlaps(spans: { begin: number; end: number; name: string }[], source: ByteSource): void {
+function checkOverlaps(spans: { begin: number; end: number; name: string }[], source: ByteSource): void {
   spans.sort((a, b) => a.begin - b.begin || a.end - b.end)
   for (const [i, { begin, name }] of spans.entries()) {
     const before = spans[i - 1]

@@ -7,7 +7,7 @@ import { invalid } from '../errors'
 import { DEFAULT_PRECISION, type Precision, PRECISIONS } from '../limits'
 import { abandon, loadAddon, native, type NativeSession, type NativeTensor } from '../native'
 import type { Explicit, Result, RunParams } from '../ops'
-import { checkCompute, known, namesOf, oneOf } from '../options'
+import { checkCompute, checkKnown, namesOf, checkOneOf } from '../options'
 import { showsCaller } from '../util/caller'
 import { isRecord } from '../util/realm'
 import type { NetworkKinds } from './kinds'
@@ -49,9 +49,9 @@ export class Networks {
    */
   @showsCaller
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {
-    known('options', options, OPTIONS)
+    checkKnown('options', options, OPTIONS)
     const { precision = DEFAULT_PRECISION, threads, isa, device = 'cpu' } = options
-    oneOf('precision', precision, PRECISIONS)
+    checkOneOf('precision', precision, PRECISIONS)
     checkCompute(options)
     checkSource(source)
     const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source

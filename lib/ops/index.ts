@@ -15,7 +15,7 @@
 import { showsCaller } from '../util/caller'
 import { invalid } from '../errors'
 import { loadAddon, native, type NativeSession, type NativeTensor } from '../native'
-import { checkCompute, known, namesOf } from '../options'
+import { checkCompute, checkKnown, namesOf } from '../options'
 
 export type DType = 'f32' | 'bf16' | 'f16' | 'f8_e4m3' | 'f64' | 'i64' | 'i32' | 'u8'
 
@@ -285,7 +285,7 @@ export class OpContext {
   readonly #session: NativeSession
 
   constructor(options: OpContextOptions = {}) {
-    known('options', options, OPTIONS)
+    checkKnown('options', options, OPTIONS)
     const { threads, isa, device = 'cpu' } = options
     checkCompute(options)
     this.#session = native(() => new (loadAddon().Session)({ threads, isa, device }))

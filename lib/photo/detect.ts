@@ -11,7 +11,15 @@ import { IConFaceError, invalid } from '../errors'
 import { capturePictures, type ImageInput, ownRgb, type RawImage, type RgbImage } from '../image'
 import { checkWithin, LIMITS } from '../limits'
 import { Networks, type NetworksOptions } from '../networks/networks'
-import { checkCompute, DEFAULT_MAX_PIXELS, integer, known, namesOf, number, oneOf } from '../options'
+import {
+  checkCompute,
+  DEFAULT_MAX_PIXELS,
+  checkInteger,
+  checkKnown,
+  namesOf,
+  checkNumber,
+  checkOneOf,
+} from '../options'
 import { isArrayBuffer, isUint8Array, isUrl } from '../util/realm'
 import { decodeFaces, type DetectedFace, type Point, type Predictions } from './anchors'
 import {
@@ -63,7 +71,7 @@ export class FaceDetector {
    */
   @showsCaller
   static async load(file: string, options: DetectorOptions = {}): Promise<FaceDetector> {
-    known('options', options, LOAD_OPTIONS)
+    checkKnown('options', options, LOAD_OPTIONS)
     checkCompute(options)
     if (typeof file !== 'string' || file === '') throw invalid('file', 'the path of a safetensors file', file)
     return new FaceDetector(await Networks.load(detectorCheckpoint(file), { ...options, precision: 'f32' }))
@@ -79,8 +87,8 @@ export class FaceDetector {
    */
   @showsCaller
   async detect(image: ImageInput | RgbImage, options: DetectOptions = {}): Promise<DetectedFace[]> {
-    known('options', options, DETECT_NAMES)
-    const { shortSide, confidence, overlap } = check(options)
+    checkKnown('options', options, DETECT_NAMES)
+    const { shortSide, confidence, overlap } = checkDetectOptions(options)
     const look = await this.look(isPlain(image) ? checkImage(image) : await decoded(image), shortSide)
     return look.faces(confidence, overlap)
   }
@@ -94,10 +102,10 @@ export class FaceDetector {
    */
   @showsCaller
   async find(image: ImageInput | RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
-    known('options', options, FIND_NAMES)
+    checkKnown('options', options, FIND_NAMES)
     const { selection = 'largest' } = options
-    oneOf('selection', selection, FACE_SELECTIONS)
-    const { shortSide, confidence, overlap } = check(options)
+    checkOneOf('selection', selection, FACE_SELECTIONS)
+    const { shortSide, confidence, overlap } = checkDetectOptions(options)
     const { width, height, data } = isPlain(image) ? checkImage(image) : await decoded(image)
     const own = { width, height, data: Uint8Array.from(data) } // it is read again, at every size
     const tried: string[] = []
@@ -158,11 +166,11 @@ class Look {
   }
 }
 
-function check(options: DetectOptions): Required<DetectOptions> {
+function checkDetectOptions(options: DetectOptions): Required<DetectOptions> {
   const { shortSide = 640, confidence = 0.6, overlap = 0.4 } = options
-  integer('shortSide', shortSide, 0, 4096)
-  number('confidence', confidence, 0, 1)
-  number('overlap', overlap, 0, 1)
+  checkInteger('shortSide', shortSide, 0, 4096)
+  checkNumber('confidence', confidence, 0, 1)
+  checkNumber('overlap', overlap, 0, 1)
   return { shortSide, confidence, overlap }
 }
 

@@ -5,7 +5,7 @@
 
 import type { Sharp, SharpInput, SharpOptions } from 'sharp'
 import { loadDependency } from '../util/dependency'
-import { requireThreadRoomOnce } from './thread-room'
+import { checkThreadRoomOnce } from './thread-room'
 
 /** Never a path: sharp takes the end of `face.png[2]` for options, and does not find the file. */
 type Input = Exclude<SharpInput, string>
@@ -18,7 +18,7 @@ type Input = Exclude<SharpInput, string>
 export function sharp(options: SharpOptions): Sharp
 export function sharp(input: Input, options?: SharpOptions): Sharp
 export function sharp(...args: [(Input | SharpOptions)?, SharpOptions?]): Sharp {
-  requireThreadRoomOnce()
+  checkThreadRoomOnce()
   const library = loadDependency('sharp') as (...args: unknown[]) => Sharp
   return library(...args)
 }

@@ -17,7 +17,7 @@ let poolStarted = false
  *
  * @throws {IConFaceError} `ERR_ICONFACE_THREADS` where the system would refuse its threads, or those of libvips.
  */
-export function requireThreadRoom(): void {
+export function checkThreadRoom(): void {
   const needed = LIBVIPS + (poolStarted ? 0 : poolSize(process.env.UV_THREADPOOL_SIZE))
   if (!loadAddon().canStartThreads(needed)) {
     throw new IConFaceError(
@@ -31,10 +31,10 @@ export function requireThreadRoom(): void {
 }
 
 /** The same before the first picture of a process that has loaded no model; without the addon nobody can ask. */
-export function requireThreadRoomOnce(): void {
+export function checkThreadRoomOnce(): void {
   if (poolStarted) return
   try {
-    requireThreadRoom()
+    checkThreadRoom()
   } catch (error) {
     if (isIConFaceError(error) && error.code === 'ERR_ICONFACE_THREADS') throw error
   }

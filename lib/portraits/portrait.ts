@@ -4,7 +4,7 @@
 
 import { showsCaller } from '../util/caller'
 import { invalid } from '../errors'
-import { checkSeed, integer, known, number } from '../options'
+import { checkSeed, checkInteger, checkKnown, checkNumber } from '../options'
 import { drawIdentity, IDENTITY_RANGES, IDENTITY_WHOLE, type PortraitIdentity } from './identity'
 import { drawPortrait, type Portrait } from './render'
 import { drawState, type PortraitState, STATE_RANGES, STATE_WHOLE } from './state'
@@ -12,7 +12,7 @@ import { drawState, type PortraitState, STATE_RANGES, STATE_WHOLE } from './stat
 /**
  * A person: the same for the same seed.
  *
- * @param seed whole number from 0 to 2^53 - 1
+ * @param seed whole checkNumber from 0 to 2^53 - 1
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  */
 export function portraitIdentity(seed: number): PortraitIdentity {
@@ -23,13 +23,13 @@ export function portraitIdentity(seed: number): PortraitIdentity {
 /**
  * A picture's circumstances: the same for the same seed and strength.
  *
- * @param seed whole number from 0 to 2^53 - 1
+ * @param seed whole checkNumber from 0 to 2^53 - 1
  * @param strength 0 frontal, neutral and in a studio; 1 the whole variety
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  */
 export function portraitState(seed: number, strength = 1): PortraitState {
   checkSeed(seed)
-  number('strength', strength, 0, 1)
+  checkNumber('strength', strength, 0, 1)
   return drawState(seed, strength)
 }
 
@@ -66,11 +66,11 @@ function checkParameters(
   whole: readonly string[],
   others: readonly string[] = [],
 ): void {
-  known(what, values, [...Object.keys(ranges), ...others], 'parameter')
+  checkKnown(what, values, [...Object.keys(ranges), ...others], 'parameter')
   for (const [name, [min, max]] of Object.entries(ranges)) {
     const value = (values as Record<string, unknown>)[name]
-    if (whole.includes(name)) integer(`${what}.${name}`, value, min, max)
-    else number(`${what}.${name}`, value, min, max)
+    if (whole.includes(name)) checkInteger(`${what}.${name}`, value, min, max)
+    else checkNumber(`${what}.${name}`, value, min, max)
   }
 }
 

@@ -5,7 +5,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { closest } from '../util/closest'
 import { describeValue, IConFaceError, invalid } from '../errors'
-import { known, namesOf } from '../options'
+import { checkKnown, namesOf } from '../options'
 import { statusOf } from '../util/file-status'
 import { checkAborted } from '../util/abort'
 import type { DType } from '../formats/dtype'
@@ -70,12 +70,12 @@ export interface Conversion {
  * await convertWeights('adaface_ir50_ms1mv2.ckpt', 'adaface.safetensors', { prefix: 'model.' })
  */
 export async function convertWeights(input: string, output: string, options: ConvertOptions = {}): Promise<Conversion> {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const { dtype = 'keep', signal, onProgress } = options
   if (!CONVERT_DTYPES.includes(dtype)) throw invalid('dtype', CONVERT_DTYPES.join(', '), dtype)
   const source = isPytorch(input) ? openPytorchSource(input) : openSafetensorsSource(input)
   try {
-    for (const file of source.files) refuseSameFile(file, output)
+    for (const file of source.files) checkNotSameFile(file, output)
     const { items, leftOut } = select(source, options)
     const writer = await SafetensorsWriter.create(output, items, { format: 'pt', ...options.metadata })
     try {
@@ -145,7 +145,7 @@ function wantedDType(stored: DType, wanted: (typeof CONVERT_DTYPES)[number]): DT
   return isReal(stored) || isFp8(stored) ? (wanted.toUpperCase() as DType) : stored
 }
 
-function refuseSameFile(input: string, output: string): void {
+function checkNotSameFile(input: string, output: string): void {
   const status = statusOf(output)
   const original = fs.statSync(input)
   if (status && status.dev === original.dev && status.ino === original.ino) {

@@ -20,7 +20,7 @@ import {
 } from '../checkpoint/contract'
 import { elementCount } from '../formats/dtype'
 import type { TransformerSizes } from '../checkpoint/expected'
-import { refuseForeign } from '../formats/formats'
+import { checkNotForeign } from '../formats/formats'
 import { checkAxes } from '../checkpoint/layout'
 import { openLora } from '../checkpoint/lora'
 import { applyNameMap, type NameMap, readNameMap } from '../checkpoint/name-map'
@@ -142,7 +142,7 @@ export function isLoadable({ prefix }: PartDescription): boolean {
 
 /** The tensors of weights; byte ranges only of safetensors files mean anything. */
 function openTensors(target: string): { path: string; tensors: NamedTensors; pytorch: boolean } {
-  refuseForeign(target)
+  checkNotForeign(target)
   if (!isPytorch(target)) return { ...openWeights(target), pytorch: false }
   const file = openPytorch(target)
   try {

@@ -10,7 +10,7 @@ import path, { posix } from 'node:path'
 import { abortError, checkAborted, onAbort } from '../util/abort'
 import { loadDependency } from '../util/dependency'
 import { describeValue, IConFaceError, invalid, isIConFaceError } from '../errors'
-import { known, namesOf } from '../options'
+import { checkKnown, namesOf } from '../options'
 import { statusOf } from '../util/file-status'
 import { messageOf } from '../util/realm'
 import { checkSpace } from './disk'
@@ -70,7 +70,7 @@ const OPTIONS = namesOf<HubOptions>({
  * const folder = await downloadFromHub('black-forest-labs/FLUX.2-klein-base-4B')
  */
 export async function downloadFromHub(text: string, options: HubOptions = {}): Promise<string> {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const wanted = parseWanted(text)
   const storage = storageOf(wanted.repo, options.cacheDir)
   if (isOffline()) return findCached(wanted, storage, (files) => selectFiles(wanted, files))

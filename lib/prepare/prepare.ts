@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { checkAborted } from '../util/abort'
 import { fileError, IConFaceError, invalid } from '../errors'
-import { checkPromptText, known, namesOf } from '../options'
+import { checkPromptText, checkKnown, namesOf } from '../options'
 import { writeWhole } from '../formats/whole-file'
 import type { Candidate } from './choose'
 import { composeConfig } from './compose-config'
@@ -53,7 +53,7 @@ export async function prepareModel(
   folder: string,
   options: PrepareOptions = {},
 ): Promise<Preparation> {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const destination = path.resolve(folder)
   const configFile = path.join(destination, CONFIG_NAME)
   if (!options.force && fs.existsSync(configFile)) {

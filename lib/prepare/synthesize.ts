@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
-import { checkSeed, known, namesOf, oneOf } from '../options'
+import { checkSeed, checkKnown, namesOf, checkOneOf } from '../options'
 import { checkAborted } from '../util/abort'
 import { DEFAULT_PROMPT } from '../text/chat'
 import { writeWhole } from '../formats/whole-file'
@@ -134,11 +134,11 @@ export async function synthesizeCheckpoint(
   folder: string,
   options: SynthesizeOptions = {},
 ): Promise<{ folder: string; bytes: number; parameters: number }> {
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const { seed = 0, dtype = 'bf16', force = false, signal, onProgress } = options
   if (!PRESET_NAMES.includes(preset)) throw invalid('preset', PRESET_NAMES.join(' or '), preset)
   checkSeed(seed)
-  oneOf('dtype', dtype, ['bf16', 'f32'])
+  checkOneOf('dtype', dtype, ['bf16', 'f32'])
   const destination = path.resolve(folder)
   const stored = dtype === 'bf16' ? 'BF16' : 'F32'
   const files = isText(preset) ? [textFile(TEXT_PRESETS[preset], stored)] : presetFiles(PRESETS[preset], stored)

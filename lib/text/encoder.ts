@@ -12,7 +12,7 @@ import { type SafetensorsFile } from '../formats/safetensors'
 import { openWeights, type WeightFiles } from '../formats/shards'
 import { openSource } from '../formats/source'
 import { describeValue, expectation, IConFaceError, invalid } from '../errors'
-import { known, namesOf } from '../options'
+import { checkKnown, namesOf } from '../options'
 import type { Checkpoint } from '../checkpoint/spec'
 import { Networks, type NetworksOptions } from '../networks/networks'
 import { i32, type Result } from '../ops'
@@ -85,7 +85,7 @@ export function openTextEncoder(file: string, options: TextEncoderOptions = {}):
 
 function checkOptions(file: unknown, options: TextEncoderOptions): void {
   if (typeof file !== 'string' || file === '') throw invalid('file', 'a safetensors file, or a folder of shards', file)
-  known('options', options, OPTIONS)
+  checkKnown('options', options, OPTIONS)
   const { outputLayers: layers, ropeTheta: theta, tokenizer } = options
   const isLayer = (layer: unknown) => Number.isSafeInteger(layer) && (layer as number) >= 1
   if (layers !== undefined && !(Array.isArray(layers) && layers.length > 0 && layers.every(isLayer))) {
