@@ -3,7 +3,7 @@
 //   node bench/precision.mjs [device] [model] [faces]          (default cuda, models/tiny, 3)
 import { fileURLToPath } from 'node:url'
 import { networkCases } from '../dist/bench/networks.js'
-import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { syntheticCases } from '../dist/evaluate/index.js'
 import { IConFace } from '../dist/index.js'
 import { Networks } from '../dist/networks/index.js'

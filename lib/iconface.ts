@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { abortable, checkAborted } from './util/abort'
 import { showsCaller } from './util/caller'
 import type { AdapterVariant } from './checkpoint/contract'
-import { openCheckpoint } from './checkpoint/layout'
+import { openCheckpoint } from './checkpoint/open'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
 import {

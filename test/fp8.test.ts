@@ -1,7 +1,7 @@
 // precision 'fp8': who may use it, what it costs in accuracy and saves in memory, on every device that multiplies e4m3.
 import t from 'tap'
 import { join } from 'node:path'
-import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { IConFace } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { type Checkpoint, Networks } from '../dist/networks/index.js'

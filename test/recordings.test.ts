@@ -1,7 +1,7 @@
 // Work that a device records in one restore and plays in the next: the same bytes as from a fresh model, whatever came
 // between, and nothing kept longer than the memory it was recorded in.
 import t from 'tap'
-import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { loadAddon, type Pixels, type RestoreJob } from '../dist/native.js'
 import { devices, numbers } from './fixtures/tensors'
 import { full } from './fixtures/tier'

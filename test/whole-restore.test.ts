@@ -3,7 +3,7 @@
 import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { openCheckpoint } from '../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { IConFace, type RestoreOptions } from '../dist/index.js'
 import { Networks } from '../dist/networks/index.js'
 import { f32, OpContext, toFloat32 } from '../dist/ops/index.js'

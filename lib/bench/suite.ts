@@ -3,7 +3,7 @@
  */
 
 import { availableParallelism } from 'node:os'
-import { openCheckpoint } from '../checkpoint/layout'
+import { openCheckpoint } from '../checkpoint/open'
 import type { Checkpoint } from '../checkpoint/spec'
 import type { Networks } from '../networks/networks'
 import { OpContext } from '../ops'

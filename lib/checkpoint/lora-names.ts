@@ -10,7 +10,7 @@
  * - LyCORIS:   `lycoris_transformer_blocks_0_attn_to_q.lora_down.weight`
  * - XLabs:     `double_blocks.0.processor.qkv_lora1.down.weight`, `.up.weight`
  */
-import { anyModule, type Module } from './modules'
+import { anyModule, type Module } from './module-names'
 
 /** What a tensor of a LoRA file is to a matrix: A is [rank, in], B is [out, rank]. */
 export interface LoraTensor {

@@ -11,7 +11,7 @@ import { NUMBER_DTYPES, toNumber, WEIGHT_DTYPES } from '../formats/dtype'
 import type { TensorShapes } from './expected'
 import { type LoraFile, loraWeights, openLoraFile } from './lora-file'
 import { bareName, isTextEncoderLora, loraModule, loraTensor, otherAdapter, otherModel } from './lora-names'
-import { matrixShape, type Module } from './modules'
+import { matrixShape, type Module } from './module-names'
 import { ADAPTER_CONFIG, type PeftConfig, readPeftConfig, valueFor } from './peft-config'
 import type { TensorInfo } from '../formats/safetensors'
 

@@ -20,7 +20,7 @@
  */
 import { expectation, IConFaceError } from '../errors'
 import { readJson } from '../formats/json'
-import { cutRows, joinRows, type Naming } from './names'
+import { cutRows, joinRows, type Naming } from './canonical-names'
 import { type NamedTensor, type NamedTensors } from '../formats/named-tensors'
 
 /** A parsed file of names. */

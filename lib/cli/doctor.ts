@@ -4,7 +4,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, cpus, freemem, release, totalmem } from 'node:os'
-import { openCheckpoint } from '../checkpoint/layout'
+import { openCheckpoint } from '../checkpoint/open'
 import { DEPENDENCY_NAMES, type DependencyName, loadDependency } from '../util/dependency'
 import { invalid, isIConFaceError } from '../errors'
 import { addonPlaces, findAddon, loadAddon, native, type NativeInfo } from '../native'

@@ -10,7 +10,7 @@ import { type DType, dtypeBits } from './dtype'
 import { readPickle } from './pickle'
 import { PickleList, type PickleValue } from './pickle-values'
 import { pytorchEnvironment, StorageReference } from './pytorch-globals'
-import type { ByteSource } from './source'
+import type { ByteSource } from './byte-source'
 import { readZipEntries, readZipEntry, type ZipEntry } from './zip'
 
 const MAX_PICKLE_BYTES = 1 << 26

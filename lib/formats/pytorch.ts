@@ -9,7 +9,7 @@ import { type DType, dtypeBits, elementCount } from './dtype'
 import { PickleDict, PickleGlobal, PickleList, PickleTuple, type PickleValue } from './pickle-values'
 import { type Container, expansionLimit, malformed, MAX_EXPANSION, openContainer } from './pytorch-container'
 import { Placeholder, StorageReference, TensorReference } from './pytorch-globals'
-import { type ByteSource, openRegularFile, openSource } from './source'
+import { type ByteSource, openRegularFile, openSource } from './byte-source'
 
 /** Dicts within dicts; tensors are rarely deeper than 5. */
 const MAX_DEPTH = 64

@@ -14,8 +14,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { describeValue, IConFaceError } from '../errors'
 import { type DType, dtypeBits, elementCount, isDType } from './dtype'
-import { foreignFormat, START_BYTES } from './formats'
-import { openRegularFile, readFully } from './source'
+import { foreignFormat, START_BYTES } from './foreign'
+import { openRegularFile, readFully } from './byte-source'
 
 /** The format's own cap on the header, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000

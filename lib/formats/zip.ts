@@ -9,7 +9,7 @@
 import { isUtf8 } from 'node:buffer'
 import { inflateRawSync } from 'node:zlib'
 import { describeValue, IConFaceError } from '../errors'
-import type { ByteSource } from './source'
+import type { ByteSource } from './byte-source'
 
 const LOCAL_HEADER = { signature: 0x04034b50, bytes: 30 }
 const CENTRAL_HEADER = { signature: 0x02014b50, bytes: 46 }

@@ -1,7 +1,7 @@
 /**
  * A checkpoint's networks with a thread of their own.
  */
-import { openCheckpoint } from '../checkpoint/layout'
+import { openCheckpoint } from '../checkpoint/open'
 import type { Checkpoint } from '../checkpoint/spec'
 import { invalid } from '../errors'
 import { DEFAULT_PRECISION, type Precision, PRECISIONS } from '../limits'

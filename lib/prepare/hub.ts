@@ -16,7 +16,7 @@ import { messageOf } from '../util/realm'
 import { checkSpace } from './disk'
 import { type Checksum, downloadFile } from './download'
 import { locked } from './file-lock'
-import { foreignName } from '../formats/formats'
+import { foreignName } from '../formats/foreign'
 import { request } from './http'
 import {
   blobPath,

@@ -15,7 +15,7 @@ import {
   transformerTensors,
 } from '../checkpoint/expected'
 import { adapterTensorsOf, type ExaminedPart } from './findings'
-import { crossProblems, type ModelSizes, withoutIdentity } from '../checkpoint/layout'
+import { crossProblems, type ModelSizes, withoutIdentity } from '../checkpoint/open'
 import { openLora } from '../checkpoint/lora'
 import { checkText, planText, type TextPlan } from './prepare-text'
 import type { Kind } from '../checkpoint/roles'

@@ -9,7 +9,7 @@ import type { NamedTensor } from '../formats/named-tensors'
 import { openPytorch, type SkippedValue } from '../formats/pytorch'
 import { quantisation } from '../formats/quantised'
 import { openWeights } from '../formats/shards'
-import { openRegularFile, readFully } from '../formats/source'
+import { openRegularFile, readFully } from '../formats/byte-source'
 
 /** One tensor. */
 export interface ReadableTensor {

@@ -1,6 +1,6 @@
 /** The prompts of a model: its own, those encoded before, and new ones where it has a text encoder. */
 import { toFloat32 } from '../formats/dtype'
-import type { ModelCheckpoint } from '../checkpoint/layout'
+import type { ModelCheckpoint } from '../checkpoint/open'
 import { openSafetensors, readTensorBytes } from '../formats/safetensors'
 import { IConFaceError } from '../errors'
 import type { NetworksOptions } from '../networks/networks'

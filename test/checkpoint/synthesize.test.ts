@@ -10,7 +10,7 @@ import {
   textEncoderTensors,
   transformerTensors,
 } from '../../dist/checkpoint/expected.js'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { PRESETS, synthesizeCheckpoint, TEXT_PRESETS } from '../../dist/prepare/synthesize.js'
 import { readTensors } from '../fixtures/weights'
 

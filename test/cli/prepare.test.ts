@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { readModelConfig } from '../../dist/checkpoint/config.js'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 
 const MAIN = resolve(__dirname, '../../dist/cli/main.js')

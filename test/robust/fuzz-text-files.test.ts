@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import { describePath } from '../../dist/prepare/describe.js'
 import { describeWeights } from '../../dist/prepare/findings.js'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { openLora } from '../../dist/checkpoint/lora.js'
 import { readNameMap } from '../../dist/checkpoint/name-map.js'
 import { openWeights } from '../../dist/formats/shards.js'

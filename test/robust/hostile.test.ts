@@ -1,6 +1,6 @@
 // The addon's own doors, with what no TypeScript would let through: a result or an error, never a crash.
 import t, { type Test } from 'tap'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { loadAddon, type NativeSession, type Pixels, type RestoreJob } from '../../dist/native.js'
 import { type AnyTensor, DTYPES, rightCalls, tensor } from '../fixtures/calls'
 import { numbers } from '../fixtures/mutate'

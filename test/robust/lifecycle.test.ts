@@ -1,7 +1,7 @@
 // Abort, dispose, queue and progress with the addon that ships: whatever the order of events, an answer or an error,
 // memory given back, and the next restore undisturbed.
 import t, { type Test } from 'tap'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { IConFace, type Progress } from '../../dist/index.js'
 import { loadAddon, type Pixels, type RestoreJob } from '../../dist/native.js'
 import { eachOf } from '../fixtures/each'

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { IConFace, type Progress } from '../../dist/index.js'
 import { loadAddon, type NativeSession, type RestoreJob } from '../../dist/native.js'
-import { openCheckpoint } from '../../dist/checkpoint/layout.js'
+import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { sizeWarnings } from '../../dist/picture/size.js'
 import { picture, QUICK, SANITIZED, tinyModel } from '../fixtures/tiny'
 

@@ -1,7 +1,7 @@
 /** The FLUX.2 autoencoder, under both publishers' names. */
 import { existsSync } from 'node:fs'
 import { checkAutoencoder, GROUP_NORM_GROUPS } from '../../dist/checkpoint/contract.js'
-import { canonicalNames } from '../../dist/checkpoint/names.js'
+import { canonicalNames } from '../../dist/checkpoint/canonical-names.js'
 import { readTensorBytes } from '../../dist/formats/safetensors.js'
 import type { Checkpoint, Networks, StoredTensor } from '../../dist/networks/index.js'
 import type { Tensor } from '../../dist/ops/index.js'

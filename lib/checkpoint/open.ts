@@ -30,7 +30,7 @@ import {
 } from './expected'
 import { type AlphaSource, type Lora, openLora } from './lora'
 import { applyNameMap, readNameMap } from './name-map'
-import { canonicalTensors, type Naming } from './names'
+import { canonicalTensors, type Naming } from './canonical-names'
 import { type Role } from './roles'
 import { type NamedTensor, type NamedTensors } from '../formats/named-tensors'
 import type { SafetensorsFile } from '../formats/safetensors'

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { canonicalNames } from '../../dist/checkpoint/names.js'
+import { canonicalNames } from '../../dist/checkpoint/canonical-names.js'
 import { type NamedTensor } from '../../dist/formats/named-tensors.js'
 import { loraName } from '../../dist/checkpoint/lora-names.js'
 import { openSafetensors } from '../../dist/formats/safetensors.js'

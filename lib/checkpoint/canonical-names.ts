@@ -6,9 +6,9 @@
  * is one byte range of a file, or several that follow each other where a publisher cut a matrix into blocks of rows
  * (q, k, v) or changed their order.
  */
-import { networkOf } from './bundle'
+import { networkOf } from './combined-files'
 import { separateScales } from './fp8'
-import { diffusersModule, isDiffusers } from './modules'
+import { diffusersModule, isDiffusers } from './module-names'
 import { type NamedTensor, type NamedTensors, sourceTensors } from '../formats/named-tensors'
 import type { SafetensorsFile } from '../formats/safetensors'
 import type { Role } from './roles'
