@@ -92,7 +92,7 @@ function drawn() {
   }
 }
 
-/** Aligned photos, one folder for each person; a person needs two. */
+/** Aligned photos, one folder for each person. */
 function photographed(folder) {
   const people = readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
@@ -101,9 +101,9 @@ function photographed(folder) {
         .sort()
         .map((file) => path.join(folder, name, file)),
     )
-    .filter((files) => files.length >= 2)
+    .filter((files) => files.length > 0)
   const files = people.flatMap((paths, identity) => paths.map((file) => ({ identity, file })))
-  if (files.length === 0) throw new Error(`${folder} has no folder with two photos of a person`)
+  if (files.length === 0) throw new Error(`${folder} has no folder with a photo`)
   return {
     pictures: files.length,
     identities: people.length,
