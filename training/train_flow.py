@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the transformer and its adapter with flow matching and the identity terms (model specification 8).
+"""Trains the transformer and its adapter with flow matching and the identity terms (model-specification.md 8).
 
 From scratch, everything together (the autoencoder and the face encoder are those of RUN):
 

@@ -1,4 +1,4 @@
-// embedding: out[i] = table[ids[i]], converted to out's type                                                       spec 7
+// embedding: out[i] = table[ids[i]], converted to out's type                                   model-specification.md 7
 // ids [tokens], table [V, D], out [tokens, D].
 //
 // Work split: a block per token, whose threads move N neighbouring elements at a time. The ids are read on the host

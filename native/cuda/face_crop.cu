@@ -1,4 +1,5 @@
-// face_crop: out(x, y) = image(A^-1 (x, y)), antialiased, outside 0; (v / 255 - 0.5) / 0.5, channels B, G, R     spec 7
+// face_crop: out(x, y) = image(A^-1 (x, y)), antialiased, outside 0; (v / 255 - 0.5) / 0.5, channels B, G, R
+// model-specification.md 7
 //   pixels [height, width, 3] U8, A a 2x3 similarity image -> crop with scale s -> out [112, 112, 3] F32
 //   image(u, v) = sum_ij t(i - u) t(j - v) p(i, j) / (sum_i t(i - u) sum_j t(j - v)), t(d) = max(0, 1 - |d| / radius),
 //   radius = max(1, 1 / s): a triangle as wide as one output pixel, bilinear when A enlarges. The sums in the

@@ -1,4 +1,5 @@
-// max_pool2d: out[y, x, c] = max over i, j < size of x[s y + i - pad, s x + j - pad, c], inside the map            spec 7
+// max_pool2d: out[y, x, c] = max over i, j < size of x[s y + i - pad, s x + j - pad, c], inside the map
+// model-specification.md 7
 //   x [batch, height, width, channels] F32 -> out F32, channels last. A NaN is not kept.
 // add_upsampled: out[i, j, c] = x[i, j, c] + y[floor(i h / H), floor(j w / W), c], x, out [batch, H, W, channels],
 //   y [batch, h, w, channels] F32.

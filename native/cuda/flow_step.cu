@@ -1,4 +1,4 @@
-// flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty))                                        spec 6
+// flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty))                     model-specification.md 6
 // All [tokens, C] F32; without u_empty, latents += step * u_prompt. The step is a number, or lies in memory: a recording
 // of one step is then one of all.
 //

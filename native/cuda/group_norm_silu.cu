@@ -1,4 +1,5 @@
-// group_norm_silu: out[p, c] = act((x[p, c] - mean_g) / sqrt(var_g + eps) * weight[c] + bias[c]), c in group g   spec 7
+// group_norm_silu: out[p, c] = act((x[p, c] - mean_g) / sqrt(var_g + eps) * weight[c] + bias[c]), c in group g
+// model-specification.md 7
 //   x [batch, pixels, channels] F32 or BF16 -> out F32 or BF16; statistics per image and group of channels / groups.
 //
 // Three kernels, every sum in one fixed order, so the same input gives the same bits on any GPU:

@@ -1,4 +1,5 @@
-// identity_anchor: e_r = z_r / |z_r|, w = softmax(log |z| / T), anchor = Norm(sum_r w_r e_r)                  spec 4, Eq. 3-4
+// identity_anchor: e_r = z_r / |z_r|, w = softmax(log |z| / T), anchor = Norm(sum_r w_r e_r)
+// model-specification.md 4, Eq. 3-4
 // embeddings [R, N], anchor [N], norms and weights [R], all F32; in double, with the processor's roundings between.
 //
 // Work split: one block. A warp per row for the norms, one thread for the weights of the few rows, a thread per column for

@@ -1,4 +1,4 @@
-// layer_norm_modulate: out = (1 + scale) * (x - mean) / sqrt(variance + 1e-6) + shift                         spec 3, 4
+// layer_norm_modulate: out = (1 + scale) * (x - mean) / sqrt(variance + 1e-6) + shift       model-specification.md 3, 4
 // x, out [batch, tokens, D]; shift, scale [D] per run of tokens.
 //
 // Work split: one block per token, each thread kKept groups of N channels. The row is read once, all loads of a thread

@@ -1,4 +1,5 @@
-// pack_latents: tokens[i W/2 + j, k] = (map[2i + r, 2j + s, c] - mean[k]) / sqrt(var[k] + eps), k = 4c + 2r + s  spec 2
+// pack_latents: tokens[i W/2 + j, k] = (map[2i + r, 2j + s, c] - mean[k]) / sqrt(var[k] + eps), k = 4c + 2r + s
+// model-specification.md 2
 // and its inverse, map = token * sqrt(var + eps) + mean.
 // Work split: a block takes kTokens tokens and 128 channels; a thread keeps channel k, whose mean and deviation it
 // computes once. Must move: the latents once each way (512 px: 1,024 tokens of 128, half a megabyte each way).

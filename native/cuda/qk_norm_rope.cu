@@ -1,4 +1,5 @@
-// qk_norm_rope: y = RMS(x) * scale over each head, then the pair (e, o) -> (cos e - sin o, sin e + cos o)     spec 2, 3
+// qk_norm_rope: y = RMS(x) * scale over each head, then the pair (e, o) -> (cos e - sin o, sin e + cos o)
+// model-specification.md 2, 3
 // In place on q and k [batch, tokens, H, d], in f32, rounded once at the end.
 //
 // Work split: one block per token, for all heads of q and k and all batch items, which share the token's angles. A head

@@ -1,4 +1,4 @@
-// rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                                              spec 7
+// rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                          model-specification.md 7
 // x, out [..., D]; weight [D].
 //
 // Work split: one block per row, which its threads read twice, N neighbouring elements at a time: for the sum of squares,

@@ -1,4 +1,4 @@
-// rope_table: cos and sin of id_a * theta^(-2m / d_a), the axes' columns one after another                         spec 2
+// rope_table: cos and sin of id_a * theta^(-2m / d_a), the axes' columns one after another     model-specification.md 2
 // ids [tokens, axes] F32 or I32; cos, sin [tokens, d/2] F32. In double: at position 511 an f32 angle is wrong by 3e-5.
 //
 // Work split: a block takes kTokens tokens and kColumns columns; a thread's column is the same for all of its tokens, so

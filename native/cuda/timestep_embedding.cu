@@ -1,4 +1,5 @@
-// timestep_embedding: out[i] = cos w, out[dim/2 + i] = sin w, w = 1000 t * 10000^(-i / (dim/2))                    spec 3
+// timestep_embedding: out[i] = cos w, out[dim/2 + i] = sin w, w = 1000 t * 10000^(-i / (dim/2))
+// model-specification.md 3
 // out [dim] F32; in double: at timestep 1000 an f32 angle is wrong by 3e-5.
 //
 // Work split: a thread per angle. Must move: out (256 wide: 1 KB). Limit: launching.

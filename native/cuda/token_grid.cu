@@ -1,4 +1,4 @@
-// Operations on tokens that lie on a grid.                                                                        spec 5
+// Operations on tokens that lie on a grid.                                                     model-specification.md 5
 // token_detail: out = x - mean of x over the valid cells of the 3 x 3 window, x, out [rows * columns, D] F32. The cells
 //   are added in reading order.
 // resize_tokens: bilinear, half-pixel centres, edges clamped: [rows_x * columns_x, D] -> [rows_out * columns_out, D] F32

@@ -1,4 +1,4 @@
-"""The adapter: the global identity pathway and the degraded structure pathway (model specification 4 and 5)."""
+"""The adapter: the global identity pathway and the degraded structure pathway (model-specification.md 4 and 5)."""
 
 from dataclasses import dataclass
 

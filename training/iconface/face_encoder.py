@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 SIDE = 112
 
-# The similarity from the 512 px restoration template to AdaFace's 112 px one (model specification 7), pixel centres
+# The similarity from the 512 px restoration template to AdaFace's 112 px one (model-specification.md 7), pixel centres
 # at integers.
 TEMPLATE_MATRIX = np.array(
     [

@@ -23,7 +23,7 @@ def kl_divergence(mean, log_variance):
 
 
 def identity_weight(sigma, floor=0.25):
-    """w(sigma) of model specification 8. Sampling in few steps needs a higher floor: see train_flow.py."""
+    """w(sigma) of model-specification.md 8. Sampling in few steps needs a higher floor: see train_flow.py."""
     return (1 - sigma).clamp(min=floor).square()
 
 
@@ -37,7 +37,7 @@ def truth_share(strength, strengths=None):
 
 
 def identity_loss(embedding, e_ref, e_true, sigma, floor=0.25, share=0.0):
-    """The identity terms of model specification 8, [B]: embedding A(decode(z0_hat)) against anchor and truth.
+    """The identity terms of model-specification.md 8, [B]: embedding A(decode(z0_hat)) against anchor and truth.
     `share` is that of `truth_share`."""
     l = 0.25 * (1 - F.cosine_similarity(e_ref, e_true, dim=-1))
     l = l + (1 - l) * share

@@ -1,4 +1,4 @@
-"""The flow sampler: FLUX.2's schedule and Euler steps with guidance (model specification 6)."""
+"""The flow sampler: FLUX.2's schedule and Euler steps with guidance (model-specification.md 6)."""
 
 import math
 

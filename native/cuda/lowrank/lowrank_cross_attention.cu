@@ -1,4 +1,5 @@
-// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))      spec 5, paper Eq. 7
+// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))
+// model-specification.md 5, paper Eq. 7
 // h [tokens, D] F32 in place; K [heads, M, r], V [M, r]; U_v [D, r], head j owning d = D / heads rows. All in f32, exact:
 // for compute F32, and for what lowrank_cross_attention_mma.cu, which does bf16 on tensor cores, has no shape for.
 //

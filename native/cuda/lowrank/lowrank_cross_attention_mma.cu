@@ -1,4 +1,4 @@
-// lowrank_cross_attention on tensor cores, bf16 (mma.sync, sm_80 and later):                          spec 5, paper Eq. 7
+// lowrank_cross_attention on tensor cores, bf16 (mma.sync, sm_80 and later):      model-specification.md 5, paper Eq. 7
 //   h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))
 // Operands are rounded to bf16; LN, softmax, all sums and h stay f32. r is padded with zeros to 16, 32 or 64 ranks.
 //

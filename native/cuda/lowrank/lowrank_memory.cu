@@ -1,4 +1,5 @@
-// lowrank_memory: the key/value side of one block's cross-attention, in rank space                  spec 5, paper Eq. 7
+// lowrank_memory: the key/value side of one block's cross-attention, in rank space
+// model-specification.md 5, paper Eq. 7
 //   keys_j = (down_k M) (U_qj^T U_kj)^T / sqrt(d)  [memory, r] for every head j,  values = down_v M  [memory, r]
 //
 // Work split, two launches: a block per memory token, a warp per rank of it, makes down_k M and values; then a block per

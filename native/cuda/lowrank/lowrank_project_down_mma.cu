@@ -1,5 +1,5 @@
 // The first half of lowrank_cross_attention on tensor cores, bf16 (mma.sync, sm_80 and later): a = down_q(LN(h))
-//                                                                                                        spec 5, paper Eq. 7
+//                                                                                 model-specification.md 5, paper Eq. 7
 // Operands are rounded to bf16; LN and all sums stay f32. r is padded with zeros to 16, 32 or 64 ranks.
 //
 // Work split: a block takes 16 tokens, its warps every eighth run of 64 columns; h goes from memory straight into the

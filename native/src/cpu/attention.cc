@@ -1,4 +1,4 @@
-// attention: out = softmax(scale * q k^T) v for every head                                                 spec 3, 5, 7
+// attention: out = softmax(scale * q k^T) v for every head                               model-specification.md 3, 5, 7
 // q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv); the items
 // of a batch one after the other.
 //

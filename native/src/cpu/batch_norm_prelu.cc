@@ -1,4 +1,5 @@
-// batch_norm_prelu: y = x * scale[c] + shift[c]; out = y < 0 ? y * slope[c] : y (without a slope: out = y)       spec 7
+// batch_norm_prelu: y = x * scale[c] + shift[c]; out = y < 0 ? y * slope[c] : y (without a slope: out = y)
+// model-specification.md 7
 //   x [batch, height, width, channels] F32 or BF16 -> out F32 or BF16, channels last.
 // A unit of work is a run of pixels. One read and one write of the map (AdaFace's largest, 112 x 112 x 64 F32: 3.2 MB
 // each way). Limit: memory or cache bandwidth.

@@ -1,4 +1,4 @@
-// detector_input: resize to out's size, then B - 104, G - 117, R - 123                                            spec 7
+// detector_input: resize to out's size, then B - 104, G - 117, R - 123                         model-specification.md 7
 //   pixels [H, W, 3] U8 RGB -> out [h, w, 3] F32 or U8 (before the means are subtracted), B, G, R.
 //   Result i of an axis lies at u = (i + 1/2) in / out - 1/2, computed in double, kept as a float: pixels floor(u) and
 //   the next with the weights 1 - f and f, f = u - floor(u), in 1/2048. Horizontally the sums are exact integers R;

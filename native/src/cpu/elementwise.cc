@@ -35,7 +35,7 @@ void add(Context& ctx, const op::AddArgs& args) {
       [=](int64_t i, int64_t lanes) { return load_some(a + i, lanes) + load_some(b + i, lanes); });
 }
 
-/// latents += step * (u_empty + guidance * (u_prompt - u_empty))                                                 spec 6
+/// latents += step * (u_empty + guidance * (u_prompt - u_empty))                               model-specification.md 6
 void flow_step(Context& ctx, const op::FlowStepArgs& a) {
   if (ctx.planning()) return;
   const int64_t rows = a.latents.rows(), n = a.latents.last(), block = std::max<int64_t>(1, kBlock / n);

@@ -13,7 +13,7 @@ double id_at(const Tensor& ids, int64_t token, int axis) {
 }
 }  // namespace
 
-/// Angle m of axis a is id_a * theta^(-2m / d_a); the axes' slices follow one another.                           spec 2
+/// Angle m of axis a is id_a * theta^(-2m / d_a); the axes' slices follow one another.         model-specification.md 2
 void rope_table(Context& ctx, const op::RopeTableArgs& a) {
   if (ctx.planning()) return;
   parallel_for(ctx.pool, a.ids.shape[0], [&](int64_t token, int) {
@@ -30,7 +30,7 @@ void rope_table(Context& ctx, const op::RopeTableArgs& a) {
   });
 }
 
-/// out[i] = cos(w), out[dim/2 + i] = sin(w), w = 1000 t * 10000^(-i / (dim/2)).                                  spec 3
+/// out[i] = cos(w), out[dim/2 + i] = sin(w), w = 1000 t * 10000^(-i / (dim/2)).                model-specification.md 3
 void timestep_embedding(Context& ctx, const op::TimestepEmbeddingArgs& a) {
   if (ctx.planning()) return;
   const int64_t half = a.out.last() / 2;

@@ -1,4 +1,5 @@
-// image_to_tensor: short side to `size` by an antialiased bicubic filter, centre crop, (v / 255 - 0.5) / 0.5     spec 2
+// image_to_tensor: short side to `size` by an antialiased bicubic filter, centre crop, (v / 255 - 0.5) / 0.5
+// model-specification.md 2
 //   pixels [height, width, 3 or 4] U8 -> out [size, size, 3] F32 or U8
 //   One axis: result i lies at centre = (i + 1/2) scale, scale = in / out, and is a weighted mean of the pixels within
 //   2 max(scale, 1) of it (cubic kernel, a = -0.5). Weights are normalised in double and rounded to 22 fractional bits;

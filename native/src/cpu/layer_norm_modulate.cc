@@ -1,4 +1,4 @@
-// layer_norm_modulate: out = (1 + scale) * (x - mean) / sqrt(variance + 1e-6) + shift                         spec 3, 4
+// layer_norm_modulate: out = (1 + scale) * (x - mean) / sqrt(variance + 1e-6) + shift       model-specification.md 3, 4
 // x, out [batch, tokens, D]; shift, scale [D] per run of tokens. One unit is a block of rows; each row is read three
 // times (mean, variance, result) but comes from memory once: D = 3,072 f32 is 12 KB and stays in the first cache.
 // Bytes: 2 x batch x tokens x D x 4 (klein-4B, 2,560 tokens, f32 to bf16: 47 MB). Limit: copy bandwidth.

@@ -1,4 +1,5 @@
-// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))      spec 5, paper Eq. 7
+// lowrank_cross_attention: h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))
+// model-specification.md 5, paper Eq. 7
 // h [tokens, D] f32 in place; K [heads, memory, r], V [memory, r]; U_v [D, r], head j owning d rows. All in f32.
 //
 // Operands are laid out once per call: K_j^T [r, memory] times log2(e), so that the softmax is in powers of two, and

@@ -1,4 +1,5 @@
-// lowrank_memory: the key/value side of one block's cross-attention, in rank space                  spec 5, paper Eq. 7
+// lowrank_memory: the key/value side of one block's cross-attention, in rank space
+// model-specification.md 5, paper Eq. 7
 //   keys_j = (down_k M) (U_qj^T U_kj)^T / sqrt(d)  [memory, r] for every head j,  values = down_v M  [memory, r]
 // because q_j . k_j = (U_qj a) . (U_kj down_k m) = a . (U_qj^T U_kj)(down_k m), U_j being head j's d rows of U.
 // One unit is a memory token (both down projections), then a head. klein-4B: 50 MFLOP, once per block and restore.

@@ -1,4 +1,5 @@
-// qk_norm_rope: y = RMS(x) * scale over each head, then the pair (e, o) -> (cos e - sin o, sin e + cos o)  spec 2, 3, 7
+// qk_norm_rope: y = RMS(x) * scale over each head, then the pair (e, o) -> (cos e - sin o, sin e + cos o)
+// model-specification.md 2, 3, 7
 // In place on q and k [batch, tokens, H, d], in f32, rounded once at the end. With the learned scale folded into
 // the angles a head is y * own + swap(y) * other, where per pair own = (cos g_e, cos g_o), other = (-sin g_o, sin g_e);
 // a token's `own` and `other` serve all its heads. Pairs are neighbours (2m, 2m + 1), or lie half a head apart (m, m +

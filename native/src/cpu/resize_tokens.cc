@@ -1,4 +1,5 @@
-// resize_tokens: bilinear resize of a token grid, half-pixel centres, edges clamped                 spec 5, paper Eq. 6
+// resize_tokens: bilinear resize of a token grid, half-pixel centres, edges clamped
+// model-specification.md 5, paper Eq. 6
 // [rows_x * columns_x, D] -> [rows_out * columns_out, D] f32. Equal grids give exactly the same values: the source
 // coordinate of cell i is then i itself. One unit is one token of the result. Runs once per restore.
 #include <algorithm>

@@ -1,4 +1,4 @@
-// rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                                              spec 7
+// rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                          model-specification.md 7
 // x, out [..., D]; weight [D]. One unit is a block of rows; a row is read twice but comes from memory once.
 // Bytes: rows x D x (bytes of x + bytes of out); Qwen3-4B, 512 tokens, f32 to bf16: 8 MB. Limit: copy bandwidth.
 #include <algorithm>

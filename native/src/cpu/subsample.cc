@@ -1,4 +1,4 @@
-// subsample: out[b, i, j, :] = x[b, s i, s j, :], a 1x1 max-pool with stride s                                   spec 7
+// subsample: out[b, i, j, :] = x[b, s i, s j, :], a 1x1 max-pool with stride s                 model-specification.md 7
 // A unit of work is one row of the result. Copies a pixel's channels at a time.
 #include <cstring>
 

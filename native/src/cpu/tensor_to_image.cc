@@ -1,4 +1,4 @@
-// tensor_to_image: pixel = trunc((clamp(x, -1, 1) + 1) * 127.5) in f32; a NaN gives 0                            spec 2
+// tensor_to_image: pixel = trunc((clamp(x, -1, 1) + 1) * 127.5) in f32; a NaN gives 0          model-specification.md 2
 //   x [height, width, 3] F32 -> pixels U8. Reads 4 bytes and writes 1 per value; 512 px: 3.9 MB, a fraction of a ms.
 #include <algorithm>
 

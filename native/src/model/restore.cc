@@ -144,7 +144,7 @@ struct Anchor {
   std::vector<float> references;  // the references' anchor: what similarities are measured against
 };
 
-/// Eq. 3-4 with the fallbacks of spec 4: references, else the degraded picture, else off.
+/// Eq. 3-4 with the fallbacks of model-specification.md 4: references, else the degraded picture, else off.
 Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, const std::vector<Tensor>& crops,
                    RestoreResult* result) {
   Anchor anchor;
@@ -185,7 +185,7 @@ Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, co
   return anchor;
 }
 
-/// Position ids (t, h, w, l) of text, scene, degraded and references. spec 2
+/// Position ids (t, h, w, l) of text, scene, degraded and references. model-specification.md 2
 Tensor position_ids(Context& ctx, int64_t text, TokenGrid grid, int64_t references) {
   const int64_t tokens = text + grid.tokens() * (2 + references);
   const Tensor ids = ctx.workspace.tensor(DType::I32, {tokens, 4});

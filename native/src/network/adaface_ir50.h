@@ -1,4 +1,4 @@
-// AdaFace "IR" face encoder (IR-50 and any of its kind), channels last.                                             spec 7
+// AdaFace "IR" face encoder (IR-50 and any of its kind), channels last.                        model-specification.md 7
 #pragma once
 #include <set>
 #include <vector>

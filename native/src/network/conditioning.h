@@ -1,5 +1,5 @@
 // Everything of a restore that the denoising steps share, made once: text and condition tokens, RoPE tables, the scene
-// residual, and the degraded memory with every block's key/value side.                              spec 3, 5 (exact savings)
+// residual, and the degraded memory with every block's key/value side.      model-specification.md 3, 5 (exact savings)
 #pragma once
 #include <vector>
 

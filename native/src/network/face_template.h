@@ -1,4 +1,4 @@
-// Where the identity encoder's face lies in an aligned crop.                                                         spec 7
+// Where the identity encoder's face lies in an aligned crop.                                   model-specification.md 7
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,4 +1,4 @@
-// The flow sampler: schedule, starting noise and Euler steps with guidance.                                          spec 6
+// The flow sampler: schedule, starting noise and Euler steps with guidance.                    model-specification.md 6
 #pragma once
 #include <functional>
 #include <vector>

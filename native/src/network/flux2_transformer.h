@@ -1,4 +1,4 @@
-// FLUX.2 [klein] flow transformer with the IConFace pathways.                                              spec 3, 4, 5
+// FLUX.2 [klein] flow transformer with the IConFace pathways.                            model-specification.md 3, 4, 5
 #pragma once
 #include <vector>
 
@@ -49,7 +49,7 @@ struct StepModulation {
   Tensor final_shift, final_scale;
 };
 
-/// What the anchor adds to the image stream's modulation; undefined without identity. spec 4, Eq. 5
+/// What the anchor adds to the image stream's modulation; undefined without identity. model-specification.md 4, Eq. 5
 struct IdentityDeltas {
   Tensor double_blocks;  // [6D]
   Tensor single_blocks;  // [3D]

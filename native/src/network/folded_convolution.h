@@ -1,4 +1,5 @@
-// Convolutions with the BatchNorm that follows them folded in, as the face networks have them.                        spec 7
+// Convolutions with the BatchNorm that follows them folded in, as the face networks have them.
+// model-specification.md 7
 #pragma once
 #include <initializer_list>
 #include <string>

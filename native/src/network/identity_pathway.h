@@ -1,4 +1,5 @@
-// The global identity pathway: one anchor vector to what it adds to the image stream's modulation.                  spec 4
+// The global identity pathway: one anchor vector to what it adds to the image stream's modulation.
+// model-specification.md 4
 #pragma once
 #include "network/flux2_transformer.h"
 

@@ -1,4 +1,4 @@
-// Qwen3 as a text encoder: token ids to hidden states of some of its layers.                                      spec 7
+// Qwen3 as a text encoder: token ids to hidden states of some of its layers.                   model-specification.md 7
 #pragma once
 #include <vector>
 

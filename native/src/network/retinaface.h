@@ -1,5 +1,5 @@
 // RetinaFace: finds faces and five landmarks in a photograph, with a MobileNet 0.25 or a ResNet of basic blocks (ResNet-34)
-// as its backbone, channels last.                                                                                     spec 7
+// as its backbone, channels last.                                                              model-specification.md 7
 #pragma once
 #include <array>
 #include <vector>

@@ -1,4 +1,4 @@
-// The degraded structure pathway: residual, two-route memory, low-rank cross-attention.                        spec 5
+// The degraded structure pathway: residual, two-route memory, low-rank cross-attention.        model-specification.md 5
 #pragma once
 #include <vector>
 

@@ -112,7 +112,7 @@ class Weights {
   int64_t private_bytes_ = 0;
 };
 
-/// W[row..row+n] += factor * B A for every LoRA, in f32, stored in `dtype`. spec 3
+/// W[row..row+n] += factor * B A for every LoRA, in f32, stored in `dtype`. model-specification.md 3
 void merge_loras(Context&, Weights&, const std::vector<CheckpointSpec::Lora>&, DType dtype);
 
 }  // namespace iconface

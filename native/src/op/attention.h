@@ -1,4 +1,4 @@
-// attention: softmax(q k^T / sqrt(d)) v over segments read where they lie.                                  spec 3, 5, 7
+// attention: softmax(q k^T / sqrt(d)) v over segments read where they lie.               model-specification.md 3, 5, 7
 #pragma once
 #include <array>
 

@@ -1,4 +1,4 @@
-// Operations on feature maps, channels last ([batch, height, width, channels]).                                      spec 7
+// Operations on feature maps, channels last ([batch, height, width, channels]).                model-specification.md 7
 #pragma once
 #include "runtime/context.h"
 

@@ -1,4 +1,4 @@
-// embedding: rows of a table, by index: how text enters a network.                                                 spec 7
+// embedding: rows of a table, by index: how text enters a network.                             model-specification.md 7
 #pragma once
 #include "runtime/context.h"
 

@@ -1,4 +1,4 @@
-// The sampler's own arithmetic: one Euler step with guidance, and starting noise.                                      spec 6
+// The sampler's own arithmetic: one Euler step with guidance, and starting noise.              model-specification.md 6
 #pragma once
 #include "runtime/context.h"
 

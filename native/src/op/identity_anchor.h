@@ -1,4 +1,5 @@
-// identity_anchor: raw face embeddings to the one unit vector that stands for the person.                   spec 4, Eq. 3-4
+// identity_anchor: raw face embeddings to the one unit vector that stands for the person.
+// model-specification.md 4, Eq. 3-4
 #pragma once
 #include "runtime/context.h"
 

@@ -1,4 +1,4 @@
-// linear: out = epilogue(x W^T)                                                        spec 3 and 5
+// linear: out = epilogue(x W^T)                                                        model-specification.md 3 and 5
 #pragma once
 #include "op/normalize.h"
 #include "op/segments.h"
@@ -13,7 +13,7 @@ enum class Activation {
 };
 
 /// The first columns of out are heads of d channels, normalised and rotated before they are stored, as qk_norm_rope does it
-/// with adjacent pairs. spec 2, 3
+/// with adjacent pairs. model-specification.md 2, 3
 struct LinearHeads {
   int64_t q = 0, k = 0;               // how many of each, q first; the columns after them (v) stay as they are
   Tensor q_scale = {}, k_scale = {};  // [d] F32

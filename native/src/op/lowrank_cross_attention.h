@@ -1,4 +1,4 @@
-// The block-wise degraded cross-attention, computed in rank space.                                      spec 5, paper Eq. 7
+// The block-wise degraded cross-attention, computed in rank space.                model-specification.md 5, paper Eq. 7
 #pragma once
 #include "runtime/context.h"
 
@@ -30,14 +30,15 @@ struct LowrankCrossAttentionArgs {
 };
 void lowrank_cross_attention(Context&, const LowrankCrossAttentionArgs&);
 
-/// out = x - mean over the valid cells of the 3x3 window on the token grid: what the detail route pools. spec 5
+/// out = x - mean over the valid cells of the 3x3 window on the token grid: what the detail route pools.
+/// model-specification.md 5
 struct TokenDetailArgs {
   Tensor x, out;  // [rows * columns, D] F32, not the same memory
   int64_t rows = 0, columns = 0;
 };
 void token_detail(Context&, const TokenDetailArgs&);
 
-/// Bilinear resize of a token grid, half-pixel centres, edges clamped. spec 5 (Eq. 6)
+/// Bilinear resize of a token grid, half-pixel centres, edges clamped. model-specification.md 5 (Eq. 6)
 struct ResizeTokensArgs {
   Tensor x, out;  // [rows_x * columns_x, D] -> [rows_out * columns_out, D] F32
   int64_t rows_x = 0, columns_x = 0, rows_out = 0, columns_out = 0;

@@ -1,4 +1,5 @@
-// Normalisations of token streams: LayerNorm with modulation, and q/k RMSNorm with rotary embedding. spec 2, 3, 4
+// Normalisations of token streams: LayerNorm with modulation, and q/k RMSNorm with rotary embedding.
+// model-specification.md 2, 3, 4
 #pragma once
 #include "op/segments.h"
 #include "runtime/context.h"
@@ -41,7 +42,8 @@ struct QkNormRopeArgs {
 };
 void qk_norm_rope(Context&, const QkNormRopeArgs&);
 
-/// cos/sin of id_a * theta^(-2m/d_a): axis a owns d_a consecutive elements of a head; evaluated in double. spec 2
+/// cos/sin of id_a * theta^(-2m/d_a): axis a owns d_a consecutive elements of a head; evaluated in double.
+/// model-specification.md 2
 struct RopeTableArgs {
   Tensor ids;       // [tokens, axes] F32 or I32 (integers)
   int axes_dim[8];  // even, add up to d
@@ -51,7 +53,7 @@ struct RopeTableArgs {
 };
 void rope_table(Context&, const RopeTableArgs&);
 
-/// Sinusoidal embedding of 1000 t, cosines first, max period 10000, evaluated in double. spec 3
+/// Sinusoidal embedding of 1000 t, cosines first, max period 10000, evaluated in double. model-specification.md 3
 struct TimestepEmbeddingArgs {
   double timestep;
   Tensor out;  // [dim] F32, dim even

@@ -1,4 +1,4 @@
-// Pictures to tensors and back.                                                                                   spec 2, 7
+// Pictures to tensors and back.                                                             model-specification.md 2, 7
 #pragma once
 #include "runtime/context.h"
 

@@ -1,5 +1,5 @@
-// Token segments: text and image rows of one stream get different modulation (spec 4: the identity anchor moves image
-// tokens only), without being copied apart.
+// Token segments: text and image rows of one stream get different modulation (model-specification.md 4: the
+// identity anchor moves image tokens only), without being copied apart.
 #pragma once
 #include <array>
 
