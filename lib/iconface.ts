@@ -50,7 +50,7 @@ import { IConFaceWarning } from './warning'
 /** What a restore uses where its options say nothing. */
 export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
 
-/** What is checkKnown about a loaded model. */
+/** What is known about a loaded model. */
 export interface ModelInfo {
   /** The checkpoint's name and folder. */
   name: string
@@ -59,7 +59,7 @@ export interface ModelInfo {
   synthesized: boolean
   /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
   variant: AdapterVariant
-  /** It has an identity encoder: `embed` works and similarities are checkKnown. */
+  /** It has an identity encoder: `embed` works and similarities are known. */
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean

@@ -54,7 +54,7 @@ export interface Progress {
   position: number
   /** Milliseconds since the job began (waiting in the queue not counted). */
   elapsedMs: number
-  /** Part of the model's operations that is done, 0 to 1; 0 while it is not checkKnown how many there are. */
+  /** Part of the model's operations that is done, 0 to 1; 0 while it is not known how many there are. */
   done: number
   /** Estimated milliseconds to the end of the job; `null` while unknown. */
   etaMs: number | null
@@ -75,7 +75,7 @@ export interface RestoreOptions {
   steps?: number | undefined
   /** Classifier-free guidance, 0 to 100; 1 needs half the work. Default: the checkpoint's, 4 in the paper. */
   guidance?: number | undefined
-  /** Seed of the noise: a safe checkInteger, or a bigint below 2^64. Default: the checkpoint's, 42. */
+  /** Seed of the noise: a safe integer, or a bigint below 2^64. Default: the checkpoint's, 42. */
   seed?: number | bigint | undefined
   /** Side of the result in pixels, a multiple of 16 from 16 to 4096. Default: the checkpoint's, 512 in the paper. */
   size?: number | undefined
@@ -213,7 +213,7 @@ export function checkSeed(seed: unknown): asserts seed is number {
   checkWithin('seed', seed, LIMITS.seed)
 }
 
-/** PyTorch's seeds have 64 bits, more than a checkNumber can hold. */
+/** PyTorch's seeds have 64 bits, more than a number can hold. */
 function checkTorchSeed(seed: unknown): asserts seed is number | bigint {
   const fits = typeof seed === 'bigint' ? seed >= 0n && seed <= MAX_TORCH_SEED : isWithin(seed, LIMITS.seed)
   if (!fits) throw invalid('seed', `${expectedOf(LIMITS.seed)}, or a bigint from 0n to 2n ** 64n - 1n`, seed)

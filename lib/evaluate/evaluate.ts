@@ -1,5 +1,5 @@
 /**
- * Runs a model over cases whose truth is checkKnown and measures what comes out.
+ * Runs a model over cases whose truth is known and measures what comes out.
  */
 
 import { showsCaller } from '../util/caller'

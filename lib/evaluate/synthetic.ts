@@ -1,6 +1,6 @@
 /**
  * Cases from drawn portraits of people that no training has seen, degraded here: truth, references and landmarks are
- * checkKnown exactly.
+ * known exactly.
  */
 
 import { degrade } from '../degrade/degrade'

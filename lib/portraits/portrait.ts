@@ -12,7 +12,7 @@ import { drawState, type PortraitState, STATE_RANGES, STATE_WHOLE } from './stat
 /**
  * A person: the same for the same seed.
  *
- * @param seed whole checkNumber from 0 to 2^53 - 1
+ * @param seed whole number from 0 to 2^53 - 1
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  */
 export function portraitIdentity(seed: number): PortraitIdentity {
@@ -23,7 +23,7 @@ export function portraitIdentity(seed: number): PortraitIdentity {
 /**
  * A picture's circumstances: the same for the same seed and strength.
  *
- * @param seed whole checkNumber from 0 to 2^53 - 1
+ * @param seed whole number from 0 to 2^53 - 1
  * @param strength 0 frontal, neutral and in a studio; 1 the whole variety
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  */
