@@ -13,7 +13,7 @@ import { type LoraFile, loraWeights, openLoraFile } from './lora-file'
 import { bareName, isTextEncoderLora, loraModule, loraTensor, otherAdapter, otherModel } from './lora-names'
 import { matrixShape, type Module } from './module-names'
 import { ADAPTER_CONFIG, type PeftConfig, readPeftConfig, valueFor } from './peft-config'
-import type { TensorInfo } from '../formats/safetensors'
+import type { TensorInfo } from '../formats/named-tensors'
 
 /** Where the strength's numerator alpha came from. */
 export type AlphaSource = 'iconface.json' | 'tensor' | 'adapter_config.json' | 'metadata' | 'rank'

@@ -2,7 +2,15 @@
  * Tensors by name, each with the byte ranges of files that hold it. Nothing of them is read before it is needed.
  */
 import type { DType } from './dtype'
-import type { TensorInfo } from './safetensors'
+
+/** One tensor of a file. */
+export interface TensorInfo {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Where the data begins, in bytes from the start of the file. Nothing in the format aligns it. */
+  readonly offset: number
+  readonly bytes: number
+}
 
 /** Bytes of the `file`-th file of a model. */
 export interface ByteRange {

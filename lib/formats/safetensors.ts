@@ -16,21 +16,13 @@ import { describeValue, IConFaceError } from '../errors'
 import { type DType, dtypeBits, elementCount, isDType } from './dtype'
 import { foreignFormat, START_BYTES } from './foreign'
 import { openRegularFile, readFully } from './byte-source'
+import type { TensorInfo } from './named-tensors'
 
 /** The format's own cap on the header, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000
 
 /** More axes than any file in use has; keeps a hostile shape from growing without end. */
 const MAX_RANK = 64
-
-/** One tensor of a file. */
-export interface TensorInfo {
-  readonly dtype: DType
-  readonly shape: readonly number[]
-  /** Where the data begins, in bytes from the start of the file. Nothing in the format aligns it. */
-  readonly offset: number
-  readonly bytes: number
-}
 
 /** A validated header: what the file says about itself. */
 export interface SafetensorsHeader {
