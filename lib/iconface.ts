@@ -102,7 +102,11 @@ export interface EstimateOptions extends Pick<RestoreOptions, 'size' | 'steps' |
   references?: number | undefined
 }
 const ESTIMATE_OPTIONS = namesOf<EstimateOptions>({
-  ...{ references: true, size: true, steps: true, guidance: true, variant: true },
+  references: true,
+  size: true,
+  steps: true,
+  guidance: true,
+  variant: true,
 })
 
 /** A restore whose arguments are checked and whose pictures are captured. */

@@ -130,12 +130,26 @@ export function namesOf<T>(names: { readonly [Name in keyof Required<T>]: true }
 }
 
 export const RESTORE_OPTIONS = namesOf<RestoreOptions>({
-  ...{ steps: true, guidance: true, seed: true, size: true, rng: true, prompt: true, variant: true },
-  ...{ strict: true, signal: true, onProgress: true },
+  steps: true,
+  guidance: true,
+  seed: true,
+  size: true,
+  rng: true,
+  prompt: true,
+  variant: true,
+  strict: true,
+  signal: true,
+  onProgress: true,
 })
 export const LOAD_OPTIONS = namesOf<LoadOptions>({
-  ...{ device: true, precision: true, threads: true, isa: true },
-  ...{ maxPixels: true, maxReferences: true, maxQueue: true, signal: true },
+  device: true,
+  precision: true,
+  threads: true,
+  isa: true,
+  maxPixels: true,
+  maxReferences: true,
+  maxQueue: true,
+  signal: true,
 })
 
 /** The names of {@link LoadOptions} and {@link RestoreOptions} together, for `restore`, which takes both. */
@@ -162,8 +176,16 @@ export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestor
     throw invalid('onProgress', 'a function', onProgress)
   checkSignal(signal)
   return {
-    ...{ steps, guidance, seed, size, rng, prompt, variant: checkVariant(options.variant) },
-    ...{ strict, signal, onProgress },
+    steps,
+    guidance,
+    seed,
+    size,
+    rng,
+    prompt,
+    variant: checkVariant(options.variant),
+    strict,
+    signal,
+    onProgress,
   }
 }
 

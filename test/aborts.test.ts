@@ -22,10 +22,18 @@ function stub() {
   const restore = async () => {
     counts.restores++
     return new Restoration({
-      ...{ data: face.data, width: 32, height: 32, seed: 1, timings: { total: 1 } },
+      data: face.data,
+      width: 32,
+      height: 32,
+      seed: 1,
+      timings: { total: 1 },
       identity: {
-        ...{ source: 'none' as const, anchor: null, before: null, after: null },
-        ...{ norms: new Float32Array(), weights: new Float32Array() },
+        source: 'none' as const,
+        anchor: null,
+        before: null,
+        after: null,
+        norms: new Float32Array(),
+        weights: new Float32Array(),
       },
     })
   }
@@ -35,7 +43,9 @@ function stub() {
 }
 
 const CASE: EvaluationCase = {
-  ...{ name: 'one', severity: 'none', references: 1 },
+  name: 'one',
+  severity: 'none',
+  references: 1,
   load: async () => ({ input: face, truth: face, references: [face], landmarks: null }),
 }
 const ONCE = { references: [0] }

@@ -87,7 +87,9 @@ async function gathered(folder: string, count: number): Promise<void> {
 /** bench, of the operations, at its third case's record. */
 const atThirdCase = (folder: string, how: string) => ({
   NODE_OPTIONS: `--require ${END}`,
-  ...{ END_IN: join(folder, 'run', 'out', 'operations.json'), END_AT: '4', END_HOW: how },
+  END_IN: join(folder, 'run', 'out', 'operations.json'),
+  END_AT: '4',
+  END_HOW: how,
 })
 
 t.test('all of it', { skip }, async (t) => {
@@ -97,7 +99,9 @@ t.test('all of it', { skip }, async (t) => {
   t.match(output, /-processor\.json: \d+ cases, 0 wrong; 2 test files, 0 failed$/m)
   const found = results(folder)
   t.match(found, {
-    ...{ format: 1, finished: true, date: /^\d{4}-\d\d-\d\dT/ },
+    format: 1,
+    finished: true,
+    date: /^\d{4}-\d\d-\d\dT/,
     tests: { 'flow-step': { status: 0, total: 3, pass: 3 }, 'rms-norm': { status: 0 } },
     operations: { finished: true, host: { size: 64 } },
     restores: { finished: true, restores: [{ correct: true }] },

@@ -131,12 +131,17 @@ const PLACES: Record<string, [limit: Limit, places: Record<string, (value: numbe
 
 const stub = { restore() {}, embed() {}, info: { defaults: { size: 32 } } } as unknown as IConFace
 const unreadable = {
-  ...{ name: 'one', severity: 'none', references: 0 },
+  name: 'one',
+  severity: 'none',
+  references: 0,
   load: () => Promise.reject(new IConFaceError('ERR_ICONFACE_IO', 'it cannot be read')),
 }
 
 const job = () => ({
-  ...{ references: 1, size: 32, steps: 2, guidance: 4 },
+  references: 1,
+  size: 32,
+  steps: 2,
+  guidance: 4,
   variant: { identity: true, structure: 'full' as const, references: true },
 })
 const restoreArguments = (name: string, value: number) => [

@@ -54,14 +54,24 @@ let model: IConFace
 const ops = new OpContext({ threads: 1 })
 let networks: Networks
 const result = new Restoration({
-  ...{ data: new Uint8Array(48), width: 4, height: 4, seed: 1, timings: {} },
+  data: new Uint8Array(48),
+  width: 4,
+  height: 4,
+  seed: 1,
+  timings: {},
   identity: {
-    ...{ source: 'none' as const, anchor: null, before: null, after: null },
-    ...{ norms: new Float32Array(), weights: new Float32Array() },
+    source: 'none' as const,
+    anchor: null,
+    before: null,
+    after: null,
+    norms: new Float32Array(),
+    weights: new Float32Array(),
   },
 })
 const one: EvaluationCase = {
-  ...{ name: 'one', severity: 'none', references: 0 },
+  name: 'one',
+  severity: 'none',
+  references: 0,
   load: async () => ({ input: face, truth: face, references: [], landmarks: null }),
 }
 

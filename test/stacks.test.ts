@@ -101,7 +101,8 @@ t.test('signals, by whoever asked for the job, not by whoever aborts it', async 
     const { signal } = controller
     const before = model.restore(face, [], QUICK)
     const options: RestoreOptions = {
-      ...{ ...QUICK, signal },
+      ...QUICK,
+      signal,
       onProgress: (progress) => (progress.stage === stage ? controller.abort() : undefined),
     }
     await shows(t, 'ERR_ICONFACE_ABORTED', () => model.restore(face, [], options))

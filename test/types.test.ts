@@ -13,8 +13,11 @@ t.test('a strict consumer: exact optional properties, libraries checked', async 
 t.test('CommonJS without esModuleInterop', async (t) => {
   const { isolatedModules: _, verbatimModuleSyntax: __, ...others } = STRICTEST
   const options = {
-    ...{ ...others, esModuleInterop: false, allowSyntheticDefaultImports: false },
-    ...{ module: ts.ModuleKind.CommonJS, moduleResolution: ts.ModuleResolutionKind.Node10 },
+    ...others,
+    esModuleInterop: false,
+    allowSyntheticDefaultImports: false,
+    module: ts.ModuleKind.CommonJS,
+    moduleResolution: ts.ModuleResolutionKind.Node10,
   }
   t.same(complaints(compile([MAIN], options)), [])
 })

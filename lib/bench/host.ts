@@ -76,12 +76,18 @@ export async function hostReport(
     const networks = (run: number) =>
       names.reduce((sum, stage) => sum + (OUTSIDE.has(stage) ? 0 : busy.result[run]![stage]!), 0)
     return {
-      ...{ size, steps: job.steps, threads: model.info.threads },
-      ...{ wall: quantile(walls, 0.5), stages, outside: median((run) => walls[run]! - networks(run)) },
+      size,
+      steps: job.steps,
+      threads: model.info.threads,
+      wall: quantile(walls, 0.5),
+      stages,
+      outside: median((run) => walls[run]! - networks(run)),
       eventLoopP99: { busy: quantile(busy.delays, 0.99), idle: quantile(idle.delays, 0.99) },
       readFile: {
-        ...{ busyMedian: quantile(busy.reads, 0.5), busyP99: quantile(busy.reads, 0.99) },
-        ...{ idleMedian: quantile(idle.reads, 0.5), idleP99: quantile(idle.reads, 0.99) },
+        busyMedian: quantile(busy.reads, 0.5),
+        busyP99: quantile(busy.reads, 0.99),
+        idleMedian: quantile(idle.reads, 0.5),
+        idleP99: quantile(idle.reads, 0.99),
       },
     }
   } finally {

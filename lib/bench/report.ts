@@ -17,8 +17,12 @@ export const HEADER = line(['name', 'shape', '', 'median', 'min', 'max', 'rate',
 export function rowText(row: Row): string {
   const { name, shape, precision, median, min, max, work, rate, fraction, error, correct } = row
   return line([
-    ...[name, shape, precision, ...[median, min, max].map(time)],
-    ...[rateText(rate, work.kind), ...[fraction, row.fractionAlone].map(percent)],
+    name,
+    shape,
+    precision,
+    ...[median, min, max].map(time),
+    rateText(rate, work.kind),
+    ...[fraction, row.fractionAlone].map(percent),
     (error === null ? (correct ? 'finite' : 'NaN') : error.toExponential(0)) + (correct ? '' : ' WRONG'),
     percent(row.others),
   ])

@@ -100,8 +100,13 @@ async function timeRestores(
     ]),
   )
   return {
-    ...{ steps, wall: quantile(walls, 0.5), min: Math.min(...walls), max: Math.max(...walls), runs: runs.length },
-    ...{ denoise: stages.sample!, stages },
+    steps,
+    wall: quantile(walls, 0.5),
+    min: Math.min(...walls),
+    max: Math.max(...walls),
+    runs: runs.length,
+    denoise: stages.sample!,
+    stages,
     repeatable: runs.every(({ data }) => Buffer.from(data).equals(Buffer.from(first.data))),
   }
 }

@@ -30,10 +30,26 @@ import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope,
 import { causalAttention, embedding, rmsNorm } from './text'
 
 export const FAMILIES: readonly Family<Precision>[] = [
-  ...[linear, linearSwiglu, linearGated, linearQkv, attention, lowrankCrossAttention, conv2d],
-  ...[layerNormModulate, quantiseRows, qkNormRope, flowStep, groupNormSilu, batchNormPrelu],
-  ...[embedding, rmsNorm, causalAttention],
-  ...[depthwiseConv2d, maxPool2d, addUpsampled, detectorInput],
+  linear,
+  linearSwiglu,
+  linearGated,
+  linearQkv,
+  attention,
+  lowrankCrossAttention,
+  conv2d,
+  layerNormModulate,
+  quantiseRows,
+  qkNormRope,
+  flowStep,
+  groupNormSilu,
+  batchNormPrelu,
+  embedding,
+  rmsNorm,
+  causalAttention,
+  depthwiseConv2d,
+  maxPool2d,
+  addUpsampled,
+  detectorInput,
 ]
 
 /** Short names of several benchmarks, or of one. */
@@ -139,8 +155,19 @@ export async function run(plan: Plan): Promise<Report> {
   plan.onLimits(flops)
   const device = plan.device === 'cpu' ? null : deviceFacts(plan.device)
   const report: Report = {
-    ...{ format: 1, finished: false, date, machine: machine(), device, isa, threads, load: { before, after: before } },
-    ...{ limits: { flops, copy: null }, rows: [], memory: null, host: null, restores: [] },
+    format: 1,
+    finished: false,
+    date,
+    machine: machine(),
+    device,
+    isa,
+    threads,
+    load: { before, after: before },
+    limits: { flops, copy: null },
+    rows: [],
+    memory: null,
+    host: null,
+    restores: [],
   }
   const keep = async () => {
     report.load.after = load()
@@ -300,8 +327,16 @@ function summary(timed: Timed<unknown>, work: Case['work'], meter: Meter, limit:
   const alone = meter.workers === null ? null : processor
   const rate = amount / median
   return {
-    ...{ median, min: Math.min(...seconds), max: Math.max(...seconds), runs: seconds.length, others },
-    ...{ work: { kind, amount }, rate, limit: limit.wall, fraction: rate / limit.wall },
-    ...{ alone, fractionAlone: alone === null ? null : amount / alone / limit.processor },
+    median,
+    min: Math.min(...seconds),
+    max: Math.max(...seconds),
+    runs: seconds.length,
+    others,
+    work: { kind, amount },
+    rate,
+    limit: limit.wall,
+    fraction: rate / limit.wall,
+    alone,
+    fractionAlone: alone === null ? null : amount / alone / limit.processor,
   }
 }

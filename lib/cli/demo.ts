@@ -64,7 +64,9 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
   let evaluation: Evaluation
   try {
     evaluation = await evaluate(model, cases, {
-      ...{ references: REFERENCES, seed, signal: stop },
+      references: REFERENCES,
+      seed,
+      signal: stop,
       onProgress: display?.show,
       onCase: (result, pictures) => void rows.push(row(result, pictures)),
     })

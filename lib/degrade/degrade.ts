@@ -37,7 +37,12 @@ export interface DegradeOptions {
 }
 
 const OPTIONS = namesOf<DegradeOptions>({
-  ...{ strength: true, seed: true, pipeline: true, maxPixels: true, strict: true, signal: true },
+  strength: true,
+  seed: true,
+  pipeline: true,
+  maxPixels: true,
+  strict: true,
+  signal: true,
 })
 
 /** A degraded picture, as large as what it was made from; also a picture for `restore`. */

@@ -147,8 +147,15 @@ function once(warnings: readonly IConFaceWarning[]): IConFaceWarning[] {
 }
 
 const OPTIONS = namesOf<EvaluateOptions>({
-  ...{ references: true, seed: true, steps: true, guidance: true, strict: true, maxPixels: true },
-  ...{ signal: true, onProgress: true, onCase: true },
+  references: true,
+  seed: true,
+  steps: true,
+  guidance: true,
+  strict: true,
+  maxPixels: true,
+  signal: true,
+  onProgress: true,
+  onCase: true,
 })
 
 /** A model of this or another copy of the package: judged by what it can do. */

@@ -37,7 +37,11 @@ export interface SyntheticOptions {
 }
 
 const OPTIONS = namesOf<SyntheticOptions>({
-  ...{ count: true, severities: true, references: true, seed: true, otherReferences: true },
+  count: true,
+  severities: true,
+  references: true,
+  seed: true,
+  otherReferences: true,
 })
 
 /**

@@ -20,7 +20,12 @@ export interface Encoded {
 const ABSOLUTE = ['lab', 'labs']
 /** The kind of picture that profiles call grey or RGB, by sharp's names. */
 const KIND: Record<string, ColourProfile['space']> = {
-  ...{ 'b-w': 'grey', grey16: 'grey', srgb: 'rgb', rgb16: 'rgb', scrgb: 'rgb', cmyk: 'cmyk' },
+  'b-w': 'grey',
+  grey16: 'grey',
+  srgb: 'rgb',
+  rgb16: 'rgb',
+  scrgb: 'rgb',
+  cmyk: 'cmyk',
 }
 
 /**

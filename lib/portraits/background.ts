@@ -67,12 +67,10 @@ function painter(state: PortraitState): Painter {
 function lights(random: Random, state: PortraitState, base: Colour): Painter {
   const dark = scale(base, 0.55)
   const spots = Array.from({ length: 14 }, () => ({
-    ...{
-      x: random.uniform(),
-      y: random.uniform(),
-      radius: random.uniform(0.06, 0.15),
-      light: random.uniform(0.2, 0.7),
-    },
+    x: random.uniform(),
+    y: random.uniform(),
+    radius: random.uniform(0.06, 0.15),
+    light: random.uniform(0.2, 0.7),
     colour: hsl(state.backgroundHue + random.uniform(-0.12, 0.12), 0.7, 0.72),
   }))
   return (x, y) => {
@@ -88,7 +86,10 @@ function lights(random: Random, state: PortraitState, base: Colour): Painter {
 /** A wall with a window and furniture, out of focus. */
 function indoors(random: Random, base: Colour, hue: number): Painter {
   const boxes = Array.from({ length: 5 }, () => ({
-    ...{ x: random.uniform(), y: random.uniform(0.2, 1), w: random.uniform(0.05, 0.22), h: random.uniform(0.08, 0.4) },
+    x: random.uniform(),
+    y: random.uniform(0.2, 1),
+    w: random.uniform(0.05, 0.22),
+    h: random.uniform(0.08, 0.4),
     colour: hsl(hue + random.uniform(-0.3, 0.3), random.uniform(0.05, 0.4), random.uniform(0.15, 0.9)),
   }))
   const soft = (d: number, size: number) => 1 - smoothstep(size * 0.7, size * 1.25, Math.abs(d))
@@ -106,7 +107,10 @@ function outdoors(random: Random, state: PortraitState): Painter {
   const green = scale(hsl(random.uniform(0.18, 0.36), 0.1 + 0.5 * state.backgroundSaturation, 0.36), bright)
   const horizon = random.uniform(0.1, 0.7)
   const clumps = Array.from({ length: 18 }, () => [
-    ...[random.uniform(), random.uniform(horizon - 0.25, 1), random.uniform(0.06, 0.2), random.uniform(-0.4, 0.5)],
+    random.uniform(),
+    random.uniform(horizon - 0.25, 1),
+    random.uniform(0.06, 0.2),
+    random.uniform(-0.4, 0.5),
   ])
   return (x, y) => {
     let colour = blend(scale(sky, 1.08 - 0.1 * y), green, smoothstep(horizon - 0.12, horizon + 0.12, y))

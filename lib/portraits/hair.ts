@@ -124,7 +124,11 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
           [64, 118],
           [180, 128 + 12 * p.hairLength],
         ],
-        ...{ top: 20 + 6 * volume, sides: 24 + 8 * volume, flare: 0.16, parted: true, curl: curl * 0.6 },
+        top: 20 + 6 * volume,
+        sides: 24 + 8 * volume,
+        flare: 0.16,
+        parted: true,
+        curl: curl * 0.6,
       }
     case 'bob with fringe':
       return {
@@ -133,12 +137,20 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
           [60, 122 + 16 * p.hairLength],
           [180, 130 + 16 * p.hairLength],
         ]),
-        ...{ top: 22 + 5 * volume, sides: 22 + 8 * volume, flare: 0.14, curl: curl * 0.4, fringe: true },
+        top: 22 + 5 * volume,
+        sides: 22 + 8 * volume,
+        flare: 0.14,
+        curl: curl * 0.4,
+        fringe: true,
       }
     case 'long':
       return {
-        ...{ edge: long, top: 20 + 7 * volume, sides: 22 + 9 * volume, flare: 0.22 },
-        ...{ parted: true, curl: curl * 0.8 },
+        edge: long,
+        top: 20 + 7 * volume,
+        sides: 22 + 9 * volume,
+        flare: 0.22,
+        parted: true,
+        curl: curl * 0.8,
       }
     case 'long with fringe':
       return {
@@ -147,7 +159,11 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
           [64, length],
           [180, length + 20],
         ]),
-        ...{ top: 22 + 6 * volume, sides: 20 + 8 * volume, flare: 0.2, curl: curl * 0.5, fringe: true },
+        top: 22 + 6 * volume,
+        sides: 20 + 8 * volume,
+        flare: 0.2,
+        curl: curl * 0.5,
+        fringe: true,
       }
     case 'bun':
       return { edge: short, top: 11 + 3 * volume, sides: 6, curl: 0.1 }
@@ -173,7 +189,11 @@ function cutOf(p: PortraitIdentity): Cut | undefined {
           [108, 66],
           [180, 122],
         ],
-        ...{ top: 24 + 6 * volume, sides: 15 + 4 * volume, parted: true, curl: curl * 0.5, fringe: true },
+        top: 24 + 6 * volume,
+        sides: 15 + 4 * volume,
+        parted: true,
+        curl: curl * 0.5,
+        fringe: true,
       }
   }
 }

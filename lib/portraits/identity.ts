@@ -130,44 +130,73 @@ export function drawIdentity(seed: number): PortraitIdentity {
   const skinTone = random.uniform() ** 1.6
   const hair = drawHair(random, masculine, age, skinTone)
   const shape = {
-    ...{ headWidth: bell(), headHeight: bell(), foreheadWidth: bell(), cheekWidth: bell(), cheekFullness: bell() },
-    ...{
-      jawWidth: clamp(bell() + mix(-0.3, 0.35, sex), -1, 1),
-      chinWidth: clamp(bell() + mix(-0.3, 0.35, sex), -1, 1),
-    },
-    ...{ chinLength: bell(), chinCleft: masculine && random.chance(0.25) ? random.uniform(0.4, 1) : 0 },
+    headWidth: bell(),
+    headHeight: bell(),
+    foreheadWidth: bell(),
+    cheekWidth: bell(),
+    cheekFullness: bell(),
+    jawWidth: clamp(bell() + mix(-0.3, 0.35, sex), -1, 1),
+    chinWidth: clamp(bell() + mix(-0.3, 0.35, sex), -1, 1),
+    chinLength: bell(),
+    chinCleft: masculine && random.chance(0.25) ? random.uniform(0.4, 1) : 0,
   }
   const skin = { skinTone, skinUndertone: bell(), skinRedness: random.uniform(), skinGloss: random.uniform() }
   const eyes = {
-    ...{ eyeSpacing: bell(), eyeSize: bell(), eyeHeight: bell(), eyeTilt: bell() },
-    ...{ eyeHood: random.chance(0.3) ? random.uniform(0.6, 1) : random.uniform(0, 0.5), eyeDepth: bell() },
+    eyeSpacing: bell(),
+    eyeSize: bell(),
+    eyeHeight: bell(),
+    eyeTilt: bell(),
+    eyeHood: random.chance(0.3) ? random.uniform(0.6, 1) : random.uniform(0, 0.5),
+    eyeDepth: bell(),
     irisTone: clamp(skinTone < 0.45 ? random.uniform(0.08, 1) : random.uniform(0, 0.24)),
-    ...{ irisShade: bell(), lashes: clamp(random.uniform(0, 0.5) + 0.5 * (1 - sex)) },
+    irisShade: bell(),
+    lashes: clamp(random.uniform(0, 0.5) + 0.5 * (1 - sex)),
   }
   const brows = {
-    ...{ browHeight: bell(), browThickness: clamp(bell() + mix(-0.25, 0.4, sex), -1, 1), browArch: bell() },
-    ...{ browTilt: bell(), browLength: bell() },
+    browHeight: bell(),
+    browThickness: clamp(bell() + mix(-0.25, 0.4, sex), -1, 1),
+    browArch: bell(),
+    browTilt: bell(),
+    browLength: bell(),
   }
   const nose = {
-    ...{ noseLength: bell(), noseWidth: clamp(bell() * 0.8 + mix(-0.35, 0.4, skinTone), -1, 1), noseBridge: bell() },
-    ...{ noseHump: bell(), noseTip: bell() },
+    noseLength: bell(),
+    noseWidth: clamp(bell() * 0.8 + mix(-0.35, 0.4, skinTone), -1, 1),
+    noseBridge: bell(),
+    noseHump: bell(),
+    noseTip: bell(),
   }
   const lips = clamp(skinTone * 0.6 - 0.2 - age * 0.4, -1, 1)
   const mouth = {
-    ...{ mouthWidth: bell(), mouthHeight: bell(), upperLip: clamp(bell() + lips, -1, 1) },
-    ...{ lowerLip: clamp(bell() + lips, -1, 1), cupidBow: random.uniform(), lipColour: bell() },
+    mouthWidth: bell(),
+    mouthHeight: bell(),
+    upperLip: clamp(bell() + lips, -1, 1),
+    lowerLip: clamp(bell() + lips, -1, 1),
+    cupidBow: random.uniform(),
+    lipColour: bell(),
   }
   const spectacles = random.chance(0.24) ? 1 + random.index(GLASSES_STYLES.length - 1) : 0
   return {
-    ...{ sex, age, ...shape, ...skin, ...eyes, ...brows, ...nose, ...mouth, ...hair },
+    sex,
+    age,
+    ...shape,
+    ...skin,
+    ...eyes,
+    ...brows,
+    ...nose,
+    ...mouth,
+    ...hair,
     beardStyle: masculine && random.chance(0.58) ? 1 + random.weighted([4, 1.2, 1.8, 3, 1]) : 0,
     beardDensity: random.uniform(0.35, 1),
-    ...{ earSize: bell(), earAngle: random.uniform() },
+    earSize: bell(),
+    earAngle: random.uniform(),
     freckles: skinTone < 0.5 && random.chance(0.3) ? random.uniform(0.3, 1) : 0,
     freckleSeed: random.index(2 ** 32),
     wrinkles: clamp(age * 1.15 - 0.3 + 0.15 * random.bell()),
     glassesStyle: spectacles,
-    ...{ glassesHue: random.uniform(), glassesTone: random.uniform() ** 1.5, glassesSize: bell() },
+    glassesHue: random.uniform(),
+    glassesTone: random.uniform() ** 1.5,
+    glassesSize: bell(),
     moles: drawMoles(random),
   }
 }
@@ -182,7 +211,9 @@ function drawHair(random: Random, masculine: boolean, age: number, skinTone: num
     hairStyle: random.weighted(styles),
     hairTone: dark ? random.uniform() ** 2 * 0.4 : random.uniform(0.05, 1) ** 1.2,
     hairRed: !dark && random.chance(0.22) ? random.uniform(0.4, 1) : random.uniform(0, 0.25),
-    ...{ hairGrey, hairVolume: random.bell(), hairLength: random.uniform(-1, 1) },
+    hairGrey,
+    hairVolume: random.bell(),
+    hairLength: random.uniform(-1, 1),
     hairWave: dark && random.chance(0.4) ? random.uniform(0.5, 1) : random.uniform() ** 1.3,
     hairPart: random.uniform(-1, 1),
     hairline: clamp(random.bell() + (masculine ? age * 0.7 - 0.2 : -0.1), -1, 1),

@@ -83,33 +83,44 @@ function fullState(random: Random): PortraitState {
   const smile = random.weighted([3, 3, 3, 1])
   const made = random.chance(0.35)
   const face = {
-    ...{ yaw: bell() * 36, pitch: bell() * 17, tilt: bell() * 18 },
+    yaw: bell() * 36,
+    pitch: bell() * 17,
+    tilt: bell() * 18,
     smile: [random.uniform(-0.2, 0.2), random.uniform(0.25, 0.6), random.uniform(0.6, 1), random.uniform(-0.8, -0.2)][
       smile
     ]!,
     mouthOpen: random.chance(0.45) ? random.uniform(0.1, 0.9) * (smile === 3 ? 0.4 : 1) : 0,
     browRaise: bell(),
     eyeOpen: random.chance(0.05) ? random.uniform(0, 0.4) : random.uniform(0.78, 1.15),
-    ...{ gazeX: bell(), gazeY: bell() * 0.7 },
+    gazeX: bell(),
+    gazeY: bell() * 0.7,
   }
   const light = {
-    ...{ lightAzimuth: random.uniform(-75, 75), lightElevation: random.uniform(5, 62) },
-    ...{ lightContrast: random.uniform(0.15, 0.9), lightStrength: random.uniform(0.78, 1.15), lightWarmth: bell() },
+    lightAzimuth: random.uniform(-75, 75),
+    lightElevation: random.uniform(5, 62),
+    lightContrast: random.uniform(0.15, 0.9),
+    lightStrength: random.uniform(0.78, 1.15),
+    lightWarmth: bell(),
   }
   const background = {
     backgroundStyle: random.index(BACKGROUND_STYLES.length),
-    ...{ backgroundHue: random.uniform(), backgroundSaturation: random.uniform(0.05, 0.6) },
-    ...{ backgroundLightness: random.uniform(0.12, 0.85), backgroundSeed: random.index(2 ** 32) },
+    backgroundHue: random.uniform(),
+    backgroundSaturation: random.uniform(0.05, 0.6),
+    backgroundLightness: random.uniform(0.12, 0.85),
+    backgroundSeed: random.index(2 ** 32),
   }
   const makeup = {
-    ...{ lipstick: made ? random.uniform(0.3, 1) : 0, lipstickHue: random.uniform() },
-    ...{ eyeshadow: made ? random.uniform(0, 0.9) : 0, eyeshadowHue: random.uniform() },
+    lipstick: made ? random.uniform(0.3, 1) : 0,
+    lipstickHue: random.uniform(),
+    eyeshadow: made ? random.uniform(0, 0.9) : 0,
+    eyeshadowHue: random.uniform(),
     blush: made ? random.uniform(0.2, 0.9) : 0,
   }
   const crop = { cropScale: 1 + bell() * 0.07, cropX: bell() * 12, cropY: bell() * 12 }
   const clothing = {
     clothingStyle: random.index(CLOTHING_STYLES.length),
-    ...{ clothingHue: random.uniform(), clothingSaturation: random.uniform(0, 0.7) },
+    clothingHue: random.uniform(),
+    clothingSaturation: random.uniform(0, 0.7),
     clothingLightness: random.uniform(0.08, 0.85),
   }
   return { ...face, ...light, ...background, ...makeup, ...crop, ...clothing }

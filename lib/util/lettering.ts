@@ -48,8 +48,22 @@ const STROKES: Readonly<Record<string, string>> = {
   '/': 'M0 7L2.4 0',
 }
 const WIDTHS: Readonly<Record<string, number>> = {
-  ...{ f: 2.2, i: 0.6, j: 1, k: 2.8, l: 0.6, m: 4.8, r: 1.9, s: 2.8, t: 2.2, w: 4.4, x: 2.8, z: 2.8 },
-  ...{ '.': 0.6, '-': 2, '/': 2.4, ' ': 1.2 },
+  f: 2.2,
+  i: 0.6,
+  j: 1,
+  k: 2.8,
+  l: 0.6,
+  m: 4.8,
+  r: 1.9,
+  s: 2.8,
+  t: 2.2,
+  w: 4.4,
+  x: 2.8,
+  z: 2.8,
+  '.': 0.6,
+  '-': 2,
+  '/': 2.4,
+  ' ': 1.2,
 }
 const GAP = 1.3
 

@@ -235,12 +235,21 @@ async function folderOf(name: string, files: Record<string, number | string>): P
 
 t.test('folders of photos, in either layout', async (t) => {
   const nested = await folderOf('nested', {
-    ...{ 'anna/input.png': 1, 'anna/truth.png': 2, 'anna/ref10.png': 3, 'anna/ref2.png': 4, 'anna/.hidden': '' },
-    ...{ 'bo/input.png': 5, 'bo/truth.webp': 6 },
+    'anna/input.png': 1,
+    'anna/truth.png': 2,
+    'anna/ref10.png': 3,
+    'anna/ref2.png': 4,
+    'anna/.hidden': '',
+    'bo/input.png': 5,
+    'bo/truth.webp': 6,
   })
   const flat = await folderOf('flat', {
-    ...{ 'input/anna.png': 1, 'truth/anna.png': 2, 'references/anna/10.png': 3, 'references/anna/2.png': 4 },
-    ...{ 'input/bo.png': 5, 'truth/bo.webp': 6 },
+    'input/anna.png': 1,
+    'truth/anna.png': 2,
+    'references/anna/10.png': 3,
+    'references/anna/2.png': 4,
+    'input/bo.png': 5,
+    'truth/bo.webp': 6,
   })
   const run = async (folder: string) =>
     evaluate(model, await pairedCases(folder), { ...QUICKLY, references: [0, 1, 2] })
@@ -327,10 +336,16 @@ t.test('folders in which something is missing or odd', async (t) => {
 
 t.test('a case with a bad picture is listed, and the others go on', async (t) => {
   const folder = await folderOf('some-bad', {
-    ...{ 'anna/input.png': 1, 'anna/truth.png': 2, 'anna/ref1.png': 3 },
-    ...{ 'bo/input.png': 1, 'bo/truth.png': 'no picture' },
-    ...{ 'cleo/input.png': 1, 'cleo/truth.png': 2, 'cleo/ref1.png': '' },
-    ...{ 'dan/input.png': 4, 'dan/truth.png': 5 },
+    'anna/input.png': 1,
+    'anna/truth.png': 2,
+    'anna/ref1.png': 3,
+    'bo/input.png': 1,
+    'bo/truth.png': 'no picture',
+    'cleo/input.png': 1,
+    'cleo/truth.png': 2,
+    'cleo/ref1.png': '',
+    'dan/input.png': 4,
+    'dan/truth.png': 5,
   })
   symlinkSync(join(folder, 'nowhere.png'), join(folder, 'dan', 'ref1.png'))
   await folderOf('some-bad', { 'emil/input.png': 4, 'emil/truth.png': 5, 'emil/ref1.png': 6 })
@@ -339,7 +354,8 @@ t.test('a case with a bad picture is listed, and the others go on', async (t) =>
   const seen: string[][] = []
   const steps: number[] = []
   const evaluation = await evaluate(model, await pairedCases(folder), {
-    ...{ ...QUICKLY, references: [0, 1] },
+    ...QUICKLY,
+    references: [0, 1],
     onProgress: ({ step }) => steps.push(step),
     onCase: (result, _, soFar) => void seen.push([result.name, ...soFar.cases.map(({ name }) => name)]),
   })
