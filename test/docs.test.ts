@@ -3,6 +3,8 @@ import t from 'tap'
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { ICONFACE_ERROR_CODES } from '../dist/errors.js'
+import { ICONFACE_WARNING_CODES } from '../dist/warning.js'
 
 const ROOT = resolve(__dirname, '..')
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
@@ -78,4 +80,26 @@ t.test('what is wrong is noticed', async (t) => {
   t.same(brokenLinks('docs/x.md', '[up](../README.md) [across](model-specification.md)'), [])
   t.same(missingSections('model-specification.md 3, 12 and 99'), ['12', '99'])
   t.same(missingPages('see docs/none.md and docs/model-specification.md'), ['docs/none.md'])
+})
+
+t.test('the tables of codes are complete', async (t) => {
+  const page = read('docs/lifecycle-and-errors.md')
+  const listed = (prefix: string) =>
+    Array.from(page.matchAll(/^\| `(\w+)` \|/gm), ([, code]) => code!).filter((code) => code.startsWith(prefix))
+  t.same(listed('ERR_ICONFACE_'), [...ICONFACE_ERROR_CODES])
+  t.same(listed('WARN_ICONFACE_'), [...ICONFACE_WARNING_CODES])
+  for (const [row] of page.matchAll(/^\| `ERR_.*$/gm))
+    t.match(row, /\| [45]\d\d \| \S/, `${row}: a status, and whether to try again`)
+})
+
+t.test('the README is short, and its commands are those that are tested', async (t) => {
+  const text = read('README.md')
+  t.ok(text.split(/\s+/).length <= 800, 'at most 800 words')
+  for (const command of ['npm install @iconface/native', 'npm ci && npm run example', 'npm ci && npm test'])
+    t.ok(text.includes(`\n${command}\n`), command)
+  const { engines } = JSON.parse(read('package.json')) as { engines: { node: string } }
+  const versions = ['README.md', ...pages.filter((page) => page.startsWith('docs/'))].flatMap((page) =>
+    Array.from(read(page).matchAll(/Node (20[.\d]*\d)/g), ([, version]) => `${page}: ${version}`),
+  )
+  t.same(versions, [`README.md: ${engines.node.replace('>=', '')}`], 'one version of Node, said once')
 })

@@ -30,7 +30,7 @@ What is missing is listed with what that costs.
                        HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_HUB_OFFLINE=1 (the cache is enough),
                        HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
   --adapter <file>     an adapter whose tensors have other names
-  --names <file>       which names those are (JSON; see the README)
+  --names <file>       which names those are (JSON; see docs/checkpoints.md)
   --prompt <text>      what the picture shall be, in words (default: the one of the paper's authors)
   --name <text>        name of the model (default: the folder's)
   --force              replace the iconface.json and the prompt embeddings of the folder
