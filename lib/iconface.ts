@@ -23,14 +23,14 @@ import {
   type CheckedRestore,
   checkLoadOptions,
   checkRestoreOptions,
-  checkSize,
-  checkVariant,
   checkInteger,
   checkKnown,
   namesOf,
   type LoadOptions,
   type Progress,
+  type RestoreDefaults,
   type RestoreOptions,
+  restoreSettings,
   type Stage,
 } from './options'
 import { type Precision } from './limits'
@@ -46,9 +46,6 @@ import { allocated } from './util/shortage'
 import { checkThreadRoom } from './picture/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
-
-/** What a restore uses where its options say nothing. */
-export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
 
 /** What is known about a loaded model. */
 export interface ModelInfo {
@@ -279,7 +276,7 @@ export class IConFace implements AsyncDisposable {
     const prompt = await this.#embeddings(options.prompt, stop, () =>
       report({ stage: 'prompt', step: 0, steps: 1, elapsedMs: elapsedMs() }),
     )
-    const { steps, guidance, seed, size, rng } = { ...this.info.defaults, ...said(options) }
+    const { steps, guidance, seed, size, rng } = restoreSettings(this.info.defaults, options)
     const warnings = [
       ...this.info.warnings,
       ...sizeWarnings(size, this.info.defaults.size),
@@ -345,7 +342,8 @@ export class IConFace implements AsyncDisposable {
   async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
     checkKnown('options', options, EMBED_OPTIONS)
-    const { size = this.info.defaults.size, strict, signal } = checkRestoreOptions(options)
+    const { strict, signal, ...given } = checkRestoreOptions(options)
+    const { size } = restoreSettings(this.info.defaults, given)
     checkAborted(signal)
     if (!this.info.identityEncoder) {
       throw new IConFaceError(
@@ -377,15 +375,10 @@ export class IConFace implements AsyncDisposable {
   estimate(job: EstimateOptions = {}): RestoreEstimate {
     if (this.disposed) throw disposedError()
     checkKnown('options', job, ESTIMATE_OPTIONS)
-    const { defaults } = this.info
-    const { references = 0, size = defaults.size } = job
+    const { references = 0, ...options } = job
     checkInteger('references', references, 0, this.#limits.maxReferences)
-    checkSize(size)
-    const { steps = defaults.steps, guidance = defaults.guidance } = checkRestoreOptions({
-      steps: job.steps,
-      guidance: job.guidance,
-    })
-    const variant = checkVariant(job.variant)
+    const { variant, ...given } = checkRestoreOptions(options)
+    const { size, steps, guidance } = restoreSettings(this.info.defaults, given)
     const request = { references, size, steps, guidance, variant }
     const { bytes, operations } = native(() => this.#session.estimate(request))
     return {
@@ -432,12 +425,6 @@ function randomWeights(folder: string): IConFaceWarning {
 /** What decoding found, and what fitting to `size` will do, picture by picture. */
 function pictureWarnings(pictures: readonly Picture[], decoded: readonly Decoded[], size: number): IConFaceWarning[] {
   return decoded.flatMap((pixels, i) => [...pixels.warnings, ...shapeWarnings(pictures[i]!.name, pixels, size)])
-}
-
-/** The options that were given, without those that were not. */
-function said({ steps, guidance, seed, size, rng }: CheckedRestore): Partial<RestoreDefaults> {
-  const options = Object.entries({ steps, guidance, seed, size, rng })
-  return Object.fromEntries(options.filter(([, value]) => value !== undefined))
 }
 
 type Report = Omit<Progress, 'position' | 'done' | 'etaMs'> & Partial<Progress>

@@ -13,9 +13,9 @@ export {
   IConFace,
   type EstimateOptions,
   type ModelInfo,
-  type RestoreDefaults,
   type RestoreEstimate,
 } from './iconface'
+export { type RestoreDefaults } from './options'
 export { allocateImage, type ImageInput, type RawImage } from './image'
 export type { IdentityReport, MemoryEstimate } from './native'
 export type { LoadOptions, Progress, RestoreOptions, Stage, Variant } from './options'

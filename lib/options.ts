@@ -129,18 +129,6 @@ export function namesOf<T>(names: { readonly [Name in keyof Required<T>]: true }
   return Object.keys(names) as (keyof T & string)[]
 }
 
-export const RESTORE_OPTIONS = namesOf<RestoreOptions>({
-  steps: true,
-  guidance: true,
-  seed: true,
-  size: true,
-  rng: true,
-  prompt: true,
-  variant: true,
-  strict: true,
-  signal: true,
-  onProgress: true,
-})
 export const LOAD_OPTIONS = namesOf<LoadOptions>({
   device: true,
   precision: true,
@@ -152,10 +140,26 @@ export const LOAD_OPTIONS = namesOf<LoadOptions>({
   signal: true,
 })
 
+/** What each option of a restore must be, where it is given. A new option is added here and to {@link RestoreOptions}. */
+const RESTORE_CHECKS: { readonly [Name in keyof Required<RestoreOptions>]: (value: unknown) => void } = {
+  steps: (value) => checkWithin('steps', value, LIMITS.steps),
+  guidance: (value) => checkWithin('guidance', value, LIMITS.guidance),
+  seed: checkTorchSeed,
+  size: checkSize,
+  rng: (value) => checkOneOf('rng', value, RNGS),
+  prompt: checkPromptText,
+  variant: (value) => void checkVariant(value as Variant),
+  strict: (value) => checkBoolean('strict', value),
+  signal: checkSignal,
+  onProgress: (value) => {
+    if (typeof value !== 'function') throw invalid('onProgress', 'a function', value)
+  },
+}
+
+export const RESTORE_OPTIONS = Object.keys(RESTORE_CHECKS) as (keyof RestoreOptions)[]
+
 /** The names of {@link LoadOptions} and {@link RestoreOptions} together, for `restore`, which takes both. */
 export const ALL_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...RESTORE_OPTIONS]), 'model']
-
-const MAX_TORCH_SEED = 2n ** 64n - 1n
 
 /** Restore options that are right; what was not said is left to the checkpoint. */
 export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
@@ -164,29 +168,18 @@ export interface CheckedRestore extends Omit<RestoreOptions, 'variant'> {
 
 export function checkRestoreOptions(options: RestoreOptions = {}): CheckedRestore {
   checkKnown('options', options, RESTORE_OPTIONS)
-  const { steps, guidance, seed, size, rng, prompt, strict, signal, onProgress } = options
-  if (steps !== undefined) checkWithin('steps', steps, LIMITS.steps)
-  if (guidance !== undefined) checkWithin('guidance', guidance, LIMITS.guidance)
-  if (seed !== undefined) checkTorchSeed(seed)
-  if (size !== undefined) checkSize(size)
-  if (rng !== undefined) checkOneOf('rng', rng, RNGS)
-  if (prompt !== undefined) checkPromptText(prompt)
-  if (strict !== undefined) checkBoolean('strict', strict)
-  if (onProgress !== undefined && typeof onProgress !== 'function')
-    throw invalid('onProgress', 'a function', onProgress)
-  checkSignal(signal)
-  return {
-    steps,
-    guidance,
-    seed,
-    size,
-    rng,
-    prompt,
-    variant: checkVariant(options.variant),
-    strict,
-    signal,
-    onProgress,
-  }
+  const given = Object.fromEntries(RESTORE_OPTIONS.map((name) => [name, options[name]])) as RestoreOptions
+  for (const name of RESTORE_OPTIONS) if (given[name] !== undefined) RESTORE_CHECKS[name](given[name])
+  return { ...given, variant: checkVariant(given.variant) }
+}
+
+/** What a restore uses where its options say nothing. */
+export type RestoreDefaults = Required<Pick<RestoreOptions, 'steps' | 'guidance' | 'seed' | 'size' | 'rng'>>
+
+/** What a restore computes with: the options that were given, else the model's defaults. */
+export function restoreSettings(defaults: RestoreDefaults, options: Partial<RestoreDefaults>): RestoreDefaults {
+  const names = Object.keys(defaults) as (keyof RestoreDefaults)[]
+  return Object.fromEntries(names.map((name) => [name, options[name] ?? defaults[name]])) as unknown as RestoreDefaults
 }
 
 export type CheckedLoad = LoadOptions & Required<Pick<LoadOptions, 'device' | 'precision' | Limit>>
@@ -234,6 +227,8 @@ export function checkSize(size: unknown): asserts size is number {
 export function checkSeed(seed: unknown): asserts seed is number {
   checkWithin('seed', seed, LIMITS.seed)
 }
+
+const MAX_TORCH_SEED = 2n ** 64n - 1n
 
 /** PyTorch's seeds have 64 bits, more than a number can hold. */
 function checkTorchSeed(seed: unknown): asserts seed is number | bigint {

@@ -14,6 +14,7 @@ import {
   namesOf,
   type Progress,
   type RestoreOptions,
+  restoreSettings,
 } from '../options'
 import { checkAborted } from '../util/abort'
 import type { Restoration } from '../restoration'
@@ -64,9 +65,11 @@ export const evaluate = showsCaller(async function evaluate(
   checkModel(model)
   checkCases(cases)
   const { counts, seed, ...checked } = checkEvaluateOptions(options)
-  const { defaults } = model.info
-  const { steps = defaults.steps, guidance = defaults.guidance, strict, maxPixels, signal } = checked
-  const size = defaults.size
+  const { strict, maxPixels, signal } = checked
+  const { steps, guidance, size } = restoreSettings(model.info.defaults, {
+    steps: checked.steps,
+    guidance: checked.guidance,
+  })
   const total = cases.reduce((sum, one) => sum + usable(counts, one).length, 0)
   if (total === 0) throw invalid('references', 'a number of references that some case has', counts)
   const began = performance.now()
