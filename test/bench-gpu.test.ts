@@ -7,11 +7,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Report } from '../dist/bench/suite.js'
 import { scratchFolder } from './fixtures/fake'
+import { onlyFull } from './fixtures/tier'
 
 const ROOT = join(__dirname, '..')
 const END = join(__dirname, 'fixtures', 'end-at-sync.cjs')
 const scratch = scratchFolder()
 const skip = process.platform !== 'linux' && 'gpu.sh is for Linux'
+const slow = { skip: skip || onlyFull.skip }
 
 interface Gathered {
   finished: boolean
@@ -92,7 +94,7 @@ const atThirdCase = (folder: string, how: string) => ({
   END_HOW: how,
 })
 
-t.test('all of it', { skip }, async (t) => {
+t.test('all of it', slow, async (t) => {
   const folder = unpacked()
   const { ending, output } = await gpu(folder).ended
   t.equal(ending, 0, output)
@@ -110,7 +112,7 @@ t.test('all of it', { skip }, async (t) => {
   t.match(fs.readdirSync(join(folder, 'results')), [`${found.date.slice(0, 10)}-processor.json`])
 })
 
-t.test('a benchmark that dies keeps its cases; the others go on', { skip }, async (t) => {
+t.test('a benchmark that dies keeps its cases; the others go on', slow, async (t) => {
   const folder = unpacked({ 'flow-step': 0, 'rms-norm': 5 })
   const { ending, output } = await gpu(folder, atThirdCase(folder, 'SIGKILL')).ended
   t.equal(ending, 1, output)
@@ -128,7 +130,7 @@ t.test('a benchmark that dies keeps its cases; the others go on', { skip }, asyn
   t.equal(found.operations!.rows.length, 2)
 })
 
-t.test('killed in the middle, all of it: what was measured is gathered', { skip }, async (t) => {
+t.test('killed in the middle, all of it: what was measured is gathered', slow, async (t) => {
   const folder = unpacked()
   const { child, ended, heard } = gpu(folder, atThirdCase(folder, 'SIGSTOP'))
   const stopped = Number((await heard(/process (\d+): SIGSTOP/))[1])
@@ -146,7 +148,7 @@ t.test('killed in the middle, all of it: what was measured is gathered', { skip 
   t.equal(operations!.rows.length, 2)
 })
 
-t.test('ended by a signal it ends what it has begun', { skip }, async (t) => {
+t.test('ended by a signal it ends what it has begun', slow, async (t) => {
   const folder = unpacked()
   const { child, ended, heard } = gpu(folder)
   await heard(/^linear /m)
@@ -174,7 +176,7 @@ t.test('nothing is begun without time for it', { skip }, async (t) => {
   t.match(results(folder), { finished: false, tests: {}, operations: null, networks: null })
 })
 
-t.test('--sanitize: the tests of operations under every tool, and nothing is measured', { skip }, async (t) => {
+t.test('--sanitize: the tests of operations under every tool, and nothing is measured', slow, async (t) => {
   const folder = unpacked()
   // What runs the command, but finds a race in one test.
   const sanitizer = join(folder, 'compute-sanitizer')

@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { scratchFolder } from './fixtures/fake'
+import { onlyFull } from './fixtures/tier'
 
 const exec = promisify(execFile)
 const ROOT = join(__dirname, '..')
@@ -66,9 +67,7 @@ async function packAndInstall(): Promise<void> {
   await exec('npm', ['install', ...quiet, tarball], { cwd: consumer, env })
 }
 
-const skip = existsSync(ADDON) ? false : `${ADDON} is not built`
-
-t.test('the package', { skip }, async (t) => {
+t.test('the package', onlyFull, async (t) => {
   await packAndInstall()
 
   await t.test('holds what it needs and nothing else', async (t) => {

@@ -2,6 +2,7 @@
 import t from 'tap'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { onlyFull } from './fixtures/tier'
 import { compile, complaints, STRICTEST } from './fixtures/declarations'
 
 const MAIN = join(__dirname, 'fixtures', 'consumer', 'main.mts')
@@ -10,7 +11,7 @@ t.test('a strict consumer: exact optional properties, libraries checked', async 
   t.same(complaints(compile([MAIN])), [])
 })
 
-t.test('CommonJS without esModuleInterop', async (t) => {
+t.test('CommonJS without esModuleInterop', onlyFull, async (t) => {
   const { isolatedModules: _, verbatimModuleSyntax: __, ...others } = STRICTEST
   const options = {
     ...others,

@@ -64,7 +64,7 @@ export const PRESETS = {
       levelChannels: [32, 64, 64, 64],
       resBlocks: 1,
     },
-    face: { baseChannels: 8, stageChannels: [8, 16, 24, 40], stageUnits: [2, 2, 3, 2], embedding: 512 },
+    face: { baseChannels: 8, stageChannels: [8, 16, 24, 40], stageUnits: [1, 1, 1, 1], embedding: 512 },
     adapter: { rank: 16, baseTokens: 32, detailTokens: 32 },
     textLength: 16,
     defaults: { ...DEFAULTS, resolution: 64, steps: 4 },

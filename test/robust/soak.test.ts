@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { full } from '../fixtures/tier'
+import { onlyFull } from '../fixtures/tier'
 
 const SOAK = join(__dirname, '..', '..', 'tools', 'soak', 'main.mjs')
 
@@ -51,7 +51,7 @@ t.test('what it does not know it refuses', async (t) => {
   }
 })
 
-t.test('every part, briefly', { skip: !full && 'npm run test:full runs all parts' }, async (t) => {
+t.test('every part, briefly', onlyFull, async (t) => {
   const out = join(t.testdir({}), 'soak.jsonl')
   const { code, text } = await soak(t, ['--scale', '0.01', '--out', out])
   t.equal(code, 0)
