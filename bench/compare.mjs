@@ -1,5 +1,5 @@
 // Our networks against PyTorch's, turn by turn: node bench/compare.mjs [--rounds 3] [--precision bf16] [--case forward]
-// [--json file]. A turn in which other processes used the processors counts only if no quieter one comes (README.md).
+// [--json file]. A turn in which other processes used the CPU counts only if no quieter one comes (README.md).
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -16,14 +16,12 @@ let own = 0
 setInterval(() => (own = Math.max(own, gibibytes('RssAnon'))), 50).unref()
 
 async function timed(name, run) {
-  const [begun, processor] = [performance.now(), process.cpuUsage()]
+  const [begun, cpu] = [performance.now(), process.cpuUsage()]
   const result = await run()
-  const { user, system } = process.cpuUsage(processor)
+  const { user, system } = process.cpuUsage(cpu)
   const seconds = ((performance.now() - begun) / 1000).toFixed(1)
   const [peak, mine] = [gibibytes('VmHWM'), Math.max(own, gibibytes('RssAnon'))].map((x) => x.toFixed(2))
-  console.log(
-    `${name}: ${seconds} s, processor ${((user + system) / 1e6).toFixed(1)} s, peak ${peak} GiB, own ${mine} GiB`,
-  )
+  console.log(`${name}: ${seconds} s, CPU ${((user + system) / 1e6).toFixed(1)} s, peak ${peak} GiB, own ${mine} GiB`)
   return result
 }
 

@@ -18,7 +18,7 @@ const read = (name) => {
 }
 
 async function begin(device, suffix = '') {
-  const facts = device === 'cpu' ? { device: 'processor' } : deviceFacts(device)
+  const facts = device === 'cpu' ? { device: 'cpu' } : deviceFacts(device)
   const gpu = facts.capability ? facts.name : facts.device
   await write(join(work, 'begun.json'), { date: new Date().toISOString(), gpu: gpu + suffix })
 }

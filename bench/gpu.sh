@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times this package on a GPU, on a bare Linux machine with a driver, from a folder made by bench/pack-gpu.sh:
 #   bash gpu.sh FOLDER [--device cuda] [--quick] [--results DIR] [--seconds 480] [--sanitize]
-# Tests of operations and networks against the processor, all operations, networks and restores timed (random weights of
+# Tests of operations and networks against the CPU, all operations, networks and restores timed (random weights of
 # klein-4B's size are written meanwhile), the same shapes by PyTorch where python3 has it. One JSON comes out:
 # DIR/<date>-<GPU>.json (DIR: bench/results of a checkout, else FOLDER/results); it is there from the first test on, and
 # holds after every case what was measured until then. After --seconds all is over. Ends with 1 if anything was
@@ -85,7 +85,7 @@ if [ -z "$quick$sanitize" ]; then
   fi
 fi
 
-# Tests: every operation against float64 on awkward shapes, the networks and restores against the processor. All together
+# Tests: every operation against float64 on awkward shapes, the networks and restores against the CPU. All together
 # get three eighths of the time and none more than a fifth, so that one that hangs does not cost the measurements.
 export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"

@@ -56,13 +56,13 @@ export interface ModelInfo {
   synthesized: boolean
   /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
   variant: AdapterVariant
-  /** It has an identity encoder: `embed` works and similarities are known. */
+  /** It has an face encoder: `embed` works and similarities are known. */
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean
-  /** What the device is; for the processor, why `device: 'auto'` chose it (empty when it was asked for). */
+  /** What the device is; for the CPU, why `device: 'auto'` chose it (empty when it was asked for). */
   deviceText: string
-  /** Instruction set that the processor's part computes with. */
+  /** Instruction set that the CPU's part computes with. */
   isa: string
   threads: number
   /** Bytes of weights. */
@@ -80,7 +80,7 @@ export interface RestoreEstimate extends MemoryEstimate {
   milliseconds: number | null
 }
 
-/** What a face looks like to the identity encoder. */
+/** What a face looks like to the face encoder. */
 export interface FaceEmbedding {
   /** Unit vector `[512]`; the cosine of two faces is their dot product. */
   embedding: Float32Array
@@ -218,7 +218,7 @@ export class IConFace implements AsyncDisposable {
    *
    * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
    * @param references Photos of the same person, best first; none is fine.
-   * @returns          RGB pixels at the model's resolution, the seed used, and how similar the face became.
+   * @returns          RGB pixels of the model's size, the seed used, and how similar the face became.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE` when a picture cannot be decoded (says which one),
    *         `ERR_ICONFACE_ABORTED` when `signal` fires, `ERR_ICONFACE_OUT_OF_MEMORY` before any work, with figures,
    *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`; for a prompt of its own
@@ -329,11 +329,11 @@ export class IConFace implements AsyncDisposable {
   }
 
   /**
-   * What an aligned face looks like to the identity encoder. A restore of the same `size` finds the same: it embeds every
+   * What an aligned face looks like to the face encoder. A restore of the same `size` finds the same: it embeds every
    * picture as it was fitted to its size.
    *
    * @param options `size`: side in pixels that the picture is fitted to first. Default: the model's.
-   * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_UNSUPPORTED` when the checkpoint holds no identity encoder.
+   * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_UNSUPPORTED` when the checkpoint holds no face encoder.
    * @example
    * const [a, b] = await Promise.all([model.embed('a.png'), model.embed('b.png')])
    * const cosine = a.embedding.reduce((sum, x, i) => sum + x * b.embedding[i], 0)
@@ -348,7 +348,7 @@ export class IConFace implements AsyncDisposable {
     if (!this.info.identityEncoder) {
       throw new IConFaceError(
         'ERR_ICONFACE_UNSUPPORTED',
-        `${this.info.folder} holds no identity encoder; load a checkpoint whose iconface.json names one in identity.file`,
+        `${this.info.folder} holds no face encoder; load a checkpoint whose iconface.json names one in identity.file`,
       )
     }
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels, strict)

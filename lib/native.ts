@@ -51,9 +51,9 @@ export interface MemoryEstimate {
   total: number
   /** What the restore computes in; on a GPU in its memory. */
   workspace: number
-  /** Weights that are read where the files lie, on the processor. */
+  /** Weights that are read where the files lie, on the CPU. */
   mappedWeights?: number
-  /** Weights that were derived from those, on the processor. */
+  /** Weights that were derived from those, on the CPU. */
   privateWeights?: number
   /** Weights on a GPU, those of the blocks' matrices half with `fp8`. */
   deviceWeights?: number
@@ -74,11 +74,11 @@ export interface MachineLimits {
 /** What the addon knows about itself and this machine. */
 export interface NativeInfo {
   version: string
-  /** Instruction sets that this binary holds and this processor runs, best first. */
+  /** Instruction sets that this binary holds and this CPU runs, best first. */
   isas: string[]
   /** The one that is used unless another is asked for. */
   isa: string
-  /** Processor features found, as /proc/cpuinfo names them. */
+  /** CPU features found, as /proc/cpuinfo names them. */
   features: string[]
   threads: number
   /** `null` in a binary built without CUDA. */
@@ -87,7 +87,7 @@ export interface NativeInfo {
   emulator: boolean
   /**
    * Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job, and so do
-   * `recordings`, the pieces of work that GPUs keep.
+   * `recordings`, the CUDA graphs that GPUs keep.
    */
   memory: {
     totalBytes: number
@@ -204,7 +204,7 @@ export interface NativeSession {
   load(): Promise<{
     /** Where it computes: `cpu`, `cuda:<n>`, `cuda-emulated`. */
     device: string
-    /** What the device is; for the processor, why `auto` chose it (empty when it was asked for). */
+    /** What the device is; for the CPU, why `auto` chose it (empty when it was asked for). */
     deviceText: string
     precision: Precision
     isa: string
@@ -217,7 +217,7 @@ export interface NativeSession {
     params: Record<string, unknown>,
   ): Promise<Record<string, NativeTensor>>
   restore(job: RestoreJob, onProgress: NativeProgress): { promise: Promise<NativeRestoration>; cancel(): void }
-  /** The raw output of the identity encoder for an aligned face, fitted to `size` x `size` as a restore does it. */
+  /** The raw output of the face encoder for an aligned face, fitted to `size` x `size` as a restore does it. */
   embed(pixels: Pixels, size: number): Promise<Float32Array>
   estimate(job: { references: number; size: number; steps: number; guidance: number; variant: NativeVariant }): {
     bytes: Omit<MemoryEstimate, 'total'>

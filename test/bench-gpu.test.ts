@@ -1,4 +1,4 @@
-// bench/gpu.sh over this checkout instead of a packed one, on the processor and small: all parts are run and gathered, and
+// bench/gpu.sh over this checkout instead of a packed one, on the CPU and small: all parts are run and gathered, and
 // whatever cuts it off leaves what was measured until then.
 import t from 'tap'
 import { spawn } from 'node:child_process'
@@ -98,7 +98,7 @@ t.test('all of it', slow, async (t) => {
   const folder = unpacked()
   const { ending, output } = await gpu(folder).ended
   t.equal(ending, 0, output)
-  t.match(output, /-processor\.json: \d+ cases, 0 wrong; 2 test files, 0 failed$/m)
+  t.match(output, /-cpu\.json: \d+ cases, 0 wrong; 2 test files, 0 failed$/m)
   const found = results(folder)
   t.match(found, {
     format: 1,
@@ -109,7 +109,7 @@ t.test('all of it', slow, async (t) => {
     restores: { finished: true, restores: [{ correct: true }] },
   })
   t.same([...new Set(found.networks!.rows.map(({ name }) => name))], ['forward', 'denoise'])
-  t.match(fs.readdirSync(join(folder, 'results')), [`${found.date.slice(0, 10)}-processor.json`])
+  t.match(fs.readdirSync(join(folder, 'results')), [`${found.date.slice(0, 10)}-cpu.json`])
 })
 
 t.test('a benchmark that dies keeps its cases; the others go on', slow, async (t) => {
@@ -186,7 +186,7 @@ t.test('--sanitize: the tests of operations under every tool, and nothing is mea
   const { ending, output } = await gpu(folder, path, '--sanitize').ended
   t.equal(ending, 1, output)
   t.match(output, /test racecheck-rms-norm: exit 9$/m)
-  t.match(output, /-processor-sanitizer\.json: 0 cases, 0 wrong; 6 test files, 1 failed$/m)
+  t.match(output, /-cpu-sanitizer\.json: 0 cases, 0 wrong; 6 test files, 1 failed$/m)
   const found = results(folder)
   const tools = ['memcheck', 'racecheck', 'synccheck']
   t.same(Object.keys(found.tests).sort(), tools.flatMap((tool) => [`${tool}-flow-step`, `${tool}-rms-norm`]).sort())

@@ -147,7 +147,7 @@ t.test('a device: its own clock and limits, results checked', needsEmulator, asy
   const names = ['linear', 'linear_gated', 'attention', 'lowrank', 'conv', 'modulate', 'flow-step', 'encode']
   const options = ['--device', 'cuda-emulated', '--quick', '--threads', '2', '--json', 'gpu.json', '--plot', 'gpu.png']
   const { stdout } = await bench(...names, ...options)
-  t.match(stdout, /^cuda-emulated, emulated on the processor; arithmetic without memory: f32 .* bf16 .*FLOP\/s$/m)
+  t.match(stdout, /^cuda-emulated, emulated on the CPU; arithmetic without memory: f32 .* bf16 .*FLOP\/s$/m)
   t.match(stdout, /^linear +64x96x64 +bf16 .* GFLOP\/s +\d+ % +- +\d+e-\d+ +-$/m)
   t.notMatch(stdout, /WRONG|NaN/)
   const report = JSON.parse(readFileSync(join(scratch, 'gpu.json'), 'utf8')) as Report

@@ -70,7 +70,7 @@ export function relativeError(
 
 let state = 0x9e3779b9
 
-/** Uniform numbers around `mean` of the given deviation: never zeros, which processors multiply with less power. */
+/** Uniform numbers around `mean` of the given deviation: never zeros, which CPUs multiply with less power. */
 export function random(dtype: Stored, shape: readonly number[], deviation = 1, mean = 0): Tensor {
   const n = shape.reduce((a, b) => a * b, 1)
   const values = new Float32Array(n)

@@ -24,7 +24,7 @@ export interface Machine {
   package: string
 }
 
-/** The device that computed, where it was not the processor. */
+/** The device that computed, where it was not the CPU. */
 export interface DeviceFacts {
   /** `cuda:<n>`, `cuda-emulated`. */
   device: string
@@ -37,7 +37,7 @@ export interface DeviceFacts {
 
 /** What `device` (not `cpu`) is; the first GPU for `cuda`. */
 export function deviceFacts(device: string): DeviceFacts {
-  const emulated = { name: 'emulated on the processor', capability: null, memoryGiB: null, driver: null }
+  const emulated = { name: 'emulated on the CPU', capability: null, memoryGiB: null, driver: null }
   if (device === 'cuda-emulated') return { device, ...emulated }
   const index = Number(device.split(':')[1] ?? 0)
   const { cuda } = loadAddon().info()
@@ -99,7 +99,7 @@ export async function flopsLimits(
     const repeat = quick ? 2 : meter.workers === null ? 100 : 20
     const results = await ops.run('peak_flops', {}, { dtype, rounds, repeat })
     const times = timesOf(results)
-    const seconds = meter.workers === null ? typical(meter, times).wall : mean(times.processorSeconds) / meter.workers
+    const seconds = meter.workers === null ? typical(meter, times).wall : mean(times.cpuSeconds) / meter.workers
     return (results.flops.data as Float64Array)[0]! / seconds
   }
   const usual = { f32: await peak('f32'), bf16: await peak('bf16') }
@@ -116,10 +116,10 @@ async function roundsOnDevice(ops: OpContext, dtype: PeakType, quick: boolean): 
   }
 }
 
-/** Bytes per second of the best copy that reads and writes `bytes` in all: by the clock, and by processor time. */
+/** Bytes per second of the best copy that reads and writes `bytes` in all: by the clock, and by CPU time. */
 export async function copyRates(ops: OpContext, bytes: number, meter: Meter) {
   const x = random('f32', [Math.max(1, Math.round(bytes / 2 / bytesOf('f32')))])
-  let [wall, processor] = [Infinity, Infinity]
+  let [wall, cpu] = [Infinity, Infinity]
   for (const streaming of [true, false]) {
     const times = await meter.measure(
       async (params) => timesOf(await ops.run('stream_copy', { x }, { streaming, ...params })),
@@ -127,7 +127,7 @@ export async function copyRates(ops: OpContext, bytes: number, meter: Meter) {
     )
     const seconds = typical(meter, times, 0.25)
     wall = Math.min(wall, seconds.wall)
-    processor = Math.min(processor, seconds.processor)
+    cpu = Math.min(cpu, seconds.cpu)
   }
-  return { wall: (2 * x.data.byteLength) / wall, processor: (2 * x.data.byteLength) / processor }
+  return { wall: (2 * x.data.byteLength) / wall, cpu: (2 * x.data.byteLength) / cpu }
 }

@@ -18,7 +18,7 @@ const COLOUR = { fp8: '#12365e', bf16: '#2563a8', f32: '#7fb2e5', bytes: '#4c9a6
 const INK = '#222'
 const FAINT = '#888'
 
-/** The PNG. A pale bar counts processor time instead of the clock. Bars end at 1. */
+/** The PNG. A pale bar counts CPU time instead of the clock. Bars end at 1. */
 export function plot(report: Report): Promise<Buffer> {
   const { marks, height } = bars(byName(report.rows))
   const svg =
@@ -51,7 +51,7 @@ function heading({ machine, device, isa, threads, limits, date }: Report): strin
     text('fraction of what the machine can do', 30, 22, 2.2, INK) +
     text(`${where}  ${date.slice(0, 10)}  ${rates}`, 30, 48, 1.35, FAINT) +
     legend.join('') +
-    (device ? '' : text('pale - by processor time, what it would be if nobody else computed', 540, 71, 1.4, FAINT))
+    (device ? '' : text('pale - by cpu time, what it would be if nobody else computed', 540, 71, 1.4, FAINT))
   )
 }
 

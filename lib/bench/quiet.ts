@@ -9,22 +9,22 @@ import type { Result } from '../ops'
 /** Seconds of every repetition of a run. */
 export interface Times {
   seconds: number[]
-  /** Processor time of all threads together; their mean is right, one of them only to a tick of the system's clock. */
-  processorSeconds: number[]
+  /** CPU time of all threads together; their mean is right, one of them only to a tick of the system's clock. */
+  cpuSeconds: number[]
 }
 
 /** The times that results of the addon carry. */
 export function timesOf(results: object): Times {
-  const { seconds, processorSeconds } = results as Record<'seconds' | 'processorSeconds', Result>
+  const { seconds, cpuSeconds } = results as Record<'seconds' | 'cpuSeconds', Result>
   return {
     seconds: [...(seconds.data as Float64Array)],
-    processorSeconds: [...(processorSeconds.data as Float64Array)],
+    cpuSeconds: [...(cpuSeconds.data as Float64Array)],
   }
 }
 
 /** Times of the quietest rounds. */
 export interface Timed<T> extends Times {
-  /** Share of all processors' time that other processes used meanwhile, in the worst of these rounds; `null` on a device. */
+  /** Share of all cores' time that other processes used meanwhile, in the worst of these rounds; `null` on a device. */
   others: number | null
   /** What the quietest run gave. */
   result: T
@@ -55,8 +55,8 @@ export async function quietest<T extends Times>(
   const measure = async (repeat: number, skip: number) => {
     const share = othersShare()
     const result = await run(repeat)
-    const { seconds, processorSeconds } = result
-    const times = { seconds: seconds.slice(skip), processorSeconds: processorSeconds.slice(skip) }
+    const { seconds, cpuSeconds } = result
+    const times = { seconds: seconds.slice(skip), cpuSeconds: cpuSeconds.slice(skip) }
     rounds.push({ ...times, others: share(), result })
     rounds.sort((a, b) => a.others - b.others)
     return seconds[0]!
@@ -74,24 +74,24 @@ export async function quietest<T extends Times>(
   const kept = rounds.slice(0, ROUNDS)
   return {
     seconds: kept.flatMap(({ seconds }) => seconds),
-    processorSeconds: kept.flatMap(({ processorSeconds }) => processorSeconds),
+    cpuSeconds: kept.flatMap(({ cpuSeconds }) => cpuSeconds),
     others: kept[ROUNDS - 1]!.others,
     result: kept[0]!.result,
   }
 }
 
-/** The share of all processors' time that other processes use in the next `ms`. */
+/** The share of all cores' time that other processes use in the next `ms`. */
 async function watchOthers(ms: number): Promise<number> {
   const share = othersShare()
   await sleep(ms)
   return share()
 }
 
-/** From now to the call of the result: the share of all processors' time that other processes used. */
+/** From now to the call of the result: the share of all cores' time that other processes used. */
 export function othersShare(): () => number {
-  const [before, mine] = [processorTimes(), process.cpuUsage()]
+  const [before, mine] = [cpuTimes(), process.cpuUsage()]
   return () => {
-    const after = processorTimes()
+    const after = cpuTimes()
     const { user, system } = process.cpuUsage(mine)
     const all = after.all - before.all
     if (all <= 0) return 0 // shorter than the system's clock, or a system that does not tell
@@ -99,8 +99,8 @@ export function othersShare(): () => number {
   }
 }
 
-/** Milliseconds of all processors since they started. */
-function processorTimes(): { busy: number; all: number } {
+/** Milliseconds of all cores since they started. */
+function cpuTimes(): { busy: number; all: number } {
   let [busy, all] = [0, 0]
   for (const { times } of cpus()) {
     busy += times.user + times.nice + times.sys + times.irq

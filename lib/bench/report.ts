@@ -60,8 +60,7 @@ function deviceText({ device, name, capability, memoryGiB, driver }: DeviceFacts
 export function restoreText(report: RestoreReport): string {
   const { references, size, steps, precision, wall, denoise, stages, bytes, repeatable, difference, correct } = report
   const parts = Object.entries(stages).filter(([name]) => name !== 'total')
-  const compared =
-    difference === null ? '' : `, ${difference.toFixed(2)} levels from the processor's f32 at a small size`
+  const compared = difference === null ? '' : `, ${difference.toFixed(2)} levels from the CPU's f32 at a small size`
   return (
     `restore, ${references} references, ${size} px, ${steps} steps, ${precision}: ${duration(wall)}, ` +
     `denoising ${duration(denoise)} (${parts.map(([name, ms]) => `${name} ${duration(ms)}`).join(', ')}); ` +

@@ -27,7 +27,7 @@ export interface RestoreReport {
   bytes: MemoryEstimate
   /** Every run gave the same bytes. */
   repeatable: boolean
-  /** Levels of 255 (root mean square) between the device's result at a small size and the processor's in f32. */
+  /** Levels of 255 (root mean square) between the device's result at a small size and the CPU's in f32. */
   difference: number | null
   /** Both of these are as they must be; bf16 and guidance explain a few levels, fp8 some more. */
   correct: boolean
@@ -46,7 +46,7 @@ export interface RestorePlan {
   onRestore(report: RestoreReport): Promise<void>
 }
 
-/** The size at which a device is compared with the processor. */
+/** The size at which a device is compared with the CPU. */
 const SMALL = { size: 32, steps: 1, seed: 1 }
 const MOST_LEVELS: Record<Precision, number> = { f32: 4, bf16: 4, fp8: 12 }
 
@@ -58,7 +58,7 @@ export async function restoreReports(plan: RestorePlan): Promise<void> {
   const { device, threads, isa, quick, signal } = plan
   const folder = plan.model ?? findModel()
   const precision = plan.precisions?.at(-1) ?? 'bf16'
-  const difference = device === 'cpu' ? null : await differenceToProcessor(folder, plan, precision)
+  const difference = device === 'cpu' ? null : await differenceToCpu(folder, plan, precision)
   await using model = await IConFace.load(folder, { device, threads, isa, precision, signal })
   const size = quick ? 32 : 512
   const pictures = Array.from({ length: 4 }, () => photo(size))
@@ -111,7 +111,7 @@ async function timeRestores(
   }
 }
 
-async function differenceToProcessor(folder: string, plan: RestorePlan, precision: Precision): Promise<number> {
+async function differenceToCpu(folder: string, plan: RestorePlan, precision: Precision): Promise<number> {
   const { device, threads, isa, signal } = plan
   const pictures = [photo(SMALL.size), photo(SMALL.size)] as const
   const restored = async (options: { device: string; precision: Precision }) => {

@@ -21,7 +21,7 @@ import {
   machine,
   type Machine,
 } from './machine'
-import { deviceMeter, type Meter, processorMeter, typical } from './meter'
+import { deviceMeter, type Meter, cpuMeter, typical } from './meter'
 import { loadNetworks, type NetworkCase, networkCases, type NetworkSizes, peakMemory, weightBytes } from './networks'
 import type { Timed } from './quiet'
 import { attention, linear, linearGated, linearQkv, linearSwiglu, lowrankCrossAttention } from './products'
@@ -80,14 +80,14 @@ export interface Row {
   fraction: number
   /**
    * Relative error of sampled results against float64 (operations), or of a device's results at a small size against
-   * the processor's in f32 (networks); `null` for networks on the processor.
+   * the CPU's in f32 (networks); `null` for networks on the CPU.
    */
   error: number | null
   /** The error is within rounding, and a network's results are finite. */
   correct: boolean
-  /** Share of all processors that other processes used in the worst round kept; `null` on a device. */
+  /** Share of all cores that other processes used in the worst round kept; `null` on a device. */
   others: number | null
-  /** Processor time of all threads divided by their number: the seconds of a run that nobody else delayed. */
+  /** CPU time of all threads divided by their number: the seconds of a run that nobody else delayed. */
   alone: number | null
   /** As `fraction`, counted by `alone`. */
   fractionAlone: number | null
@@ -100,7 +100,7 @@ export interface Report {
   /** When it began. */
   date: string
   machine: Machine
-  /** What computed, where it was not the processor. */
+  /** What computed, where it was not the CPU. */
   device: DeviceFacts | null
   isa: string
   threads: number
@@ -206,7 +206,7 @@ export async function run(plan: Plan): Promise<Report> {
 
 function meterOf({ device, threads, quick, patience }: Plan): Meter {
   if (device !== 'cpu') return quick ? deviceMeter(0, 2) : deviceMeter(0.3, 5)
-  return processorMeter({ round: quick ? 0.02 : 0.5, patience }, Math.min(threads, availableParallelism()))
+  return cpuMeter({ round: quick ? 0.02 : 0.5, patience }, Math.min(threads, availableParallelism()))
 }
 
 /** Of the copy that stands for the memory: far more than caches hold. */
@@ -241,7 +241,7 @@ async function runCase(
   const { work, run } = family.make(shape, precision)
   const timed = await meter.measure((params) => run(ops, params))
   const { error } = timed.result
-  const arithmetic = { wall: peak[precision]!, processor: peak[precision]! }
+  const arithmetic = { wall: peak[precision]!, cpu: peak[precision]! }
   const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, meter)
   const facts = { name: family.name, shape: shape.join('x'), precision }
   return { ...facts, ...summary(timed, work, meter, limit), error, correct: error <= TOLERANCE[precision] }
@@ -276,13 +276,13 @@ async function runNetworks(
       const finite = timed.result.result.every(Number.isFinite)
       const correct = finite && (error === null || error <= networkTolerance(name, computes))
       const peak = report.limits.flops[computes]!
-      const limit = { wall: peak, processor: peak }
+      const limit = { wall: peak, cpu: peak }
       await done({ name, shape, precision: computes, error, correct, ...summary(timed, { flops }, meter, limit) })
     }
   }
 }
 
-/** A picture of 512 px: whole restores on a GPU; on the processor one transformer forward and one step at half of it. */
+/** A picture of 512 px: whole restores on a GPU; on the CPU one transformer forward and one step at half of it. */
 function sizesOf({ device, quick }: Plan): NetworkSizes {
   if (device === 'cpu') return { picture: quick ? 64 : 512, forward: quick ? 32 : 256, steps: 1, references: [0] }
   if (quick) return { picture: 32, forward: 32, steps: 2, references: [0, 1] }
@@ -295,7 +295,7 @@ function networkTolerance(name: string, precision: Precision): number {
   return NETWORK_TOLERANCE[precision] * (name === 'denoise' ? 3 : 1)
 }
 
-/** Compares a device's networks with the processor's in f32, at a size that costs little. */
+/** Compares a device's networks with the CPU's in f32, at a size that costs little. */
 class Judge {
   private constructor(
     readonly checkpoint: Checkpoint,
@@ -320,11 +320,11 @@ class Judge {
   }
 }
 
-function summary(timed: Timed<unknown>, work: Case['work'], meter: Meter, limit: { wall: number; processor: number }) {
+function summary(timed: Timed<unknown>, work: Case['work'], meter: Meter, limit: { wall: number; cpu: number }) {
   const { seconds, others } = timed
   const [kind, amount] = 'flops' in work ? (['flops', work.flops] as const) : (['bytes', work.bytes] as const)
-  const { wall: median, processor } = typical(meter, timed)
-  const alone = meter.workers === null ? null : processor
+  const { wall: median, cpu } = typical(meter, timed)
+  const alone = meter.workers === null ? null : cpu
   const rate = amount / median
   return {
     median,
@@ -337,6 +337,6 @@ function summary(timed: Timed<unknown>, work: Case['work'], meter: Meter, limit:
     limit: limit.wall,
     fraction: rate / limit.wall,
     alone,
-    fractionAlone: alone === null ? null : amount / alone / limit.processor,
+    fractionAlone: alone === null ? null : amount / alone / limit.cpu,
   }
 }

@@ -45,7 +45,7 @@ export function autoencoderFlops(checkpoint: Checkpoint, half: 'encoder' | 'deco
   return 4 * smallest ** 4 * levels.at(-1)! + products(checkpoint, `vae.${half}.`, rows)
 }
 
-/** One face of 112 x 112 through the identity encoder. */
+/** One face of 112 x 112 through the face encoder. */
 export function faceFlops(checkpoint: Checkpoint): number {
   const units = checkpoint.numbers!['face.stageUnits']!
   const starts = units.map((_, stage) => units.slice(0, stage).reduce((a, b) => a + b, 0))

@@ -176,7 +176,7 @@ export function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[]
     )
   }
   if (adapter?.identity && !config.identity) {
-    report('identity', `the adapter has an identity pathway, but ${CONFIG_NAME} names no identity network`)
+    report('identity', `the adapter has an identity pathway, but ${CONFIG_NAME} names no face encoder`)
   }
   if (adapter?.identity && face && adapter.embedding !== face.embedding) {
     report('identity', `its embeddings have ${face.embedding} values, but the adapter takes ${adapter.embedding}`)

@@ -13,7 +13,7 @@ export const TITLES: Readonly<Record<Kind, string>> = {
   transformer: 'FLUX.2 transformer',
   autoencoder: 'FLUX.2 autoencoder',
   adapter: 'IConFace adapter',
-  face: 'AdaFace identity network',
+  face: 'AdaFace face encoder',
   prompt: 'prompt embeddings',
   lora: 'LoRA',
   'text encoder': 'Qwen3 text encoder',

@@ -32,7 +32,7 @@ export const command: Command = {
 
 Runs operations at the sizes of FLUX.2 [klein] 4B on random data, checks samples of their results against float64, and
 compares their rates with limits measured in the same run: arithmetic in registers, or a copy of as many bytes. Without
-names: all operations, and on the processor host. Networks and restore have to be named, or --all given.
+names: all operations, and on the CPU host. Networks and restore have to be named, or --all given.
 
 Operations   ${wrapped(OPERATIONS)}
 Networks     ${wrapped(NETWORK_NAMES)}
@@ -46,7 +46,7 @@ Groups       ${Object.entries(GROUPS)
   --all                 operations, networks, host and restore
   --device <name>       cpu (default), cuda or cuda:<n>. On a GPU times are the GPU's own, its cache does not hold the
                         operands, sizes are those of a whole restore at 512 px (forward at 512 px, denoise with 12 steps
-                        and 0, 1 and 3 references), and networks are compared with the processor at a small size
+                        and 0, 1 and 3 references), and networks are compared with the CPU at a small size
   --shape <AxBxC>       one operation at this shape (see below)
   --precision <type>    f32 or bf16 (default both; on a GPU bf16, and f32 for what knows no other); on GPUs of compute
                         capability 8.9 or later fp8, of linears and the transformer (the error is what its rounding costs)
@@ -54,7 +54,7 @@ Groups       ${Object.entries(GROUPS)
   --isa <name>          instruction set (default the best; "iconface doctor" lists them)
   --model <folder>      checkpoint for networks and restore. Without it one with random weights is written once, 7.8 GiB,
                         into ${cacheFolder('klein-4b')} (delete it when done);
-                        restore on the processor then takes the package's own small model
+                        restore on the CPU then takes the package's own small model
   --json <file>         everything that was measured, written after every case: "finished" is false until the last
   --plot <file.png>     bars of the fraction reached
   --patience <seconds>  how long a case waits until no other process computes (default 20; the share that others had

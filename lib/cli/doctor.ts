@@ -26,7 +26,7 @@ export const command: Command = {
   summary: 'say what this machine and installation can do',
   usage: `Usage: iconface doctor [--json]
 
-Reports Node, glibc, the processor, memory, GPU, the native addon, the packages that this one needs and the model that
+Reports Node, glibc, the CPU, memory, GPU, the native addon, the packages that this one needs and the model that
 would be used, and for each part that is missing or broken what to do. The exit code is 0 when all are there, else 1.
 `,
   async run(args) {
@@ -127,7 +127,7 @@ function reason(error: unknown): string {
   return isIConFaceError(error) ? `${error.code}: ${error.message}` : String(error)
 }
 
-/** The features that kernels of this package are built for, those this processor has. */
+/** The features that kernels of this package are built for, those this CPU has. */
 async function cpuFeatures(): Promise<string[]> {
   const wanted = /^(avx2|fma|f16c|avx512(f|bw|dq|vl|_bf16)|asimd|bf16|amx_(bf16|tile))$/
   const text = await readFile('/proc/cpuinfo', 'utf8').catch(() => '')
@@ -163,7 +163,7 @@ function text({ package: version, node, cpu, memory, gpu, addon, libraries, depe
     ['package', `@iconface/native ${version}`],
     ['node', `${node.version}, Node-API ${node.napi}, ${node.platform}, kernel ${node.kernel}`],
     ['glibc', node.glibc ?? 'none'],
-    ['processor', `${cpu.model}, ${cpu.cores} cores for this process`],
+    ['cpu', `${cpu.model}, ${cpu.cores} cores for this process`],
     ['features', cpu.features.join(' ') || 'none of those used'],
     ['memory', `${byteSize(memory.totalBytes)}, ${byteSize(memory.freeBytes)} free${limit}`],
     [

@@ -41,7 +41,7 @@ export const command: Command = {
   usage: `Usage: iconface evaluate --synthetic N | --pairs DIR [options]
 
 Restores every face with different numbers of references and measures PSNR, SSIM, identity similarity to the first
-reference and to the truth (with the checkpoint's own identity encoder) and, where landmarks are known, their error.
+reference and to the truth (with the checkpoint's own face encoder) and, where landmarks are known, their error.
 
       --synthetic N    N drawn faces that no training has seen, degraded here
       --pairs DIR      your photos: DIR/<name>/input.jpg, truth.png, ref1.jpg ...

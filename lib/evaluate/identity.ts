@@ -1,5 +1,5 @@
 /**
- * Identity similarity, with whatever identity encoder the checkpoint has (AdaFace in the paper: its Ref-AdaFace and
+ * Identity similarity, with whatever face encoder the checkpoint has (AdaFace in the paper: its Ref-AdaFace and
  * GT-AdaFace).
  */
 
@@ -17,7 +17,7 @@ export interface IdentitySimilarity {
 /**
  * The unit embedding `[512]` of a face.
  *
- * @returns `null` when the checkpoint has no identity encoder.
+ * @returns `null` when the checkpoint has no face encoder.
  */
 export async function embedding(
   model: IConFace,

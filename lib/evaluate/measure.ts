@@ -15,7 +15,7 @@ export interface Measures {
   psnr: number
   /** Of luma. */
   ssim: number
-  /** `null` when the checkpoint has no identity encoder. */
+  /** `null` when the checkpoint has no face encoder. */
   identity: IdentitySimilarity | null
   /** `null` when the truth's landmarks are not known. */
   landmarks: LandmarkError | null

@@ -36,9 +36,9 @@ export function notes(evaluation: Evaluation): string[] {
     all.push(
       `${lost} of ${used} landmarks were lost: nothing near resembles them; each counts as the largest error, 0.28.`,
     )
-  if (!names.includes('identityTruth')) all.push('Identity was not measured: this checkpoint has no identity encoder.')
+  if (!names.includes('identityTruth')) all.push('Identity was not measured: this checkpoint has no face encoder.')
   else if (!names.includes('identityReference')) all.push('Identity of references was not measured: no case has any.')
-  if (names.includes('identityTruth')) all.push("Identity is the cosine of the checkpoint's own identity encoder.")
+  if (names.includes('identityTruth')) all.push("Identity is the cosine of the checkpoint's own face encoder.")
   const { failures, cases } = evaluation
   if (failures.length > 0) {
     const names = failures.map(({ name, code }) => `${name} (${code})`)

@@ -21,7 +21,7 @@ export interface NetworksOptions {
    * and for GPUs of compute capability 8.9 or later. Default bf16.
    */
   precision?: Precision | undefined
-  /** Threads that compute, 1 to 1024; all processors by default. Results do not depend on it. */
+  /** Threads that compute, 1 to 1024; one per core by default. Results do not depend on it. */
   threads?: number | undefined
   /** Instruction set (`iconface doctor` lists them); the best by default. */
   isa?: string | undefined

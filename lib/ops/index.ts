@@ -216,7 +216,7 @@ export interface Operations {
     params: { height?: number; width?: number; outDtype?: 'f32' | 'u8' }
     results: { out: Result }
   }
-  /** The face the identity encoder sees: a similarity (2x3, picture to crop), BGR in [-1, 1]. */
+  /** The face the face encoder sees: a similarity (2x3, picture to crop), BGR in [-1, 1]. */
   face_crop: { tensors: { pixels: Tensor }; params: { matrix: number[]; size?: number }; results: { out: Result } }
   /** One guided Euler step on the latents. */
   flow_step: {

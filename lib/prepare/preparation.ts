@@ -16,7 +16,7 @@ export interface PrepareOptions {
   readonly force?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: { file: string; bytes: number; totalBytes: number }) => void) | undefined
-  /** Called before each of the two prompts is encoded, which takes about 20 seconds of processor time with Qwen3-4B. */
+  /** Called before each of the two prompts is encoded, which takes about 20 seconds of CPU time with Qwen3-4B. */
   readonly onEncode?: ((prompt: 1 | 2) => void) | undefined
 }
 

@@ -203,7 +203,7 @@ t.test('parts that do not fit together', async (t) => {
       undefined,
       same,
       (json) => delete json.identity,
-      /the adapter has an identity pathway, but iconface\.json names no identity network/,
+      /the adapter has an identity pathway, but iconface\.json names no face encoder/,
     ],
     [
       'prompt_embeddings.safetensors',

@@ -39,7 +39,7 @@ t.test('inspect describes a model', async (t) => {
     'FLUX.2 transformer',
     'FLUX.2 autoencoder',
     'IConFace adapter',
-    'AdaFace identity network',
+    'AdaFace face encoder',
     'prompt embeddings',
     'names         Black Forest Labs',
     'no problems',

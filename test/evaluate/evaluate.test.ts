@@ -403,7 +403,7 @@ t.test('a case with a bad picture is listed, and the others go on', async (t) =>
   await t.rejects(stop, { message: 'enough' }, 'what onCase throws ends it')
 })
 
-t.test('without an identity encoder, identity is null and the report says so', async (t) => {
+t.test('without a face encoder, identity is null and the report says so', async (t) => {
   const folder = await tinyModel()
   const faceless = join(scratch, 'faceless')
   mkdirSync(faceless)
@@ -426,9 +426,9 @@ t.test('without an identity encoder, identity is null and the report says so', a
   t.equal(other.info.identityEncoder, false)
   await t.rejects(other.embed(picture(1)), {
     code: 'ERR_ICONFACE_UNSUPPORTED',
-    message: /faceless holds no identity encoder; load a checkpoint .*identity\.file/,
+    message: /faceless holds no face encoder; load a checkpoint .*identity\.file/,
   })
-  t.match(text, /this checkpoint has no identity encoder/)
+  t.match(text, /this checkpoint has no face encoder/)
   t.notMatch(text, /identity, truth/)
 })
 

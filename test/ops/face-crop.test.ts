@@ -1,4 +1,4 @@
-// The face that the identity encoder looks at: a similarity transform with a triangle filter.
+// The face that the face encoder looks at: a similarity transform with a triangle filter.
 import t from 'tap'
 import { OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { everyIsa, largestError, numbers, sameBits, threadCounts } from '../fixtures/tensors'

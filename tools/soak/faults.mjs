@@ -34,8 +34,8 @@ async function inTurn({ fail, factor, codes, work, works, wrong }) {
   }
 }
 
-/** Failures of `fail` in all that a model on the processor does, and of its whole life. */
-async function onProcessor(folder, fail, factor) {
+/** Failures of `fail` in all that a model on the CPU does, and of its whole life. */
+async function onCpu(folder, fail, factor) {
   const model = await IConFace.load(folder, { threads: 2 })
   const expected = (await model.restore(input, references, QUICK)).data
   const restores = async (m) => sameBytes((await m.restore(input, references, QUICK)).data, expected)
@@ -66,13 +66,13 @@ export const parts = {
   allocations: {
     what: "every allocation of the core's memory fails in turn",
     say,
-    run: (folder, times) => onProcessor(folder, loadAddon().failAllocation, factorOf(times)),
+    run: (folder, times) => onCpu(folder, loadAddon().failAllocation, factorOf(times)),
   },
 
   objects: {
     what: 'every `new` of the addon fails in turn, on every thread',
     say,
-    run: (folder, times) => onProcessor(folder, loadAddon().failNew, factorOf(times)),
+    run: (folder, times) => onCpu(folder, loadAddon().failNew, factorOf(times)),
   },
 
   calls: {

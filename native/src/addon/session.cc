@@ -424,7 +424,7 @@ Napi::Value Session::run(const Napi::CallbackInfo& info) {
               return tensor_to_js(env, Tensor::of(v.data(), DType::F64, {static_cast<int64_t>(v.size())}));
             };
             results.Set("seconds", list(state->times.seconds));
-            results.Set("processorSeconds", list(state->times.processor_seconds));
+            results.Set("cpuSeconds", list(state->times.processor_seconds));
             return results;
           };
         },
