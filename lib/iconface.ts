@@ -56,7 +56,7 @@ export interface ModelInfo {
   synthesized: boolean
   /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
   variant: AdapterVariant
-  /** It has an face encoder: `embed` works and similarities are known. */
+  /** It has a face encoder: `embed` works and similarities are known. */
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean
@@ -236,11 +236,11 @@ export class IConFace implements AsyncDisposable {
     references: readonly ImageInput[] = [],
     options: RestoreOptions = {},
   ): Promise<Restoration> {
-    this.#queue.check() // a call that is refused takes no buffer over
+    this.#queue.check() // a refused call must not detach the caller's buffers
     return this.submit(prepareRestore(input, references, options, this.#limits))
   }
 
-  /** @internal Throws what a restore asked for now would be refused with. */
+  /** @internal Throws if a restore asked for now would be refused. */
   check(limit?: number): void {
     this.#queue.check(limit)
   }

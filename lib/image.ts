@@ -1,8 +1,8 @@
 /**
- * Pictures in: files, encoded bytes and raw pixels, all to 8-bit sRGB pixels that a job can read in peace.
+ * Pictures in: files, encoded bytes and raw pixels, all to 8-bit sRGB pixels that nobody changes while a job reads them.
  *
- * A job reads its pixels on another thread, while the caller's code goes on. A caller could detach, shrink or
- * overwrite an ordinary buffer meanwhile, so such bytes are copied once, at the call. Memory that can neither move nor
+ * A job reads its pixels on another thread while the caller's code goes on. The caller could detach, shrink or
+ * overwrite an ordinary buffer meanwhile, so its bytes are copied once, at the call. Memory that can neither move nor
  * shrink (`SharedArrayBuffer`, hence {@link allocateImage}) is read in place, and `transfer: true` takes an ordinary
  * buffer over by detaching it.
  */
@@ -40,7 +40,7 @@ export interface RawImage {
   transfer?: boolean | undefined
 }
 
-/** Plain 8-bit sRGB pixels, row by row without padding: `height * width * 3` bytes, red, green, blue. */
+/** RGB alone: 8-bit sRGB pixels, row by row without padding: `height * width * 3` bytes, red, green, blue. */
 export interface RgbImage {
   data: Uint8Array
   width: number
@@ -52,7 +52,7 @@ export function toSharp({ data, width, height }: RgbImage): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 } })
 }
 
-/** Pixels of our own, without alpha. */
+/** A copy of the pixels without alpha, which the caller cannot change. */
 export function ownRgb({ data, width, height, channels }: Pixels): RgbImage {
   const own = new Uint8Array(width * height * 3)
   for (let pixel = 0; pixel < width * height; pixel++) {
@@ -105,7 +105,7 @@ export function capturePictures(
   return captures.map(({ capture }, i) => copies[i] ?? capture())
 }
 
-/** A picture that is checked and not yet held on to. */
+/** A picture whose arguments are checked and whose bytes are not captured yet. */
 interface Capture {
   name: string
   /** The buffer that `capture` takes over. */
@@ -177,7 +177,7 @@ function dataUrlIn(name: string, url: string, options: DecodeOptions): Picture {
   return { name, read: async () => read() }
 }
 
-/** Refuses what is not there or no file. A `data:` URL is none, and may pass. */
+/** Refuses a path that does not exist or is no file. A `data:` URL passes: it names no file. */
 export async function checkPictureFile(name: string, path: string): Promise<void> {
   if (isDataUrl(path)) return
   const found = await stat(path).catch((cause: unknown) => {
@@ -229,7 +229,7 @@ function inPlace(data: Bytes): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }
 
-/** Detaches `buffer` by sending it to ourselves: `structuredClone` is not there in jsdom. */
+/** Detaches `buffer` by sending it through a message channel: jsdom has no `structuredClone`. */
 function takeOver(name: string, data: Bytes, buffer: ArrayBuffer): Uint8Array {
   const { port1, port2 } = new MessageChannel()
   try {

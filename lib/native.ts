@@ -1,5 +1,5 @@
 /**
- * The native addon: its interface, and the only place that loads it.
+ * The native addon: the interface of its JavaScript side, and the only place that loads it.
  *
  * Nothing is loaded when the package is imported, only when the first model or operation is asked for: importing
  * works, and `iconface doctor` can say what is wrong, on machines where the addon cannot run.

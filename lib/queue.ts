@@ -1,11 +1,11 @@
 /**
- * One model computes one job at a time; the others wait here, first come, first served.
+ * The queue of a model's jobs: one runs, the others wait in the order in which they were asked for.
  */
 
 import { abortError, checkAborted, onAbort } from './util/abort'
 import { IConFaceError } from './errors'
 
-/** Stops a job with the error that it shall reject with. Does nothing where it is stopped already, or has ended. */
+/** Stops a job, which then rejects with `error`. Does nothing if the job is stopped already or has ended. */
 export type Fail = (error: unknown) => void
 
 /** A job's work. It must end soon after `stop` fires; the job then rejects with what stopped it, whatever the work gave. */
@@ -16,7 +16,7 @@ export interface JobOptions {
   readonly signal?: AbortSignal | undefined
   /** Most jobs that may wait before this one is refused. Default: the queue's. */
   readonly limit?: number | undefined
-  /** Called while the job waits, never within the call that asked for it: with the number of jobs before it, as it falls. */
+  /** Called with the number of jobs before this one whenever that number falls; never within the call that asked for the job. */
   readonly onWait?: ((ahead: number, stop: AbortSignal, fail: Fail) => void) | undefined
 }
 
@@ -43,7 +43,7 @@ export class JobQueue {
     }
   }
 
-  /** Throws what a job asked for now would be refused with. */
+  /** Throws if a job asked for now would be refused. */
   check(limit = this.limit): void {
     if (this.#closed) throw this.#closed()
     if (!this.#running || this.#waiting.length < limit) return
@@ -101,7 +101,7 @@ export class JobQueue {
     })
   }
 
-  /** Tells waiting jobs how many are before them, once for all that happens in this turn. */
+  /** Tells waiting jobs how many are before them, once per turn of the event loop. */
   #announce(): void {
     if (this.#announcing) return
     this.#announcing = true

@@ -1,5 +1,5 @@
 /**
- * The result of a restore: its pixels, how it came about, and ways to keep it.
+ * The result of a restore: pixels, identity report, timings and warnings, and writing it to files.
  */
 
 import { extname } from 'node:path'
@@ -47,7 +47,7 @@ export class Restoration implements RgbImage {
   /** What to know about the result: of the pictures first, in the order given. Empty when all is well. */
   readonly warnings: readonly IConFaceWarning[]
 
-  /** Restores make these. */
+  /** For this package: instances come from `restore`. */
   constructor(
     result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'> &
       Partial<Pick<Restoration, 'warnings'>>,

@@ -72,7 +72,7 @@ export const restore: Restore = Object.assign(
     if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
     const load = checkLoadOptions(only(others, LOAD_OPTIONS))
     const loaded = loadedModel(folder, load)
-    loaded?.check(load.maxQueue) // a call that is refused takes no buffer over
+    loaded?.check(load.maxQueue) // a refused call must not detach the caller's buffers
     const request = prepareRestore(input, references, only(others, RESTORE_OPTIONS), load)
     const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
     return model.submit(request, load.maxQueue)

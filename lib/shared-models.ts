@@ -11,7 +11,7 @@ import { loadAddon, native } from './native'
 import { type CheckedLoad } from './options'
 import { DEFAULT_PRECISION, type Precision } from './limits'
 
-/** What tells models apart. */
+/** Calls with equal keys share a model. */
 interface Key {
   /** Absolute, without symbolic links. */
   readonly folder: string
@@ -26,7 +26,7 @@ interface Key {
 interface Shared {
   /** As asked for, until the model is loaded; then what it computes with. */
   key: Key
-  /** It was left to the load to choose the device. */
+  /** The load chooses the device. */
   readonly auto: boolean
   readonly loading: Promise<IConFace>
   model: IConFace | null
@@ -35,7 +35,7 @@ interface Shared {
 type Wanted = Pick<CheckedLoad, 'device' | 'precision' | 'threads' | 'isa'>
 
 const models: Shared[] = []
-/** How often all were disposed. */
+/** Counts calls of {@link disposeModels}: a load that began before one must not be shared after it. */
 let generation = 0
 let disposal: Promise<unknown> = Promise.resolve()
 
@@ -46,7 +46,7 @@ export function loadedModel(folder: string, wanted: Wanted): IConFace | null {
 }
 
 /**
- * A model, loaded unless it is there. Calls at the same time share one load, which goes on whoever of them gives up.
+ * A shared model, loaded at the first call. Simultaneous calls share one load, which goes on when one of them is aborted.
  *
  * @throws {IConFaceError} as `IConFace.load`; a load that failed is not remembered. `ERR_ICONFACE_DISPOSED` when
  *         {@link disposeModels} is called meanwhile.
@@ -68,7 +68,7 @@ export async function sharedModel(folder: string, wanted: Wanted): Promise<IConF
 export async function disposeModels(): Promise<void> {
   generation++
   const all = models.splice(0).map(async ({ loading }) => {
-    const model = await loading.catch(() => undefined) // whoever asked for it is told
+    const model = await loading.catch(() => undefined) // the caller that asked for it gets the error
     await model?.dispose()
   })
   disposal = Promise.all([disposal, ...all])
@@ -87,7 +87,7 @@ function load(folder: string, key: Key, { device, precision, threads, isa }: Wan
     },
     () => {
       const place = models.indexOf(shared)
-      if (place >= 0) models.splice(place, 1) // the next call tries again
+      if (place >= 0) models.splice(place, 1) // a later call loads again
     },
   )
   return loading
@@ -113,7 +113,7 @@ function realPath(folder: string): string {
   try {
     return realpathSync.native(folder)
   } catch {
-    return resolve(folder) // the load says what is wrong with it
+    return resolve(folder) // loading it will throw the error
   }
 }
 
@@ -127,7 +127,7 @@ function knownDevice(device: string): string {
 let hasGpu: boolean | undefined
 
 function fits({ key, auto, model }: Shared, wanted: Key): boolean {
-  const firstGpu = model !== null && key.device === 'cuda:0' // `auto` takes it where it can be used, as here
+  const firstGpu = model !== null && key.device === 'cuda:0' // `auto` means the first GPU, and this model shows that it can be used
   const device = key.device === wanted.device || (wanted.device === 'auto' && (auto || firstGpu))
   const threads = wanted.threads === undefined || key.threads === wanted.threads
   const isa = wanted.isa === undefined || key.isa === wanted.isa

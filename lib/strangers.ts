@@ -1,5 +1,5 @@
 /**
- * References that seem to show somebody else than the other pictures of a restore.
+ * Warnings for references that seem to show another person than the other pictures of a restore.
  */
 
 import { IConFaceWarning } from './warning'
@@ -20,9 +20,9 @@ const LEAST_TO_INPUT = 0.15
 /**
  * A warning for each reference that resembles the other pictures too little, the least similar first.
  *
- * One that is found does not count any more: it would make the others look like strangers.
+ * A reference that was warned of is left out of further comparisons: it would make the others look like strangers.
  *
- * @param embeddings Raw, [pictures, 512]: the degraded picture first. Those of length 0 tell nothing.
+ * @param embeddings Raw, [pictures, 512]: the degraded picture first. Zero vectors are skipped.
  */
 export function strangerWarnings(embeddings: Float32Array): IConFaceWarning[] {
   const faces = Array.from({ length: embeddings.length / EMBEDDING }, (_, i) =>
@@ -57,7 +57,7 @@ function similarity(face: Float32Array, others: readonly Float32Array[]): number
   return mean ? face.reduce((total, value, k) => total + value * mean[k]!, 0) : 1
 }
 
-/** `null` for what has no direction. */
+/** The unit vector of the same direction; `null` for a zero vector. */
 function unit(vector: Float32Array): Float32Array | null {
   const length = Math.hypot(...vector)
   return length > 0 ? vector.map((value) => value / length) : null

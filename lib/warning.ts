@@ -1,5 +1,5 @@
 /**
- * What a caller should know about a result that came about all the same.
+ * Warnings: what a caller should know about a result that is there all the same. Nothing is thrown for them.
  */
 
 import { bounded } from './errors'

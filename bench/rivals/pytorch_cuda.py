@@ -146,7 +146,7 @@ def attentions(record, clock, device, shape):
 
 
 def schedule(steps, tokens):
-    """FLUX.2's sigmas (model-spec.md 6)."""
+    """FLUX.2's sigmas (model-specification.md 6)."""
     m200, m10 = 0.00016927 * tokens + 0.45666666, 8.73809524e-05 * tokens + 1.89833333
     a = (m200 - m10) / 190
     shift = math.exp(m200 if tokens > 4300 else a * steps + m200 - 200 * a)

@@ -1,4 +1,4 @@
-/** Benchmarks of what only the face detector has, at the sizes of a photograph of 640 x 480; all are limited by memory. */
+/** Benchmarks of operations that only the face detector has, at the sizes of a photograph of 640 x 480; all are limited by memory. */
 
 import { type Family, operation, random, reader, some } from './case'
 

@@ -1,5 +1,5 @@
 /**
- * What a job costs beside its networks, and what it costs the process that waits for it.
+ * The cost of a job outside its networks, and the delay it causes in the process that waits for it.
  */
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -20,7 +20,7 @@ export interface HostReport {
   threads: number
   wall: number
   stages: Record<string, number>
-  /** Wall time in no stage of the networks: checks, queue, planning, crossing the border, cropping. */
+  /** Wall time in no stage of the networks: checks, queue, planning, calls into the addon, cropping. */
   outside: number
   /** Delay of timers, beside a job and in an idle process. */
   eventLoopP99: { busy: number; idle: number }

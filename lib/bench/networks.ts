@@ -136,7 +136,7 @@ const textOf = (checkpoint: Checkpoint): Tensor =>
 
 const number = (checkpoint: Checkpoint, name: string): number => checkpoint.numbers![name]![0]!
 
-/** Position ids (t, h, w, l) of text, scene, degraded picture and references (model-spec.md 2). */
+/** Position ids (t, h, w, l) of text, scene, degraded picture and references (model-specification.md 2). */
 function positions(text: number, grid: number, references: number): Tensor {
   const image = (t: number) => Array.from({ length: grid * grid }, (_, i) => [t, Math.floor(i / grid), i % grid, 0])
   const pictures = [2, ...Array.from({ length: references }, (_, i) => 10 + i)].flatMap(image)

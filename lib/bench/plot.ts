@@ -100,7 +100,7 @@ function bar(row: Row, y: number, sameShape: boolean): string {
   )
 }
 
-/** Lettering whose middle is at `y`, `scale` pixels a unit. */
+/** Lettering whose middle is at `y`, `scale` times the size of {@link lettering}. */
 function text(
   words: string,
   x: number,

@@ -1,5 +1,5 @@
 /**
- * Benchmarks of products on tokens, which arithmetic limits nearly always: `linear`, `attention`, `lowrank_cross_attention`.
+ * Benchmarks of matrix products on tokens, mostly limited by arithmetic: `linear`, `attention`, `lowrank_cross_attention`.
  */
 
 import type { OpContext, Tensor } from '../ops'

@@ -1,5 +1,5 @@
 /**
- * Timing on a machine that is not ours alone: rounds in which other processes computed are measured again.
+ * Timing on a shared machine: rounds in which other processes computed are measured again.
  */
 
 import { cpus } from 'node:os'
@@ -13,7 +13,7 @@ export interface Times {
   cpuSeconds: number[]
 }
 
-/** The times that results of the addon carry. */
+/** The times in the addon's results. */
 export function timesOf(results: object): Times {
   const { seconds, cpuSeconds } = results as Record<'seconds' | 'cpuSeconds', Result>
   return {

@@ -289,7 +289,7 @@ function sizesOf({ device, quick }: Plan): NetworkSizes {
   return { picture: 512, forward: 512, steps: 12, references: [0, 1, 3] }
 }
 
-/** model-spec.md 7, which knows no fp8; guidance multiplies the rounding of the two predictions. */
+/** model-specification.md 7, which knows no fp8; guidance multiplies the rounding of the two predictions. */
 const NETWORK_TOLERANCE: Record<Precision, number> = { f32: 1e-4, bf16: 1.5e-2, fp8: 0.15 }
 function networkTolerance(name: string, precision: Precision): number {
   return NETWORK_TOLERANCE[precision] * (name === 'denoise' ? 3 : 1)

@@ -1,5 +1,5 @@
 /**
- * Benchmarks of what only the text encoder does, at Qwen3-4B's sizes: `embedding`, `rms_norm`, and attention whose keys
+ * Benchmarks of operations that only the text encoder has, at Qwen3-4B's sizes: `embedding`, `rms_norm`, and attention whose keys
  * and values serve four heads of queries each and where a token sees only those before it.
  */
 

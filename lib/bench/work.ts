@@ -1,7 +1,7 @@
 /**
  * Floating-point operations of the networks, counted from the shapes of a checkpoint's tensors: a multiply-add is two,
- * and only matrix products, convolutions and attention count. What a program leaves out or does twice changes its time,
- * not this count.
+ * and only matrix products, convolutions and attention count. An implementation that skips or repeats work changes
+ * its time, not this count.
  */
 
 import type { Checkpoint } from '../checkpoint/spec'

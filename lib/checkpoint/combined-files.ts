@@ -35,7 +35,7 @@ export function splitNetworks(tensors: NamedTensors): Map<string, NamedTensors> 
   return networks
 }
 
-/** The tensors of one network of a file, without its prefix; all of them where there is no telling. */
+/** The tensors of one network of a file, without its prefix; all tensors where the network cannot be told. */
 export function networkOf(kind: Kind, tensors: NamedTensors): NamedTensors {
   const networks = splitNetworks(tensors)
   if (networks.size === 1) return [...networks.values()][0]!

@@ -1,6 +1,6 @@
 /**
- * Checking networks against the contract: sizes are read off tensor shapes, the complete list of tensors follows from
- * the sizes (expected.ts), and every difference is reported at once.
+ * Checks that the tensors of a file make a complete network. Sizes are read off tensor shapes, the complete list of tensors
+ * follows from the sizes (expected.ts), and every difference is reported at once.
  */
 import { WEIGHT_DTYPES } from '../formats/dtype'
 import {
@@ -22,7 +22,7 @@ import { isFp8 } from './fp8'
 import type { NamedTensors } from '../formats/named-tensors'
 import { quantisation } from '../formats/quantised'
 
-/** Something that keeps a checkpoint from being used. */
+/** A reason why a checkpoint cannot be used. */
 export interface Problem {
   readonly kind: 'missing' | 'unknown' | 'shape' | 'dtype' | 'config' | 'conversion' | 'file'
   /** The part of the model: "transformer", "adapter", … */
@@ -60,7 +60,7 @@ export function formatProblems(problems: readonly Problem[], limit = SHOWN_PROBL
 /** GroupNorm's groups in the published autoencoder; others are named in `iconface.json`, since shapes do not tell. */
 export const GROUP_NORM_GROUPS = 32
 
-/** Values of the sinusoidal timestep embedding (model-spec.md 3). */
+/** Values of the sinusoidal timestep embedding (model-specification.md 3). */
 const TIME_CHANNELS = 256
 
 /** The paper's FLUX.2 [klein] transformer, or another of its family. */
@@ -354,7 +354,7 @@ class Survey {
     }
   }
 
-  /** One problem for all of them: such a file needs one thing done to it, once. */
+  /** One problem for all fp8 tensors together: the file is converted once, as a whole. */
   private reportFp8(expected: TensorShapes): void {
     const found = [...expected.keys()].filter((name) => isFp8(this.tensors.get(name)?.dtype ?? 'F32'))
     if (found.length === 0) return

@@ -3,13 +3,13 @@
  * a checkpoint against it (contract.ts) and writing a random one (synthesize.ts).
  *
  * Names are the canonical ones: Black Forest Labs' single-file names for the FLUX.2 transformer and autoencoder, the
- * published PyTorch state dict for AdaFace, and model-spec.md 4 and 5 for the adapter.
+ * published PyTorch state dict for AdaFace, and model-specification.md 4 and 5 for the adapter.
  */
 
 export type Shape = readonly number[]
 export type TensorShapes = Map<string, Shape>
 
-/** FLUX.2 transformer (model-spec.md 1 and 3). */
+/** FLUX.2 transformer (model-specification.md 1 and 3). */
 export interface TransformerSizes {
   readonly inChannels: number
   readonly hidden: number
@@ -24,7 +24,7 @@ export interface TransformerSizes {
   readonly contextDim: number
 }
 
-/** FLUX.2 autoencoder (model-spec.md 7). */
+/** FLUX.2 autoencoder (model-specification.md 7). */
 export interface AutoencoderSizes {
   readonly imageChannels: number
   /** Before the 2 x 2 packing. */
@@ -38,7 +38,7 @@ export interface AutoencoderSizes {
   readonly resBlocks: number
 }
 
-/** AdaFace IR (model-spec.md 7). */
+/** AdaFace IR (model-specification.md 7). */
 export interface FaceSizes {
   readonly baseChannels: number
   readonly stageChannels: readonly number[]
@@ -46,7 +46,7 @@ export interface FaceSizes {
   readonly embedding: number
 }
 
-/** The identity and structure pathways (model-spec.md 4 and 5); what a part is absent of is 0 or false. */
+/** The identity and structure pathways (model-specification.md 4 and 5); what a part is absent of is 0 or false. */
 export interface AdapterSizes {
   readonly hidden: number
   readonly embedding: number

@@ -1,5 +1,5 @@
 /**
- * What people write where a path is expected: the name of a repository of the Hugging Face Hub.
+ * Names of Hugging Face Hub repositories given where a path is expected, for an error that says how to download them.
  */
 import fs from 'node:fs'
 import { fileError, IConFaceError } from '../errors'

@@ -148,7 +148,7 @@ export function examineConfig(config: ModelConfig): Examination {
   }
 }
 
-/** What is wrong between parts that are each right. */
+/** Contradictions between parts that are each valid. */
 export function crossProblems(config: ModelConfig, sizes: ModelSizes): Problem[] {
   const problems: Problem[] = []
   const report = (part: string, message: string) => problems.push({ kind: 'config', part, message })

@@ -11,7 +11,7 @@ import type { ByteRange } from '../formats/named-tensors'
  *
  * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.`, `detector.` before the published names (Black Forest Labs'
  * for transformer and autoencoder, the state dict's for AdaFace and RetinaFace, Hugging Face's without `model.` for Qwen3,
- * docs/model-specification.md 4 and 5 for the adapter); `prompt.prompt`, `prompt.empty` and, if they differ,
+ * model-specification.md 4 and 5 for the adapter); `prompt.prompt`, `prompt.empty` and, if they differ,
  * `prompt.prompt_without_references`. A network that has no tensors is absent, and so is a pathway of the adapter.
  */
 export interface Checkpoint {

@@ -1,5 +1,5 @@
 /**
- * What commands say about the cases of an evaluation beside their numbers.
+ * Warnings and failures of an evaluation's cases, as commands print them.
  */
 
 import { IConFaceError } from '../errors'

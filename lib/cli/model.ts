@@ -1,5 +1,5 @@
 /**
- * The options by which commands choose and load a model, and what is said about it.
+ * The command-line options that choose and load a model.
  */
 
 import { IConFace } from '../iconface'

@@ -1,5 +1,5 @@
 /**
- * What commands write to the standard streams, and what becomes of it where they cannot be written.
+ * Writing to the standard streams, also where that fails.
  *
  * Results go to standard output. A reader that has seen enough, such as `head`, ends the command quietly; a full disk or
  * a broken device ends it with an error. Progress and messages go to standard error: where that is full or gone, nobody

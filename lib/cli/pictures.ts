@@ -1,5 +1,5 @@
 /**
- * The options by which commands that read pictures decide what they accept.
+ * The command-line options about which pictures are accepted.
  */
 
 import { numeric } from './command'

@@ -1,5 +1,5 @@
 /**
- * What an evaluation runs over: degraded faces whose truth is known.
+ * Cases of an evaluation: degraded faces whose truth is known.
  */
 
 import type { ImageInput } from '../image'

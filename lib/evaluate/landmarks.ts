@@ -18,7 +18,7 @@ export interface LandmarkError {
   mean: number | null
   /** Landmarks that count, the lost ones among them. */
   used: number
-  /** Landmarks that nothing within reach resembles. Each counts as the largest error, so that to wipe out does not pay. */
+  /** Landmarks that nothing within reach resembles. Each counts as the largest error: a picture without any structure must not score well. */
   lost: number
   /** Landmarks left out: their patch leaves the picture, or lacks texture in some direction and could slide. */
   skipped: number

@@ -1,5 +1,5 @@
 /**
- * Everything that is measured on one picture, and what each measure is called.
+ * All metrics of one picture, with their names for tables.
  */
 
 import type { IConFace } from '../iconface'

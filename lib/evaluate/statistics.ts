@@ -1,5 +1,5 @@
 /**
- * Means and how well they are known.
+ * Means with their confidence intervals.
  */
 
 import { invalid } from '../errors'

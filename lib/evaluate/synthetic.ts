@@ -107,7 +107,7 @@ async function drawFace(i: number, seed: number, slots: number[], size: number) 
   return { truth, references, landmarks: { points, interocular: eyeDistance(points) } }
 }
 
-/** `make`, which is not called again for the numbers it was called for last. */
+/** Remembers the last result of `make`. */
 function lastOnly<T>(make: (i: number, size: number) => Promise<T>): typeof make {
   let last: { i: number; size: number; made: Promise<T> } | undefined
   return (i, size) => {

@@ -1,5 +1,5 @@
 /**
- * Bytes that can be read anywhere: a file, or memory. Every range is compared with the size before it is used.
+ * Random access to the bytes of a file or of memory. Every range is compared with the size before it is read.
  */
 import { constants } from 'node:buffer'
 import fs from 'node:fs'

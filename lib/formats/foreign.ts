@@ -1,6 +1,6 @@
 /**
- * Files that hold weights in forms that are not read here: what they are, by how they begin or what they are called, and
- * what to take in their place.
+ * Weight files in formats that this package does not read (GGUF, ONNX, ...): recognised by their first bytes or their name,
+ * for an error that says what to take in their place.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -45,7 +45,7 @@ const FORMATS: readonly Format[] = [
   },
 ]
 
-/** Bytes that tell. */
+/** Bytes of a file's beginning that are compared. */
 export const START_BYTES = 16
 
 /** What a file of another form is and what to do, "a GGUF file …: take …", by its name alone. */

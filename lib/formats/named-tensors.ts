@@ -23,7 +23,7 @@ export interface ByteRange {
 export interface NamedTensor {
   readonly dtype: DType
   readonly shape: readonly number[]
-  /** What follows each other in memory; one range unless rows had to be joined. */
+  /** The tensor's bytes in order; one range unless rows had to be joined. */
   readonly parts: readonly ByteRange[]
   /** The name or names in the file. */
   readonly published: string

@@ -1,6 +1,6 @@
 /**
  * The names a PyTorch checkpoint of tensors needs, and what they stand for here: descriptions of tensors and storages,
- * dicts, and placeholders for what Lightning adds. A name that is not in this file does not exist.
+ * dicts, and placeholders for what Lightning adds. Any other name is refused.
  */
 import { type DType, dtypeBits, elementCount } from './dtype'
 import { type PickleEnvironment, PickleRefusal } from './pickle'

@@ -1,5 +1,6 @@
 /**
- * Weights that are quantised in ways that are not read here: which, by the names and types of what goes with them.
+ * Quantisations that this package does not read (NF4, GPTQ, ...): recognised by the names and types of their scales, for an
+ * error that names them.
  */
 import type { DType } from './dtype'
 

@@ -1,5 +1,5 @@
 /**
- * Files that appear complete or not at all: the one way in which this package writes.
+ * Writing files that appear complete or not at all. Everything this package writes goes through here.
  *
  * On Linux a file has no name while it is written, so that nothing is left of it however the process ends, and gets its
  * name when its bytes are on the disk. Where that cannot be done (other systems, file systems without `O_TMPFILE`, no

@@ -1,5 +1,5 @@
 /**
- * A checkpoint's networks with a thread of their own.
+ * Runs the networks of one checkpoint, on a thread of their own.
  */
 import { openCheckpoint } from '../checkpoint/open'
 import type { Checkpoint } from '../checkpoint/spec'

@@ -1,7 +1,7 @@
 /**
- * What RetinaFace's numbers mean: anchors, boxes and landmarks, and which of the boxes that overlap is kept.
+ * Decodes RetinaFace's results: anchors to boxes and landmarks, then non-maximum suppression of boxes that overlap.
  *
- * Source: RetinaFace (arXiv 1905.00641) with the anchors of its PyTorch implementation; model-spec.md 7.
+ * Source: RetinaFace (arXiv 1905.00641) with the anchors of its PyTorch implementation; model-specification.md 7.
  */
 
 /** Sides of the square anchors of a cell, in pixels, on maps 8, 16 and 32 times smaller than the picture. */

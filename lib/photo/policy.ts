@@ -1,6 +1,6 @@
 /**
  * Decisions around a face detector: what a picture is enlarged to, what is tried when it finds nothing, and which of
- * several faces is meant. They are those of the original's workflow, so that the same faces are found.
+ * several faces is meant. They are those of the paper's published workflow, so that the same faces are found.
  */
 import type { DetectedFace } from './anchors'
 

@@ -1,5 +1,5 @@
 /**
- * Which way a picture's colours take to 8-bit sRGB.
+ * Conversion of a picture's colours to 8-bit sRGB: who does it for which profile and bit depth.
  */
 
 import type { Metadata, Sharp, SharpOptions } from 'sharp'

@@ -1,5 +1,5 @@
 /**
- * What the first bytes of a picture tell and sharp does not.
+ * Facts in the first bytes of a picture that sharp does not report: HEIC, and colour descriptions that are ignored.
  */
 
 /** Everything looked for comes before the pixels. */

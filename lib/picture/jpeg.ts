@@ -1,6 +1,6 @@
 /**
- * What JPEG files are found to have wrong although every row of the picture is there: phones' scan parameters, bytes
- * between segments, a missing end.
+ * Faults of JPEG files that lose no row of the picture, mended before decoding: scan parameters that phones write wrongly,
+ * bytes between segments, a missing end marker.
  */
 
 const [START, END, SCAN, SEQUENTIAL, EXTENDED, PROGRESSIVE] = [0xd8, 0xd9, 0xda, 0xc0, 0xc1, 0xc2]

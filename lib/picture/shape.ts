@@ -1,12 +1,12 @@
 /**
- * What becomes of a picture that does not have the model's shape: its short side is fitted, its centre is kept.
+ * Warnings about a picture that is not square or far from the model's size: its short side is fitted, its centre is kept.
  */
 
 import { IConFaceWarning } from '../warning'
 
-/** The share of a picture that may be cut away without a word: an alignment is not more exact than that. */
+/** The share of a picture that is cropped without a warning: face alignment is no more exact than that. */
 const UNNOTICED_LOSS = 0.01
-/** A picture this many times larger is hardly a crop of a face; this many times smaller, it holds hardly any of one. */
+/** A picture this many times larger is hardly a crop of a face; one this many times smaller has hardly any detail of it. */
 const FAR = 4
 
 /**

@@ -1,10 +1,10 @@
 /**
- * What becomes of a face at another size than the model's own.
+ * The warning about a result size far from the one a model was trained for.
  */
 
 import { IConFaceWarning } from '../warning'
 
-/** So many times more or less than what a model was trained for, results get worse. */
+/** Results get worse at sizes this many times larger or smaller than the trained one. */
 const FAR = 2
 
 /** What a caller should know about a restore of `size` pixels by a model that was trained at `trained`. */

@@ -1,7 +1,7 @@
 /**
  * Numbers of more than 8 bits to 8-bit sRGB.
  *
- * The work is done on the calling thread in pieces of a few milliseconds, between which the event loop goes round.
+ * The calling thread computes in pieces of a few milliseconds and yields to the event loop between them.
  */
 
 import { setImmediate } from 'node:timers/promises'

@@ -1,6 +1,6 @@
 /**
- * Node's own pool of threads starts with the first picture or file, and ends the process where the system refuses one of
- * its threads; so may libvips. Whether there is room for them is asked before.
+ * A check that the system will start the threads which decoding needs. libuv starts its thread pool at the first picture or
+ * file and aborts the process if the system refuses a thread; so may libvips.
  */
 
 import { access } from 'node:fs'
@@ -26,11 +26,11 @@ export function checkThreadRoom(): void {
         'raise the limit on processes and threads (ulimit -u, pids.max of a container), or end other processes',
     )
   }
-  if (!poolStarted) access('/', () => {}) // the first call starts all of them
+  if (!poolStarted) access('/', () => {}) // the first call starts the whole pool
   poolStarted = true
 }
 
-/** The same before the first picture of a process that has loaded no model; without the addon nobody can ask. */
+/** {@link checkThreadRoom} before the first picture of a process. Without the addon nothing is checked: only it can ask. */
 export function checkThreadRoomOnce(): void {
   if (poolStarted) return
   try {
@@ -40,7 +40,7 @@ export function checkThreadRoomOnce(): void {
   }
 }
 
-/** As libuv reads it: 4 when nothing is said, 1 to 1024. */
+/** The size of libuv's pool: 4 without the variable, else 1 to 1024. */
 function poolSize(said: string | undefined): number {
   if (said === undefined) return 4
   const size = Number.parseInt(said, 10)

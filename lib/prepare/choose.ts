@@ -1,5 +1,5 @@
 /**
- * The parts of a model among files and folders: which could be which, and which are taken.
+ * Chooses the parts of a model among files and folders: the candidates for every part, and the one that is taken.
  */
 import fs from 'node:fs'
 import path from 'node:path'

@@ -1,5 +1,5 @@
 /**
- * Whether a disk has room for what is about to be written.
+ * A check that a disk has room for the bytes to be written.
  */
 import fs from 'node:fs'
 import { IConFaceError } from '../errors'

@@ -1,6 +1,6 @@
 /**
- * One file over HTTP: what is already there is kept, the rest is asked for, and the whole must have the checksum that
- * was promised before it gets its name.
+ * Downloads one file over HTTP, resuming what is already there. The file gets its name only if its checksum is the expected
+ * one.
  */
 import { createHash, type Hash } from 'node:crypto'
 import fs from 'node:fs'

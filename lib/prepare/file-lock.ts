@@ -1,6 +1,6 @@
 /**
- * A lock between processes, which may be of different containers or machines that share a folder: a file that its owner
- * touches every second. One that stays as it is for several seconds belongs to nobody any more.
+ * A lock between processes, also of different containers or machines that share a folder: a file that its owner touches
+ * every second. A lock that was not touched for several seconds is abandoned.
  */
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'

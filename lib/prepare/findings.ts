@@ -1,5 +1,5 @@
 /**
- * What one set of weights is: which network, under whose names, how large, and what keeps it from being used.
+ * Examines one set of weights: which network it is, under whose names, how large, and why it cannot be used.
  */
 import path from 'node:path'
 import { expectation } from '../errors'

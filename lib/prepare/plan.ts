@@ -1,5 +1,6 @@
 /**
- * What files make of a model, and what keeps them from it: the one rule that `inspect` reports and `prepare` follows.
+ * The plan of a model folder: which of the given files become which part, what is missing, and why no model can be made of
+ * them. `inspect` reports it and `prepare` follows it.
  */
 import path from 'node:path'
 import { type IConFaceErrorCode, IConFaceError, isIConFaceError } from '../errors'
@@ -90,7 +91,7 @@ function configOf(
   return parseModelConfig(composeConfig(path.dirname(configFile), parts, chosen, text, options, notes), configFile)
 }
 
-/** What is wrong between parts that are each right. */
+/** Contradictions between parts that are each valid. */
 function wholeProblems(config: ModelConfig, { single }: Chosen): Problem[] {
   const sizesOf = (role: 'transformer' | 'autoencoder' | 'face' | 'prompt') => single.get(role)?.part.sizes as unknown
   const transformer = sizesOf('transformer') as TransformerSizes

@@ -1,5 +1,5 @@
 /**
- * What preparing a model takes and gives.
+ * Options and result of preparing a model.
  */
 import type { Kind } from '../checkpoint/roles'
 import type { Missing } from './survey'

@@ -1,5 +1,5 @@
 /**
- * The text of a model to be: whether its text encoder has to make the embeddings of the prompt, and making them.
+ * Prompt embeddings of a model being prepared: whether its text encoder has to make them, and making them.
  */
 import fs from 'node:fs'
 import path from 'node:path'

@@ -1,5 +1,5 @@
 /**
- * What lies in a folder that is no model yet, and what is missing to make one of it.
+ * Surveys a folder that is no model yet: the weights in it, and the parts that are missing to make a model.
  */
 import fs from 'node:fs'
 import path from 'node:path'

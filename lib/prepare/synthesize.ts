@@ -42,7 +42,7 @@ export interface Preset {
 
 const DEFAULTS = { resolution: 512, steps: 12, guidance: 4, seed: 42, rng: 'torch-cuda' } as const
 
-/** `tiny` runs in a second on one core; `klein-4b` has the paper's sizes (model-spec.md 1). */
+/** `tiny` runs in a second on one core; `klein-4b` has the paper's sizes (model-specification.md 1). */
 export const PRESETS = {
   tiny: {
     transformer: {
@@ -96,7 +96,7 @@ export const PRESETS = {
   },
 } as const satisfies Record<string, Preset>
 
-/** Text encoders by themselves; `qwen3-4b` has the published sizes (model-spec.md 7), one file of 8 GB. */
+/** Text encoders by themselves; `qwen3-4b` has the published sizes (model-specification.md 7), one file of 8 GB. */
 export const TEXT_PRESETS = {
   'qwen3-4b': { vocabulary: 151936, hidden: 2560, heads: 32, sharedHeads: 8, headDim: 128, mlp: 9728, layers: 36 },
 } as const satisfies Record<string, TextEncoderSizes>
@@ -305,7 +305,7 @@ interface Distribution {
 }
 
 /**
- * Values that keep every network finite and every part of it audible: matrices at 1/sqrt(fan-in), norms near 1,
+ * Values that keep every network finite and let every part of it change the result: matrices at 1/sqrt(fan-in), norms near 1,
  * variances positive (the values of {@link fillNormal} stay within 3.45 deviations).
  */
 function initialValues(role: PresetFile['role'], name: string, shape: Shape): Distribution {

@@ -1,7 +1,7 @@
 /**
- * Embeddings of prompts that were encoded once: `prompts/<hash of the prompt>.<precision>.safetensors` in the model's
- * folder, or in the user's cache folder where that cannot be written. An entry says which prompt and which text encoder
- * it is of; one that is of another, or damaged, is as if it were not there.
+ * The cache of prompt embeddings: `prompts/<hash of the prompt>.<precision>.safetensors` in the model's
+ * folder, or in the user's cache folder where that cannot be written. An entry records its prompt and its text
+ * encoder; a damaged entry, or one of another prompt or encoder, is ignored.
  */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'

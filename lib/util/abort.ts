@@ -1,5 +1,5 @@
 /**
- * What an `AbortSignal` stops: any number of jobs by one listener, which is there only while one of them runs.
+ * Listening to `AbortSignal`s: one listener for any number of jobs, present only while one of them runs.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-/** The entry of `names` that differs least from `name`: what somebody who mistyped probably meant. */
+/** The entry of `names` with the smallest edit distance to `name`: what a mistyped name probably meant. */
 export function closest(name: string, names: readonly string[]): string | undefined {
   let best: string | undefined
   let least = Infinity

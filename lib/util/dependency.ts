@@ -1,6 +1,6 @@
 /**
- * Other packages that this one needs, loaded where they are needed: what does without one of them works without it, and
- * `iconface doctor` can say which is missing.
+ * Other packages that this one needs, loaded at their first use: features that do not need a missing one still work, and
+ * `iconface doctor` names it.
  */
 
 import { IConFaceError } from '../errors'

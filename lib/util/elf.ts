@@ -1,5 +1,5 @@
 /**
- * Which versions of symbols a shared library needs of others, and which it offers: what the loader compares before it
+ * Which versions of symbols a shared library needs of others, and which it provides: what the loader compares before it
  * loads one, `GLIBC_2.34` or `GLIBCXX_3.4.29`. A binary that was built on a newer system fails by them on an older one.
  *
  * Sources: System V ABI, chapter 5 (program loading); Linux Standard Base, 10.7 (symbol versioning).
@@ -10,9 +10,9 @@ import { readFileSync } from 'node:fs'
 export interface SymbolVersions {
   /** Libraries that have to be there. */
   readonly libraries: readonly string[]
-  /** Versions that they have to offer, by library. */
+  /** Versions that other libraries must provide, by library. */
   readonly needed: Readonly<Record<string, readonly string[]>>
-  /** Versions that this one offers. */
+  /** Versions that this library provides. */
   readonly offered: readonly string[]
 }
 

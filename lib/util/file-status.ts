@@ -1,3 +1,7 @@
+/**
+ * The status of a file that may not be there.
+ */
+
 import { type Stats, statSync } from 'node:fs'
 import { fileError } from '../errors'
 

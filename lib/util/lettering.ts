@@ -1,6 +1,6 @@
 /**
- * Lettering for captions: one stroke per letter, drawn as SVG paths. Many servers have no fonts at all, and there a
- * picture's text would be a row of boxes.
+ * Lettering for captions: one stroke per letter, drawn as SVG paths. Many servers have no fonts, so SVG text would come out
+ * as a row of boxes.
  */
 
 /** Strokes of each character: y 0 at the ascenders' top, 2 at the x-height, 6 at the baseline, 8 at the descenders' end. */

@@ -1,6 +1,6 @@
 /**
- * How fast a model computes: learnt from its restores, stage by stage, to tell how long the rest of one, or another one,
- * will take. Stages differ in how many operations they do in a millisecond, but hardly from one restore to the next.
+ * Estimates of the time left, from the operations per millisecond of every stage in earlier restores of the same model.
+ * Stages differ much in that rate, but hardly from one restore to the next.
  */
 
 /** Operations of each stage of a restore, in their order. */
@@ -42,7 +42,7 @@ export class Pace {
   /**
    * @internal
    * @param done      operations of a stage that are done
-   * @param otherwise what tells of stages that nothing is known of
+   * @param otherwise the rate for stages that no restore has passed yet
    * @param current   what is known of a stage from this restore, which counts more
    */
   left(
@@ -91,7 +91,7 @@ export class Course {
     const all = Object.keys(this.#plan).reduce((total, name) => total + finished(name), 0)
     const here = this.#spent.work > 0 && this.#spent.ms > 0 ? this.#spent : undefined
     const soFar = sum([...this.#passed.values(), ...(here ? [here] : [])])
-    const otherwise = soFar.work > 0 ? soFar : this.#pace.overall() // of stages that never came
+    const otherwise = soFar.work > 0 ? soFar : this.#pace.overall() // for stages that were never measured
     const etaMs = this.#pace.left(this.#plan, finished, otherwise, (name) => (name === stage ? here : undefined))
     return { done: whole > 0 ? Math.min(all / whole, 1) : 0, etaMs }
   }

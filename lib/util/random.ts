@@ -78,7 +78,7 @@ export class Random {
     return this.uniform() + this.uniform() - 1
   }
 
-  /** Standard normal (Marsaglia's polar method); never beyond 10, for want of bits. */
+  /** Standard normal (Marsaglia's polar method); never beyond 10: the uniform numbers have too few bits for more. */
   normal(): number {
     if (this.#spare !== null) {
       const spare = this.#spare

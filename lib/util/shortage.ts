@@ -1,12 +1,12 @@
 /**
- * Failures for want of threads, memory or open files, whoever reports them: sharp, Node or the addon. They are nobody's
- * fault but the machine's, or its limits', and get codes of their own.
+ * Failures for want of threads, memory or open files, reported by sharp, Node or the addon. They have error codes of their
+ * own: the machine or its limits are the cause, not the call.
  */
 
 import { IConFaceError, isIConFaceError } from '../errors'
 import { messageOf } from './realm'
 
-/** The error of what failed for want of something; `undefined` where `cause` is of another kind. */
+/** The error for a failure for want of threads, memory or files; `undefined` if `cause` is another failure. */
 export function shortage(cause: unknown): IConFaceError | undefined {
   if (isIConFaceError(cause)) return undefined
   const [reason = ''] = messageOf(cause).split('\n')

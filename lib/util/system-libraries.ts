@@ -13,7 +13,7 @@ export interface MissingVersion {
   version: string | null
   /** The library's file. */
   file: string | null
-  /** The highest version of this kind that it offers; `null` where it offers none. */
+  /** The highest version of this kind that it provides; `null` where it provides none. */
   highest: string | null
 }
 

@@ -24,8 +24,8 @@ shared/golden or ../shared/golden where that is.
   --verbose              intermediates too, to locate a difference
   --json                 for programs
 
-Limits: float32 2e-5 relative L2 per network and 1e-4 from noise to picture, bf16 1.5e-2 per network (design,
-model-spec.md 9); exact or nearly so where nothing accumulates.
+Limits: float32 2e-5 relative L2 per network and 1e-4 from noise to picture, bf16 1.5e-2 per network
+(docs/model-specification.md 9); exact or nearly so where nothing accumulates.
 `
 
 async function main(args: string[]): Promise<number> {

@@ -1,5 +1,5 @@
 /**
- * Measures of error, the limits that judge an implementation (model-spec.md 9 and the golden files' own notes), and the
+ * Measures of error, the limits that judge an implementation (model-specification.md 9 and the golden files' own notes), and the
  * rows of the table they make.
  */
 
