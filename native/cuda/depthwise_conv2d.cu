@@ -1,9 +1,9 @@
 // depthwise_conv2d: out[c] = act(sum_ij weight[i, j, c] x[s y + i - pad, s x + j - pad, c] + bias[c])
 // model-specification.md 7
 //   x [batch, height, width, channels], weight [kh, kw, channels] F32 -> out F32, channels last; zeros around the map.
-// Work split: a thread per N channels of a result pixel; neighbouring threads share taps in the caches. Must move: the map
-// and the result once (RetinaFace's largest at 640 x 480, 320 x 240 x 8: 4.9 MB). Limit: copy bandwidth, of the second
-// cache at these sizes.
+// Work split: a thread per N channels of a result pixel; neighbouring threads share taps in the caches. Must move: the
+// map and the result once (RetinaFace's largest at 640 x 480, 320 x 240 x 8: 4.9 MB). Limit: copy bandwidth, of the
+// second cache at these sizes.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

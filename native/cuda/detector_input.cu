@@ -29,8 +29,8 @@ Axis make_axis(int64_t in, int64_t out) {
 struct Between {
   int first, second, weight;
 
-  /// Outside the outermost pixels' centres: along a row the edge pixel has all the weight (`whole_edges`), down a column
-  /// only the index is clamped.
+  /// Outside the outermost pixels' centres: along a row the edge pixel has all the weight (`whole_edges`), down a
+  /// column only the index is clamped.
   __device__ Between(const Axis& axis, int i, bool whole_edges) {
     const float u = static_cast<float>(times(i + 0.5, axis.scale) - 0.5);
     const int below = static_cast<int>(floorf(u)), last = axis.in - 1;

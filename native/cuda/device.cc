@@ -91,8 +91,9 @@ CudaDevice::CudaDevice(const Properties& p)
   }
 }
 
-/// A pool of this device's own: memory is taken and given back in the order of its queue, so that no free waits for what
-/// other models compute on the same GPU (cudaFree does), and the GPU's memory is not asked for again for every restore.
+/// A pool of this device's own: memory is taken and given back in the order of its queue, so that no free waits for
+/// what other models compute on the same GPU (cudaFree does), and the GPU's memory is not asked for again for every
+/// restore.
 void CudaDevice::open_pool() {
   cudaMemPoolProps properties = {};
   properties.allocType = cudaMemAllocationTypePinned;

@@ -2,8 +2,9 @@
 // model-specification.md 4, Eq. 3-4
 // embeddings [R, N], anchor [N], norms and weights [R], all F32; in double, with the processor's roundings between.
 //
-// Work split: one block. A warp per row for the norms, one thread for the weights of the few rows, a thread per column for
-// the sum, all for its length. Must move: the embeddings twice (3 references: 12 KB). Limit: latency, a few microseconds.
+// Work split: one block. A warp per row for the norms, one thread for the weights of the few rows, a thread per column
+// for the sum, all for its length. Must move: the embeddings twice (3 references: 12 KB). Limit: latency, a few
+// microseconds.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

@@ -6,11 +6,11 @@
 //   sums are 32-bit integers, rounded and clamped to 8 bits after the horizontal pass and again after the vertical one.
 //   This is the arithmetic of Pillow's Image.resize to the bit: no product here may be fused with a sum (see times).
 //   An axis that keeps its length gets the weights 0, 1, 0: nothing changes.
-// tensor_to_image: pixel = trunc((clamp(x, -1, 1) + 1) * 127.5) in f32; a NaN gives 0.
 //
-// Work split: a thread per weight line; then a thread per pixel of the intermediate picture [rows needed, size], 4 bytes
-// each; then a thread per pixel of the result. Must move: the rows needed of the picture once, the result once (12 Mpx to
-// 512 px: 36 MB; neighbouring results share their taps in the caches). Limit: integer multiplication and the caches.
+// Work split: a thread per weight line; then a thread per pixel of the intermediate picture [rows needed, size], 4
+// bytes each; then a thread per pixel of the result. Must move: the rows needed of the picture once, the result once
+// (12 Mpx to 512 px: 36 MB; neighbouring results share their taps in the caches). Limit: integer multiplication and the
+// caches.
 #include <algorithm>
 #include <cmath>
 
@@ -131,20 +131,6 @@ __global__ void __launch_bounds__(kThreads) resize_down_kernel(Plan p, const uin
   for (int c = 0; c < 3; c++) put(out + at * 3 + c, rounded(sum[c]));
 }
 
-template <int N>
-__global__ void __launch_bounds__(kThreads) tensor_to_image_kernel(const float* x, uint8_t* pixels, int64_t count) {
-  const int64_t at = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * N;
-  if (at >= count) return;
-  const Floats<N> v = load<N>(x + at);
-  uint8_t bytes[N];
-#pragma unroll
-  for (int i = 0; i < N; i++)  // fmaxf takes the other operand for a NaN
-    bytes[i] = static_cast<uint8_t>(static_cast<int>((fminf(fmaxf(v[i], -1.0f), 1.0f) + 1.0f) * 127.5f));
-  typename Word<N>::type word;
-  memcpy(&word, bytes, N);
-  *reinterpret_cast<typename Word<N>::type*>(pixels + at) = word;
-}
-
 }  // namespace
 
 void image_to_tensor(Context& ctx, const op::ImageToTensorArgs& a) {
@@ -178,16 +164,6 @@ void image_to_tensor(Context& ctx, const op::ImageToTensorArgs& a) {
     launch(ctx, resize_down_kernel<uint8_t>, grid, block, 0, p, resized, a.out.as<uint8_t>());
   else
     launch(ctx, resize_down_kernel<float>, grid, block, 0, p, resized, a.out.as<float>());
-}
-
-void tensor_to_image(Context& ctx, const op::TensorToImageArgs& a) {
-  if (ctx.planning() || a.x.elements() == 0) return;
-  const int64_t n = a.x.elements();
-  const bool wide = n % 4 == 0 && reinterpret_cast<uintptr_t>(a.x.data) % 16 == 0 &&
-                    reinterpret_cast<uintptr_t>(a.pixels.data) % 4 == 0;
-  launch(ctx, wide ? tensor_to_image_kernel<4> : tensor_to_image_kernel<1>,
-         dim3(blocks_for(n, kThreads * (wide ? 4 : 1))), dim3(kThreads), 0, a.x.as<const float>(),
-         a.pixels.as<uint8_t>(), n);
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

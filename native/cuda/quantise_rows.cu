@@ -1,7 +1,8 @@
 // quantise_rows: rows of numbers as e4m3 and a scale each: scale = max(max |x| / 448, 2^-126), out = x / scale.
 //
-// Work split: one block per row, which its threads read twice, N neighbouring elements at a time: for the largest magnitude
-// (an integer maximum of the numbers' bits, where an infinity or a NaN is above all others), and from the caches to divide.
+// Work split: one block per row, which its threads read twice, N neighbouring elements at a time: for the largest
+// magnitude (an integer maximum of the numbers' bits, where an infinity or a NaN is above all others), and from the
+// caches to divide.
 // Must move: x and out once (klein-4B's MLP at 512 px, 7,168 x 9,216 from bf16: 198 MB). Limit: copy bandwidth.
 #include <algorithm>
 

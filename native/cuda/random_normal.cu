@@ -1,11 +1,12 @@
-// random_normal: standard normal noise with PyTorch's bits, for its two generators (what they are: cpu/random_normal.cc).
+// random_normal: standard normal noise with PyTorch's bits, for its two generators (what they are:
+// cpu/random_normal.cc).
 // Every f32 operation is rounded as there, logarithm, sine and cosine are taken in double and rounded once.
 //
 // TorchCuda, work split: a thread per element, which makes its own Philox block. Must move: out (512 px: 0.5 MB).
 // Limit: double arithmetic.
-// TorchCpu, work split: one block twists MT19937's 624 words, in three runs of threads between barriers since word i needs
-// word i - 227 of the same state, and writes them out; then a thread per pair of elements transforms them. Must move: the
-// words twice, out once (1.5 MB). Limit: the barriers, 633 of them in 211 states for 512 px, some 60 us.
+// TorchCpu, work split: one block twists MT19937's 624 words, in three runs of threads between barriers since word i
+// needs word i - 227 of the same state, and writes them out; then a thread per pair of elements transforms them. Must
+// move: the words twice, out once (1.5 MB). Limit: the barriers, 633 of them in 211 states for 512 px, some 60 us.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 
@@ -84,8 +85,8 @@ __global__ void __launch_bounds__(kThreads) twister_kernel(uint32_t seed, uint32
   }
 }
 
-/// Blocks of 16 words to 16 normals: radii from the first half, angles from the second. A tail that is no whole block is
-/// drawn again, as the last 16 elements, from the 16 words behind.
+/// Blocks of 16 words to 16 normals: radii from the first half, angles from the second. A tail that is no whole block
+/// is drawn again, as the last 16 elements, from the 16 words behind.
 __global__ void __launch_bounds__(kThreads) box_muller_kernel(const uint32_t* words, float* out, int64_t count) {
   const int64_t pair = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, block = pair / 8;
   const bool ragged = count % 16 != 0, tail = block == count / 16;

@@ -1,8 +1,8 @@
 // rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                          model-specification.md 7
 // x, out [..., D]; weight [D].
 //
-// Work split: one block per row, which its threads read twice, N neighbouring elements at a time: for the sum of squares,
-// and from the caches for the result. Always summed in the same order, in f32; rounded once.
+// Work split: one block per row, which its threads read twice, N neighbouring elements at a time: for the sum of
+// squares, and from the caches for the result. Always summed in the same order, in f32; rounded once.
 // Must move: x and out once; the weight stays in the caches (Qwen3-4B, 512 tokens, f32 to bf16: 8 MB).
 // Limit: copy bandwidth.
 #include <algorithm>

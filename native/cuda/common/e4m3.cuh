@@ -1,5 +1,5 @@
-// Rows as e4m3 and a scale each (op/quantise_rows.h), for the kernels that write them: the largest magnitude of a row, its
-// scale, and its numbers divided by it.
+// Rows as e4m3 and a scale each (op/quantise_rows.h), for the kernels that write them: the largest magnitude of a row,
+// its scale, and its numbers divided by it.
 #pragma once
 #include "base/e4m3.h"
 #include "cuda/common/ptx.cuh"

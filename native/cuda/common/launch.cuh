@@ -1,4 +1,5 @@
-// What every kernel file includes: CUDA's language (or the emulator's), dynamic shared memory, and the launch of a kernel.
+// What every kernel file includes: CUDA's language (or the emulator's), dynamic shared memory, and the launch of a
+// kernel.
 #pragma once
 #include <tuple>
 #include <utility>
@@ -58,7 +59,8 @@ struct Grid {
   Grid(dim3 blocks, unsigned cluster = 1) : blocks(blocks), cluster(cluster) {}
 };
 
-/// Queues kernel<<<grid, block, shared_bytes>>>(arguments...) on the context's device. A grid of no blocks is no launch.
+/// Queues kernel<<<grid, block, shared_bytes>>>(arguments...) on the context's device. A grid of no blocks is no
+/// launch.
 /// @throws Cuda, naming the launcher, when the launch is refused (or, emulated, when the kernel does something wrong)
 template <class... Parameters, class... Arguments>
 void launch(const LaunchSite& site, void (*kernel)(Parameters...), const Grid& grid, dim3 block, size_t shared_bytes,

@@ -1,4 +1,5 @@
-// Numbers on the device: bf16 and f16 to f32 and back, pairs of them in registers, and the few functions the kernels share.
+// Numbers on the device: bf16 and f16 to f32 and back, pairs of them in registers, and the few functions the kernels
+// share.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +10,8 @@ namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 using bf16 = __nv_bfloat16;
 using f16 = __half;
 
-// ---- one number ---------------------------------------------------------------------------------------------------------
+// ---- one number
+// ---------------------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ float to_float(float v) { return v; }
 
@@ -83,7 +85,8 @@ __device__ __forceinline__ f16 from_float<f16>(float v) {
   return to_f16(v);
 }
 
-// ---- pairs of bf16 in one register, the first in the low half -------------------------------------------------------------
+// ---- pairs of bf16 in one register, the first in the low half
+// -------------------------------------------------------------
 
 __device__ __forceinline__ uint32_t pack_bf16(float first, float second) {
   return static_cast<uint32_t>(bits_of(to_bf16(first))) | static_cast<uint32_t>(bits_of(to_bf16(second))) << 16;
@@ -92,12 +95,13 @@ __device__ __forceinline__ float2 unpack_bf16(uint32_t pair) {
   return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
 }
 
-// ---- functions ------------------------------------------------------------------------------------------------------------
+// ---- functions
+// ------------------------------------------------------------------------------------------------------------
 
 /// v * sigmoid(v), to the accuracy of f32 everywhere.
 __device__ __forceinline__ float silu(float v) { return v / (1.0f + expf(-v)); }
-/// The same to some 1e-6, for products of bf16 and e4m3: an exact division is 30 instructions and a branch, in an epilogue
-/// that nothing else runs beside.
+/// The same to some 1e-6, for products of bf16 and e4m3: an exact division is 30 instructions and a branch, in an
+/// epilogue that nothing else runs beside.
 __device__ __forceinline__ float fast_silu(float v) { return __fdividef(v, 1.0f + __expf(-v)); }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

@@ -44,7 +44,8 @@ __device__ __forceinline__ void prefetch_l2(const void* global) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }
 
-// ---- matrix fragments, sm_80 ------------------------------------------------------------------------------------------
+// ---- matrix fragments, sm_80
+// ------------------------------------------------------------------------------------------
 
 /// Four 8x8 matrices of 16-bit numbers. Lanes 8i..8i+7 give the addresses of the rows of matrix i (16 bytes each,
 /// aligned); afterwards lane l holds elements 2(l%4), 2(l%4)+1 of row l/4 of matrix i in r[i].
@@ -79,7 +80,8 @@ __device__ __forceinline__ void mma_m16n8k16_bf16(float (&d)[4], const uint32_t 
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// ---- e4m3, sm_89; launchers refuse older GPUs ------------------------------------------------------------------------------
+// ---- e4m3, sm_89; launchers refuse older GPUs
+// ------------------------------------------------------------------------------
 
 /// Two numbers as e4m3, the first in the low byte: to nearest even, what is larger becomes 448, NaN 0x7f.
 __device__ __forceinline__ uint16_t pack_e4m3(float first, float second) {
@@ -91,8 +93,8 @@ __device__ __forceinline__ uint16_t pack_e4m3(float first, float second) {
 #endif
   return pair;
 }
-/// d[16x8] += a[16x32] b[32x8]: e4m3 products, whose sums keep 13 bits of the mantissa. As mma_m16n8k16_bf16 with two e4m3
-/// in place of every bf16.
+/// d[16x8] += a[16x32] b[32x8]: e4m3 products, whose sums keep 13 bits of the mantissa. As mma_m16n8k16_bf16 with two
+/// e4m3 in place of every bf16.
 __device__ __forceinline__ void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 890
   __trap();
@@ -104,7 +106,8 @@ __device__ __forceinline__ void mma_m16n8k32_e4m3(float (&d)[4], const uint32_t 
 #endif
 }
 
-// ---- sm_90a: barriers in shared memory, bulk tensor copies, warpgroup products ---------------------------------------------
+// ---- sm_90a: barriers in shared memory, bulk tensor copies, warpgroup products
+// ---------------------------------------------
 
 #ifdef ICONFACE_SM90A
 
@@ -162,8 +165,8 @@ __device__ __forceinline__ uint32_t cluster_rank() {
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-/// Waits for all threads of the cluster that have not ended, and sees what they did. No block may end while another still
-/// arrives at its barriers or copies to it.
+/// Waits for all threads of the cluster that have not ended, and sees what they did. No block may end while another
+/// still arrives at its barriers or copies to it.
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
@@ -211,9 +214,9 @@ __device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
 }
 
 /// A matrix in shared memory as the tensor cores read it, rows of 128 bytes swizzled as TMA's 128-byte swizzle leaves
-/// them. K innermost: 8 rows fill 1024 bytes, `stride` is from there to the next 8 rows, `leading` is not used. Rows and
-/// columns the other way round (transposed): 8 steps of K fill 1024 bytes, `stride` leads to the next 8, and `leading` to
-/// the next 64 columns.
+/// them. K innermost: 8 rows fill 1024 bytes, `stride` is from there to the next 8 rows, `leading` is not used. Rows
+/// and columns the other way round (transposed): 8 steps of K fill 1024 bytes, `stride` leads to the next 8, and
+/// `leading` to the next 64 columns.
 __device__ __forceinline__ uint64_t wgmma_descriptor(const void* shared, uint32_t leading, uint32_t stride) {
   return static_cast<uint64_t>((shared_address(shared) & 0x3ffff) >> 4) | static_cast<uint64_t>(leading >> 4) << 16 |
          static_cast<uint64_t>(stride >> 4) << 32 | 1ull << 62;
@@ -227,8 +230,8 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-/// After wgmma_wait: the sums are what was waited for. The compiler takes an unfinished product's registers for its result, and
-/// without this might read them before the wait.
+/// After wgmma_wait: the sums are what was waited for. The compiler takes an unfinished product's registers for its
+/// result, and without this might read them before the wait.
 template <int kParts>
 __device__ __forceinline__ void wgmma_finished(float (&d)[kParts][4]) {
 #pragma unroll
@@ -264,8 +267,8 @@ __device__ __forceinline__ void wgmma_finished(float (&d)[kParts][4]) {
 #define ICONFACE_D16(i) ICONFACE_D4(i), ICONFACE_D4(i + 1), ICONFACE_D4(i + 2), ICONFACE_D4(i + 3)
 #define ICONFACE_D64(i) ICONFACE_D16(i), ICONFACE_D16(i + 4), ICONFACE_D16(i + 8), ICONFACE_D16(i + 12)
 
-// wgmma for 64, 96 and 128 registers of d, whose operands a, b and p are numbered after them: `types` from k on; `order`, which
-// only bf16 has, says that K is innermost in both.
+// wgmma for 64, 96 and 128 registers of d, whose operands a, b and p are numbered after them: `types` from k on;
+// `order`, which only bf16 has, says that K is innermost in both.
 #define ICONFACE_WGMMA(name, n, parts, registers, a_at, b_at, p_at, types, order, ...)                      \
   __device__ __forceinline__ void name(float(&d)[parts][4], uint64_t a, uint64_t b, bool accumulate) {      \
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" p_at ", 0;\nwgmma.mma_async.sync.aligned.m64" n types \

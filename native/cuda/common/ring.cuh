@@ -5,8 +5,8 @@
 #ifdef ICONFACE_SM90A
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
-/// A stage of the ring and the parity of its barriers' phase. Consumers wait for full at `parity`, the producer for empty
-/// at the other: a fresh ring is empty.
+/// A stage of the ring and the parity of its barriers' phase. Consumers wait for full at `parity`, the producer for
+/// empty at the other: a fresh ring is empty.
 template <int kStages>
 struct RingPosition {
   int stage = 0;

@@ -2,7 +2,6 @@
 #pragma once
 #include "cuda/common/launch.cuh"
 #include "cuda/common/numbers.cuh"
-#include "op/convolution.h"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 

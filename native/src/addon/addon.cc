@@ -9,7 +9,7 @@
 #include "addon/session.h"
 #include "base/link_file.h"
 #include "binding/call.h"
-#include "cpu/select.h"
+#include "cpu/host/select.h"
 #include "runtime/cuda_devices.h"
 #include "runtime/machine.h"
 #include "runtime/start_thread.h"

@@ -10,7 +10,7 @@
 #include "addon/spec.h"
 #include "binding/call.h"
 #include "binding/repeat.h"
-#include "cpu/select.h"
+#include "cpu/host/select.h"
 #include "model/device_check.h"
 #include "op/transfer.h"
 #include "runtime/machine.h"

@@ -6,7 +6,8 @@
 
 namespace iconface::binding {
 
-/// Segments q<i>, k<i>, v<i> for i = 0..3, counted up to the last one named; out<i> for every q<i>, with the largest batch.
+/// Segments q<i>, k<i>, v<i> for i = 0..3, counted up to the last one named; out<i> for every q<i>, with the largest
+/// batch.
 /// scale, causal.
 void attention(Context& ctx, Call& call) {
   op::AttentionArgs a;

@@ -157,4 +157,29 @@ void Call::take_turn(int64_t run) {
   for (const Places& p : places_) p.operand->data = p.data[static_cast<size_t>(run) % p.data.size()];
 }
 
+Tensor Call::map(const char* kind, const char* name) const {
+  const Tensor t = input(name);
+  if (t.rank != 4) fail(Code::InvalidArgument, "%s: %s must be [B, H, W, C], not %s", kind, name, t.describe().c_str());
+  return t;
+}
+
+DType Call::picture_dtype() const {
+  const std::string dtype = text("outDtype", "f32");
+  if (dtype != "f32" && dtype != "u8")
+    fail(Code::InvalidArgument, "expected 'f32' or 'u8' for outDtype but received '%s'", dtype.c_str());
+  return dtype == "u8" ? DType::U8 : DType::F32;
+}
+
+int64_t window_places(int64_t length, int64_t size, int stride, int pad, int64_t most_pad) {
+  if (size < 1 || stride < 1 || pad < 0 || pad > most_pad) return 1;
+  const int64_t room = length + 2 * static_cast<int64_t>(pad) - size;
+  return room < 0 ? 1 : room / stride + 1;
+}
+
+int64_t picture_side(const char* kind, double size) {
+  if (!(size >= 1 && size <= 1 << 20))
+    fail(Code::InvalidArgument, "%s: size must be a number of pixels from 1 to 1048576, but is %g", kind, size);
+  return static_cast<int64_t>(size);
+}
+
 }  // namespace iconface::binding

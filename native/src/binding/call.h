@@ -1,4 +1,5 @@
-// Call: one operation or network run by itself from JavaScript (lib/ops/index.ts, lib/networks/index.ts), without any N-API in sight.
+// Call: one operation or network run by itself from JavaScript (lib/ops/index.ts, lib/networks/index.ts), without any
+// N-API in sight.
 #pragma once
 #include <deque>
 #include <map>
@@ -39,6 +40,10 @@ class Call {
   std::string text(const char* name, const char* otherwise) const;
   /// The dtype named by a text parameter ("f32" or "bf16").
   DType dtype(const char* name, DType otherwise) const;
+  /// A feature map [B, H, W, C]; throws InvalidArgument for another rank.
+  Tensor map(const char* kind, const char* name) const;
+  /// outDtype "f32" (unless given) or "u8": what a picture becomes.
+  DType picture_dtype() const;
   /// After planning: throws InvalidArgument for a tensor or parameter that nobody asked for, such as a misspelt one.
   void refuse_unused() const;
 
@@ -50,16 +55,17 @@ class Call {
   Tensor host_output_like(const char* name, const Tensor& shape) {
     return add_output(name, shape.dtype, shape, nullptr);
   }
-  /// When the work is done: brings results from the device into the process; no memory of the device is held from then on.
+  /// When the work is done: brings results from the device into the process; no memory of the device is held from then
+  /// on.
   void fetch_outputs();
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
   Seconds copying;  // the processor: spent on those copies, which are no part of an operation's time
   std::unique_ptr<Device::Mark> begun;  // a device: where the operation begins, behind those copies
 
-  /// Benchmarks on a device, after planning: gives the operands of `runs` runs so many places that those of one run have
-  /// left the device's cache when they are used again. Operands changed in place are from then on not copied: a run goes
-  /// on from what was left there.
+  /// Benchmarks on a device, after planning: gives the operands of `runs` runs so many places that those of one run
+  /// have left the device's cache when they are used again. Operands changed in place are from then on not copied: a
+  /// run goes on from what was left there.
   void spread(int64_t runs);
   /// Makes the operands those of the `run`-th run.
   void take_turn(int64_t run);
@@ -89,6 +95,13 @@ class Call {
   }
   mutable std::set<std::string> looked_up_;
 };
+
+/// Places of a window of `size` on `length` pixels that are padded by `pad`, at most `most_pad`. What does not fit has
+/// one: the operation refuses it.
+int64_t window_places(int64_t length, int64_t size, int stride, int pad, int64_t most_pad);
+
+/// A side of a picture in pixels; throws InvalidArgument unless it is 1 to 2^20.
+int64_t picture_side(const char* kind, double size);
 
 /// Runs one kind: checks its inputs, makes its outputs, calls operations. Called twice: planning, then for real.
 using Run = void (*)(Context&, Call&);

@@ -1,7 +1,8 @@
+#include "op/conv2d.h"
+
 #include <cmath>
 
 #include "binding/call.h"
-#include "op/convolution.h"
 
 namespace iconface::binding {
 
@@ -40,18 +41,6 @@ void conv2d(Context& ctx, Call& call) {
   }
   a.out = call.output("out", call.dtype("outDtype", a.x.dtype), {batch, height, width, channels});
   op::conv2d(ctx, a);
-}
-
-/// weight [O, C, kh, kw], scale?; outDtype ('f32' unless given).
-void to_channels_last(Context& ctx, Call& call) {
-  op::ToChannelsLastArgs a;
-  a.weight = call.input("weight");
-  a.scale = call.optional("scale");
-  const int64_t* s = a.weight.shape;
-  const bool fits = a.weight.rank == 4;
-  a.out = call.output("out", call.dtype("outDtype", DType::F32),
-                      {fits ? s[0] : 0, fits ? s[2] : 0, fits ? s[3] : 0, fits ? s[1] : 0});
-  op::to_channels_last(ctx, a);
 }
 
 }  // namespace iconface::binding

@@ -55,9 +55,9 @@ op::LinearArgs product(Context& ctx, Call& call, const std::string& suffix) {
 
 }  // namespace
 
-/// x, weight, bias?, xScale and weightScale for f8_e4m3; activation 'none' | 'silu' | 'swiglu', outDtype. With an `out` input the
-/// result is added to it: plainly (`accumulate`), or times gate0 .. gate3 with the list `rows` of their tokens. `qHeads` and
-/// `kHeads` columns are heads, normalised and rotated with qScale, kScale, cos and sin.
+/// x, weight, bias?, xScale and weightScale for f8_e4m3; activation 'none' | 'silu' | 'swiglu', outDtype. With an `out`
+/// input the result is added to it: plainly (`accumulate`), or times gate0 .. gate3 with the list `rows` of their
+/// tokens. `qHeads` and `kHeads` columns are heads, normalised and rotated with qScale, kScale, cos and sin.
 void linear(Context& ctx, Call& call) { op::linear(ctx, product(ctx, call, "")); }
 
 /// The operands and results of up to four products, as those of `linear` with _0 .. _3 behind their names.

@@ -9,7 +9,7 @@
 #include "network/flow_sampler.h"
 #include "op/all_finite.h"
 #include "op/convert.h"
-#include "op/pixels.h"
+#include "op/detector_input.h"
 
 namespace iconface::binding {
 
@@ -242,8 +242,8 @@ void face_embedding(Context& ctx, Call& call) {
       .embed(ctx, face, call.output("embedding", DType::F32, {AdaFace::kEmbedding}));
 }
 
-/// pixels [H, W, 3] RGB; height, width: what they are resized to (their own size) -> boxes, logits, landmarks, a row for
-/// every anchor.
+/// pixels [H, W, 3] RGB; height, width: what they are resized to (their own size) -> boxes, logits, landmarks, a row
+/// for every anchor.
 void face_detection(Context& ctx, Call& call) {
   const RetinaFace& network = model_of(call).need(model_of(call).detector, "face detector (RetinaFace)");
   const Tensor pixels = input(call, "pixels", 3);
@@ -262,7 +262,8 @@ void face_detection(Context& ctx, Call& call) {
     if (!op::all_finite(ctx, t)) fail(Code::Numerical, "the face detector gave a value that is not finite");
 }
 
-/// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens, C].
+/// ids [tokens] I32; real (all by default): how many of them are text, the others are padding -> embeddings [tokens,
+/// C].
 void text_embedding(Context& ctx, Call& call) {
   const Qwen3Encoder& network = model_of(call).need(model_of(call).text, "text encoder");
   const Tensor ids = input(call, "ids", 1);

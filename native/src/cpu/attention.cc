@@ -1,6 +1,6 @@
 // attention: out = softmax(scale * q k^T) v for every head                               model-specification.md 3, 5, 7
-// q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv); the items
-// of a batch one after the other.
+// q, out [tokens_q, H, d] and k, v [tokens_k, G, d] in up to four segments, read where they lie (views into qkv); the
+// items of a batch one after the other.
 //
 // First all keys and values are packed for the tile kernel (cpu/tile.h), a group of heads at a time where a long
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].

@@ -3,10 +3,11 @@
 // Rows are output pixels, columns output channels, K = (tap row, tap column, channel). Weights [O, kh, kw, C] are a
 // row-major [O, K] matrix and are packed once per call into shared panels (tile.h). A unit of work is a block of output
 // rows for a group of panels: the input rows it needs are gathered once into the thread's scratch, converted to the
-// product's units, upsampled and zero-padded. There a tap row of an output pixel is one run of kw * C neighbouring values,
-// and the next pixel's starts `stride` pixels further, so the tile kernel reads overlapping rows in place, with kh runs.
-// Blocks are as tall as the L2 allows beside a slab of panels. A small picture is one block, shared out by channels: then
-// every panel has one reader, which packs it for itself and finds it in its cache.
+// product's units, upsampled and zero-padded. There a tap row of an output pixel is one run of kw * C neighbouring
+// values, and the next pixel's starts `stride` pixels further, so the tile kernel reads overlapping rows in place, with
+// kh runs.
+// Blocks are as tall as the L2 allows beside a slab of panels. A small picture is one block, shared out by channels:
+// then every panel has one reader, which packs it for itself and finds it in its cache.
 //
 // VAE decoder, 128 channels 3x3 at 512 x 512: 77 GFLOP, 270 MB read and written, bound by arithmetic; gathering is
 // 3 rows copied per row made, under 1 % of the multiply-adds.

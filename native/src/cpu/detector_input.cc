@@ -2,9 +2,10 @@
 //   pixels [H, W, 3] U8 RGB -> out [h, w, 3] F32 or U8 (before the means are subtracted), B, G, R.
 //   Result i of an axis lies at u = (i + 1/2) in / out - 1/2, computed in double, kept as a float: pixels floor(u) and
 //   the next with the weights 1 - f and f, f = u - floor(u), in 1/2048. Horizontally the sums are exact integers R;
-//   vertically ((w0 (R0 >> 4)) >> 16) + ((w1 (R1 >> 4)) >> 16), plus 2, >> 2. This is OpenCV's resize to the bit, so this
-//   file must be compiled without fused multiply-adds (-ffp-contract=off).
-// Where the columns lie is worked out once, before the rows. A unit of work is a row of the result. An axis that keeps its length gets the weights 2048 and 0: nothing changes.
+//   vertically ((w0 (R0 >> 4)) >> 16) + ((w1 (R1 >> 4)) >> 16), plus 2, >> 2. This is OpenCV's resize to the bit, so
+//   this file must be compiled without fused multiply-adds (-ffp-contract=off).
+// Where the columns lie is worked out once, before the rows. A unit of work is a row of the result. An axis that keeps
+// its length gets the weights 2048 and 0: nothing changes.
 // Must move: 15 bytes a pixel. Limit: integer arithmetic.
 #include <algorithm>
 #include <cmath>

@@ -1,40 +1,16 @@
-// The processor's operations, declared once for the instruction set being compiled; kernels.cc lists them as a Backend.
+// The CPU's operations: those declared once for the instruction set being compiled, and the tables, which are compiled
+// once.
 #pragma once
 #include "op/backend.h"
 
+#define X(result, operation, Arguments) result operation(Context&, const Arguments&);
+
+namespace iconface::cpu {
+ICONFACE_TABLES(X)
+}
+
 namespace iconface::cpu::ICONFACE_ISA {
+ICONFACE_KERNELS(X)
+}
 
-void linear(Context&, const op::LinearGroup&);
-void quantise_rows(Context&, const op::QuantiseRowsArgs&);
-void layer_norm_modulate(Context&, const op::LayerNormModulateArgs&);
-void rms_norm(Context&, const op::RmsNormArgs&);
-void qk_norm_rope(Context&, const op::QkNormRopeArgs&);
-int64_t embedding(Context&, const op::EmbeddingArgs&);
-void silu(Context&, const op::SiluArgs&);
-void add(Context&, const op::AddArgs&);
-void attention(Context&, const op::AttentionArgs&);
-void lowrank_memory(Context&, const op::LowrankMemoryArgs&);
-void lowrank_cross_attention(Context&, const op::LowrankCrossAttentionArgs&);
-void token_detail(Context&, const op::TokenDetailArgs&);
-void resize_tokens(Context&, const op::ResizeTokensArgs&);
-void conv2d(Context&, const op::Conv2dArgs&);
-void group_norm_silu(Context&, const op::GroupNormSiluArgs&);
-void batch_norm_prelu(Context&, const op::BatchNormPreluArgs&);
-void subsample(Context&, const op::SubsampleArgs&);
-void depthwise_conv2d(Context&, const op::DepthwiseConv2dArgs&);
-void max_pool2d(Context&, const op::MaxPool2dArgs&);
-void add_upsampled(Context&, const op::AddUpsampledArgs&);
-void pack_latents(Context&, const op::PackLatentsArgs&);
-void to_channels_last(Context&, const op::ToChannelsLastArgs&);
-void image_to_tensor(Context&, const op::ImageToTensorArgs&);
-void tensor_to_image(Context&, const op::TensorToImageArgs&);
-void detector_input(Context&, const op::DetectorInputArgs&);
-void face_crop(Context&, const op::FaceCropArgs&);
-void flow_step(Context&, const op::FlowStepArgs&);
-void transpose(Context&, const op::TransposeArgs&);
-void convert(Context&, const op::ConvertArgs&);
-bool all_finite(Context&, const Tensor&);
-int64_t peak_flops(Context&, const op::PeakFlopsArgs&);
-void stream_copy(Context&, const op::StreamCopyArgs&);
-
-}  // namespace iconface::cpu::ICONFACE_ISA
+#undef X

@@ -3,8 +3,9 @@
 // x is copied once per chunk of M into the units of the product (tile.h), rows padded so that they do not share cache
 // sets. A unit of work is a slab of W's panels for a run of x's rows: the slab is packed (transposed, converted) into
 // the thread's own L2 and every tile of rows passes over it. Panels are packed once per chunk, so packing costs
-// about 3 / rows of the work. When K is so long that a panel would not stay in L2, K is cut into blocks and the sums wait in
-// memory between blocks. For Swiglu a panel pairs one vector of rows of each half of W, so that silu(a) * b is local.
+// about 3 / rows of the work. When K is so long that a panel would not stay in L2, K is cut into blocks and the sums
+// wait in memory between blocks. For Swiglu a panel pairs one vector of rows of each half of W, so that silu(a) * b is
+// local.
 //
 // FLUX.2 klein, 1024 tokens, linear1: 2 x 1024 x 27648 x 3072 = 174 GFLOP against 176 MB read: bound by arithmetic.
 // Up to kFewRows rows (modulation vectors) are bound by reading W instead, which is then read once, unpacked.
@@ -128,7 +129,8 @@ void epilogue(const op::LinearArgs& a, const Panel& p, const OutRows& rows, cons
     epilogue_to<bf16>(a, p, rows, sums);
 }
 
-// ---- few rows: W is read once, as it lies -------------------------------------------------------------------------------
+// ---- few rows: W is read once, as it lies
+// -------------------------------------------------------------------------------
 
 /// sums[m][j] = x_m . w_j for M rows of x (f32, contiguous) and J rows of W.
 template <int M, int J, class T>
@@ -193,7 +195,8 @@ void few_rows(Context& ctx, const op::LinearArgs& a, const Shape& s) {
   });
 }
 
-// ---- many rows: packed tiles ------------------------------------------------------------------------------------------
+// ---- many rows: packed tiles
+// ------------------------------------------------------------------------------------------
 
 template <class Product>
 void pack(const op::LinearArgs& a, const Panel& p, int64_t k_first, int64_t k, unit* to) {

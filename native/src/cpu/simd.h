@@ -1,6 +1,6 @@
 // Vectors of floats for the instruction set this file is compiled for: AVX-512 (with or without BF16), AVX2, NEON or
 // whatever the compiler makes of 128-bit vectors. Every file of cpu/ is written once over these and compiled once per
-// instruction set, into a namespace of its own (ICONFACE_ISA); cpu/select.cc picks one at run time.
+// instruction set, into a namespace of its own (ICONFACE_ISA); cpu/host/select.cc picks one at run time.
 //
 // Arithmetic on F and I is plain C (+, *, <, ?:), which GCC and Clang turn into vector instructions, a * b + c into a
 // fused multiply-add where there is one. Only what C cannot say is below.
@@ -242,7 +242,8 @@ ICONFACE_INLINE F swap_pairs(F v) {
 ICONFACE_INLINE F dot_pairs(F acc, U a, U b) { return (F)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b); }
 #endif
 
-// ---- reductions: always the same order, so that results do not depend on anything but the data --------------------------
+// ---- reductions: always the same order, so that results do not depend on anything but the data
+// --------------------------
 
 /// Lane i of the result is lane i + Distance of v, counted around.
 template <int Distance, int... J>

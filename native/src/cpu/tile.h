@@ -1,15 +1,17 @@
 // The one matrix-product kernel: a tile of kTileRows x kTileCols sums over all of K, held in registers. linear, conv2d
 // and attention are loops around it.
 //
-// Both operands are seen as 32-bit units along K: one f32, or a pair of neighbouring bf16 where the processor multiplies
-// those (Dot). A is read where it lies: rows a constant number of units apart, each row `runs` runs of `length` units
-// (a convolution's rows of pixels overlap and jump from one picture row to the next; a plain matrix has one run).
+// Both operands are seen as 32-bit units along K: one f32, or a pair of neighbouring bf16 where the processor
+// multiplies those (Dot). A is read where it lies: rows a constant number of units apart, each row `runs` runs of
+// `length` units (a convolution's rows of pixels overlap and jump from one picture row to the next; a plain matrix has
+// one run).
 // B is packed: panels of kTileCols columns, [K units][kTileCols], so that a step of K is two vector loads of B, one
-// broadcast of A per row and two multiply-adds per row. AVX-512: 14 x 2 sums + 2 + 1 of 32 registers; AVX2: 6 x 2 of 16.
+// broadcast of A per row and two multiply-adds per row. AVX-512: 14 x 2 sums + 2 + 1 of 32 registers; AVX2: 6 x 2 of
+// 16.
 //
 // The sums are stored as f32 into memory that is read back at once by an epilogue: 28 stores against K x 28
-// multiply-adds, and the kernel needs no variants of it. Every element is summed along K in the same order whatever tile it
-// falls in, so results do not depend on how rows and columns are split over tiles or threads.
+// multiply-adds, and the kernel needs no variants of it. Every element is summed along K in the same order whatever
+// tile it falls in, so results do not depend on how rows and columns are split over tiles or threads.
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -27,8 +29,9 @@ constexpr int kTileCols = 2 * kLanes;
 
 using unit = uint32_t;  // one f32, or two bf16 with the first in the low half
 
-/// How far ahead of the multiply-adds a tile asks for its rows of A. Rows that come from the shared cache are more streams
-/// than hardware follows: two cache lines ahead pay for them (native/NOTES.md); rows in the thread's own caches need none.
+/// How far ahead of the multiply-adds a tile asks for its rows of A. Rows that come from the shared cache are more
+/// streams than hardware follows: two cache lines ahead pay for them (native/NOTES.md); rows in the thread's own caches
+/// need none.
 enum Ahead : int64_t { kNotAhead = 0, kTwoLines = 32 };
 
 ICONFACE_INLINE U load_units(const unit* p) {

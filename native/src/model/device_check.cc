@@ -8,10 +8,11 @@
 #include "base/error.h"
 #include "op/attention.h"
 #include "op/backend.h"
+#include "op/conv2d.h"
 #include "op/convert.h"
-#include "op/convolution.h"
+#include "op/group_norm_silu.h"
+#include "op/layer_norm_modulate.h"
 #include "op/linear.h"
-#include "op/normalize.h"
 #include "op/quantise_rows.h"
 #include "op/transfer.h"
 

@@ -7,7 +7,7 @@
 
 #include "model/model.h"
 #include "network/conditioning.h"
-#include "op/flow.h"
+#include "op/random_normal.h"
 
 namespace iconface {
 

@@ -4,8 +4,11 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "op/convolution.h"
+#include "op/batch_norm_prelu.h"
+#include "op/conv2d.h"
 #include "op/linear.h"
+#include "op/subsample.h"
+#include "op/to_channels_last.h"
 
 namespace iconface {
 

@@ -4,8 +4,11 @@
 
 #include "base/error.h"
 #include "op/attention.h"
-#include "op/convolution.h"
+#include "op/conv2d.h"
+#include "op/group_norm_silu.h"
 #include "op/linear.h"
+#include "op/pack_latents.h"
+#include "op/to_channels_last.h"
 
 namespace iconface {
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "op/convert.h"
+#include "op/flow_step.h"
 #include "op/transfer.h"
 #include "runtime/meter.h"
 #include "runtime/recordings.h"

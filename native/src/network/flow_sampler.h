@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "network/flux2_transformer.h"
-#include "op/flow.h"
 
 namespace iconface {
 

@@ -1,11 +1,15 @@
 #include "network/flux2_transformer.h"
 
 #include "base/error.h"
+#include "op/add.h"
 #include "op/attention.h"
 #include "op/convert.h"
+#include "op/layer_norm_modulate.h"
 #include "op/linear.h"
-#include "op/normalize.h"
 #include "op/quantise_rows.h"
+#include "op/rope_table.h"
+#include "op/silu.h"
+#include "op/timestep_embedding.h"
 
 namespace iconface {
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "op/convolution.h"
+#include "op/to_channels_last.h"
 
 namespace iconface {
 

@@ -1,7 +1,7 @@
 #include "network/identity_pathway.h"
 
 #include "op/linear.h"
-#include "op/normalize.h"
+#include "op/silu.h"
 
 namespace iconface {
 

@@ -9,7 +9,9 @@
 #include "op/convert.h"
 #include "op/embedding.h"
 #include "op/linear.h"
-#include "op/normalize.h"
+#include "op/qk_norm_rope.h"
+#include "op/rms_norm.h"
+#include "op/rope_table.h"
 #include "op/transfer.h"
 
 namespace iconface {

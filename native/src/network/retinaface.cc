@@ -3,10 +3,14 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "op/add_upsampled.h"
+#include "op/batch_norm_prelu.h"
+#include "op/conv2d.h"
 #include "op/convert.h"
-#include "op/convolution.h"
-#include "op/flow.h"
+#include "op/depthwise_conv2d.h"
 #include "op/linear.h"
+#include "op/max_pool2d.h"
+#include "op/transpose.h"
 
 namespace iconface {
 

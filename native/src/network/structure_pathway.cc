@@ -2,9 +2,12 @@
 
 #include "op/attention.h"
 #include "op/convert.h"
+#include "op/layer_norm_modulate.h"
 #include "op/linear.h"
 #include "op/lowrank_cross_attention.h"
-#include "op/normalize.h"
+#include "op/lowrank_memory.h"
+#include "op/resize_tokens.h"
+#include "op/token_detail.h"
 
 namespace iconface {
 

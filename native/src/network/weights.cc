@@ -5,10 +5,10 @@
 
 #include "base/error.h"
 #include "op/convert.h"
-#include "op/flow.h"
 #include "op/linear.h"
 #include "op/quantise_rows.h"
 #include "op/transfer.h"
+#include "op/transpose.h"
 #include "runtime/device.h"
 
 namespace iconface {

@@ -10,8 +10,8 @@ namespace iconface::op {
 /// So text and image rows need no concatenation, the last block asks for the scene rows only, and a pooler's learned
 /// queries attend to other tokens' keys. Scores and softmax in f32, streamed: memory does not grow with tokens^2.
 /// Grouped queries: k and v may have fewer heads, H = n G; query head h reads key/value head h / n.
-/// All tensors may have a leading batch axis, whose items do not see each other: on a GPU one launch, so that few queries
-/// fill the machine. What is read may have one item, which then serves all.
+/// All tensors may have a leading batch axis, whose items do not see each other: on a GPU one launch, so that few
+/// queries fill the machine. What is read may have one item, which then serves all.
 struct AttentionSegment {
   Tensor q = {}, out = {};  // [(batch,) tokens_q, H, d], both or neither
   Tensor k = {}, v = {};    // [(batch,) tokens_k, G, d], both or neither; G divides H

@@ -1,8 +1,9 @@
+#include "op/conv2d.h"
+
 #include <algorithm>
 
 #include "op/backend.h"
 #include "op/check.h"
-#include "op/convolution.h"
 #include "runtime/meter.h"
 
 namespace iconface::op {
@@ -43,15 +44,6 @@ void conv2d(Context& ctx, const Conv2dArgs& a) {
   const Work work(ctx,
                   2.0 * static_cast<double>(a.out.elements()) * static_cast<double>(a.weight.elements() / channels));
   ctx.backend.conv2d(ctx, a);
-}
-
-void to_channels_last(Context& ctx, const ToChannelsLastArgs& a) {
-  check_tensor("to_channels_last", "weight", a.weight, kWeight, {-1, -1, -1, -1});
-  const int64_t* s = a.weight.shape;
-  check_tensor("to_channels_last", "out", a.out, kFloat, {s[0], s[2], s[3], s[1]});
-  if (a.scale.defined()) check_tensor("to_channels_last", "scale", a.scale, kF32, {s[0]});
-  check(a.weight.contiguous() && a.out.contiguous(), "to_channels_last", "weight and out must be contiguous");
-  ctx.backend.to_channels_last(ctx, a);
 }
 
 }  // namespace iconface::op

@@ -4,9 +4,9 @@
 
 namespace iconface::op {
 
-/// scale = max(max |x| / 448, 2^-126) over the row, out = x / scale, rounded to nearest even: x is about scale * out, to 4
-/// bits beside the row's largest. A row of zeros gives zeros; one that holds an infinity or a NaN gives NaN everywhere, the
-/// scale too, so that nothing is hidden. The same bits on every device.
+/// scale = max(max |x| / 448, 2^-126) over the row, out = x / scale, rounded to nearest even: x is about scale * out,
+/// to 4 bits beside the row's largest. A row of zeros gives zeros; one that holds an infinity or a NaN gives NaN
+/// everywhere, the scale too, so that nothing is hidden. The same bits on every device.
 struct QuantiseRowsArgs {
   Tensor x;      // [..., K] F32, BF16 or F16, rows may be strided
   Tensor out;    // same shape, F8_E4M3, rows may be strided
