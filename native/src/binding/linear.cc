@@ -1,7 +1,6 @@
 #include "op/linear.h"
 
 #include "binding/call.h"
-#include "op/quantise_rows.h"
 
 namespace iconface::binding {
 
@@ -69,16 +68,6 @@ void grouped_linear(Context& ctx, Call& call) {
       group.product[static_cast<size_t>(group.count++)] = product(ctx, call, suffix);
   }
   op::grouped_linear(ctx, group);
-}
-
-/// x -> out f8_e4m3, scale [..., 1].
-void quantise_rows(Context& ctx, Call& call) {
-  const Tensor x = call.input("x");
-  Tensor one = x;
-  one.shape[one.rank - 1] = 1;
-  op::quantise_rows(
-      ctx,
-      {.x = x, .out = call.output_like("out", DType::F8E4M3, x), .scale = call.output_like("scale", DType::F32, one)});
 }
 
 }  // namespace iconface::binding
