@@ -60,7 +60,7 @@ export interface ModelInfo {
   identityEncoder: boolean
   /** It has a text encoder: restores take any prompt. */
   textEncoder: boolean
-  /** What the device is; for the CPU, why `device: 'auto'` chose it (empty when it was asked for). */
+  /** Name of the device. On the CPU: why `device: 'auto'` chose it; empty if the CPU was asked for. */
   deviceText: string
   /** Instruction set that the CPU's part computes with. */
   isa: string
@@ -76,11 +76,11 @@ export interface ModelInfo {
 export interface RestoreEstimate extends MemoryEstimate {
   /** Additions and multiplications of its matrix products, convolutions and attention. */
   operations: number
-  /** How long it will take, as the model's restores so far tell; `null` before the first one. */
+  /** Estimated milliseconds, from the model's earlier restores; `null` before the first one. */
   milliseconds: number | null
 }
 
-/** What a face looks like to the face encoder. */
+/** A face's embedding by the face encoder. */
 export interface FaceEmbedding {
   /** Unit vector `[512]`; the cosine of two faces is their dot product. */
   embedding: Float32Array
@@ -94,7 +94,7 @@ export interface FaceEmbedding {
 export type EmbedOptions = Pick<RestoreOptions, 'size' | 'strict' | 'signal'>
 const EMBED_OPTIONS = namesOf<EmbedOptions>({ size: true, strict: true, signal: true })
 
-/** A restore as `IConFace.estimate` takes it: `references` is how many. */
+/** The restore that `IConFace.estimate` is asked about: `references` is their number. */
 export interface EstimateOptions extends Pick<RestoreOptions, 'size' | 'steps' | 'guidance' | 'variant'> {
   references?: number | undefined
 }
@@ -189,7 +189,7 @@ export class IConFace implements AsyncDisposable {
       () => new addon.Session({ device, threads, isa, checkpoint, ...(precision === 'auto' ? {} : { precision }) }),
     )
     try {
-      checkThreadRoom() // beside its threads
+      checkThreadRoom() // again, beside the session's threads
       const facts = await abortable(
         native(() => session.load()),
         signal,
@@ -286,13 +286,13 @@ export class IConFace implements AsyncDisposable {
     const out = allocated(bytes, () => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer))
     const { variant } = options
     const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
-    await nextTurn() // what onProgress rejects with by now stops the job before it computes
+    await nextTurn() // lets a rejection of onProgress stop the job before it computes
     stop.throwIfAborted()
     const read = elapsedMs()
     const { identity, embeddings, timings } = await this.#compute(job, stop, ({ elapsedMs, ...progress }) =>
       report({ ...progress, elapsedMs: read + elapsedMs }),
     )
-    await nextTurn() // what onProgress rejects with by now counts
+    await nextTurn() // lets a late rejection of onProgress reject the restore
     return new Restoration({
       data: out,
       width: size,
@@ -304,7 +304,7 @@ export class IConFace implements AsyncDisposable {
     })
   }
 
-  /** What the addon does of a restore, until `stop` fires, which has not fired yet. */
+  /** Runs the addon's part of a restore. `stop` must not have fired yet. */
   async #compute(job: RestoreJob, stop: AbortSignal, report: (progress: Report) => void): Promise<NativeRestoration> {
     const began = performance.now()
     let course: Course | undefined
@@ -329,7 +329,7 @@ export class IConFace implements AsyncDisposable {
   }
 
   /**
-   * What an aligned face looks like to the face encoder. A restore of the same `size` finds the same: it embeds every
+   * The embedding of an aligned face. A restore of the same `size` finds the same: it embeds every
    * picture as it was fitted to its size.
    *
    * @param options `size`: side in pixels that the picture is fitted to first. Default: the model's.
@@ -422,7 +422,7 @@ function randomWeights(folder: string): IConFaceWarning {
   return new IConFaceWarning('WARN_ICONFACE_RANDOM_WEIGHTS', message)
 }
 
-/** What decoding found, and what fitting to `size` will do, picture by picture. */
+/** Warnings of decoding each picture and of fitting it to `size`. */
 function pictureWarnings(pictures: readonly Picture[], decoded: readonly Decoded[], size: number): IConFaceWarning[] {
   return decoded.flatMap((pixels, i) => [...pixels.warnings, ...shapeWarnings(pictures[i]!.name, pixels, size)])
 }
@@ -443,7 +443,7 @@ function reporter(onProgress: CheckedRestore['onProgress']): Reporter {
   }
 }
 
-/** Reports how a job comes forward in the queue. */
+/** Reports a waiting job's position in the queue. */
 function waiting(report: Reporter) {
   let before: number | undefined
   return (position: number, stop: AbortSignal, fail: Fail) => {

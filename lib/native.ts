@@ -76,7 +76,7 @@ export interface NativeInfo {
   version: string
   /** Instruction sets that this binary holds and this CPU runs, best first. */
   isas: string[]
-  /** The one that is used unless another is asked for. */
+  /** The default. */
   isa: string
   /** CPU features found, as /proc/cpuinfo names them. */
   features: string[]
@@ -126,7 +126,7 @@ export interface Pixels {
   channels: 3 | 4
 }
 
-/** A tensor as it crosses the border. bf16 travels as the upper halves of float32 in a Uint16Array. */
+/** A tensor as it crosses into the addon. bf16 travels as the upper halves of float32 in a Uint16Array. */
 export interface NativeTensor {
   dtype: string
   shape: number[]
@@ -204,7 +204,7 @@ export interface NativeSession {
   load(): Promise<{
     /** Where it computes: `cpu`, `cuda:<n>`, `cuda-emulated`. */
     device: string
-    /** What the device is; for the CPU, why `auto` chose it (empty when it was asked for). */
+    /** Name of the device. On the CPU: why `auto` chose it; empty if the CPU was asked for. */
     deviceText: string
     precision: Precision
     isa: string

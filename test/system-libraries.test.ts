@@ -18,7 +18,7 @@ const skip = addon === undefined && 'only Linux with glibc has such libraries'
 
 interface Versions {
   needed: Record<string, string[]>
-  offered: string[]
+  provided: string[]
 }
 
 /** What binutils say. */
@@ -32,8 +32,8 @@ async function byReadelf(file: string): Promise<Versions> {
     if (file !== undefined) needed[(library = file)] = []
     else if (!flags!.includes('WEAK')) needed[library]!.push(version!)
   }
-  const offered = [...defines.matchAll(/Rev: .* Name: (\S+)/g)].map(([, version]) => version!)
-  return { needed, offered }
+  const provided = [...defines.matchAll(/Rev: .* Name: (\S+)/g)].map(([, version]) => version!)
+  return { needed, provided }
 }
 
 t.test('the reader agrees with readelf', { skip }, async (t) => {
@@ -45,8 +45,8 @@ t.test('the reader agrees with readelf', { skip }, async (t) => {
   ]
   t.ok(files.length > 4, files.join(' '))
   for (const file of files) {
-    const { needed, offered } = readSymbolVersions(file)!
-    t.same({ needed, offered }, await byReadelf(file), file)
+    const { needed, provided } = readSymbolVersions(file)!
+    t.same({ needed, provided }, await byReadelf(file), file)
   }
   const { libraries } = readSymbolVersions(addon!)!
   const dynamic = (await exec('readelf', ['-dW', addon!])).stdout

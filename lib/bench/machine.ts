@@ -78,7 +78,7 @@ function cpuNumbers(): (name: string) => number | null {
   return (name) => Number(new RegExp(`^${name}\\s*:\\s*(\\d+)$`, 'm').exec(text)?.[1] ?? NaN) || null
 }
 
-/** What no operation can exceed; per second. */
+/** The machine's limits: per second, no operation can exceed them. */
 export interface Limits {
   flops: { f32: number; bf16: number; fp8?: number }
   /** Bytes read and written by a copy of arrays far larger than the caches. */
@@ -106,7 +106,7 @@ export async function flopsLimits(
   return fp8 ? { ...usual, fp8: await peak('f8_e4m3') } : usual
 }
 
-/** Rounds that take 2 ms, in which launching counts for nothing; 100 runs of them also bring the clock to where it stays. */
+/** Rounds that take 2 ms, in which launching is negligible; 100 runs of them also bring the clock to its steady frequency. */
 async function roundsOnDevice(ops: OpContext, dtype: PeakType, quick: boolean): Promise<number> {
   const [enough, most] = [2e-3, 1e6]
   for (let rounds = 1; ;) {

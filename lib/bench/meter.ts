@@ -8,7 +8,7 @@ import { quantile, quietest, type Timed, type Times, type Timing } from './quiet
 export interface Meter {
   /** Threads that can compute at the same time; `null` on a device, where CPU time means nothing. */
   readonly workers: number | null
-  /** Times `run`. What it gives as `result` comes from a run that changed nothing twice. `share`: of the usual time. */
+  /** Times `run`. `result` comes from a run that updated operands in place only once. `share`: of the usual time. */
   measure<T extends Times>(run: (params: RunParams) => Promise<T>, share?: number): Promise<Timed<T>>
 }
 
@@ -22,7 +22,7 @@ const MOST = 200
 
 /**
  * Two runs to load kernels and to see how long one takes, then `round` seconds of them queued behind each other, their
- * operands in places that the cache does not hold; `fewest` runs, whatever they last. The first of those is not counted.
+ * operands in places that the L2 cache does not hold; `fewest` runs, whatever they last. The first of those is not counted.
  */
 export const deviceMeter = (round: number, fewest: number): Meter => ({
   workers: null,

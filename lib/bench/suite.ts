@@ -95,7 +95,7 @@ export interface Row {
 
 export interface Report {
   format: 1
-  /** False in what is kept while the benchmark runs, and of one that was cut off. */
+  /** False until the last case is measured; stays false if the benchmark is interrupted. */
   finished: boolean
   /** When it began. */
   date: string
@@ -227,7 +227,7 @@ function precisionsOf({ precisions }: Pick<Family<Precision>, 'precisions'>, pla
   return plan.device === 'cpu' || !usual.includes('bf16') ? usual : ['bf16']
 }
 
-/** Largest error that rounding explains: results in f32, in bf16 with its 8 bits; of operands in e4m3 with its 4 bits, twice. */
+/** Largest error that rounding explains: of f32 results; of bf16 results (8 bits); of products of e4m3 operands (4 bits each). */
 const TOLERANCE: Record<Precision, number> = { f32: 2e-5, bf16: 1e-2, fp8: 0.12 }
 
 async function runCase(

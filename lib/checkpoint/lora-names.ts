@@ -25,7 +25,7 @@ const PREFIXES = ['base_model.model.', 'diffusion_model.', 'transformer.', 'mode
 /** What stands before names whose dots are underscores. */
 const FLAT_PREFIXES = ['lora_unet_', 'lora_transformer_', 'lycoris_unet_', 'lycoris_', 'lora_']
 
-/** `base_model.model.model.diffusion_model.` are three; more are nobody's. */
+/** `base_model.model.model.diffusion_model.` are three; no file has more. */
 const MAX_PREFIXES = 5
 
 const SUFFIX = /(?:\.lora_([AB])(?:\.[^.]+)?|\.lora_(down|up)|[._]lora(?:_linear_layer)?\.(down|up))\.weight$/

@@ -97,7 +97,7 @@ interface Change {
   readonly alpha: string | undefined
 }
 
-/** The changes of which both matrices are there, and complaints about everything else. */
+/** The changes that have both matrices; everything else becomes a problem. */
 function completeChanges(file: LoraFile, ignored: readonly string[], problems: Complaints): Change[] {
   const leftOut = new Set(ignored)
   const found = new Map<string, { published: string; module: Module; A?: string; B?: string; alpha?: string }>()

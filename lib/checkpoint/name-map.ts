@@ -152,7 +152,7 @@ class Template {
   }
 }
 
-/** Gives the tensors of an adapter the names that a map says. */
+/** Renames the tensors of an adapter by a map. */
 export function applyNameMap(map: NameMap, sources: NamedTensors): Naming {
   const tensors: NamedTensors = new Map()
   const ignored: string[] = []

@@ -1,6 +1,6 @@
 /**
- * A model folder as the native side gets it: which bytes of which file are which tensor, and the numbers that shapes
- * do not tell. Headers are parsed here, weights are only mapped there.
+ * Opens a model folder: finds the tensors of every part in its files, checks them, and makes the checkpoint that the native
+ * side loads. Headers are parsed here; weights are only mapped there.
  */
 import { IConFaceError } from '../errors'
 import type { IConFaceWarning } from '../warning'
@@ -37,7 +37,7 @@ import type { SafetensorsFile } from '../formats/safetensors'
 import { openWeights } from '../formats/shards'
 import type { Checkpoint, JoinedTensor, LoraUpdate, StoredTensor } from './spec'
 
-/** What a model folder makes. Every byte range lies inside its file and has the size that dtype and shape make. */
+/** The checkpoint of a model folder. Every byte range lies inside its file and has the size that dtype and shape make. */
 export interface ModelCheckpoint extends Checkpoint {
   readonly name: string
   readonly folder: string
@@ -194,7 +194,7 @@ export function checkAxes(axes: readonly number[], { headDim }: TransformerSizes
   return sum === headDim ? undefined : `ropeAxes [${axes.join(', ')}] sum to ${sum}, but the head size is ${headDim}`
 }
 
-/** What an adapter has to fit to. */
+/** The sizes of the transformer that an adapter must match. */
 type Backbone = NonNullable<Parameters<typeof checkAdapter>[1]>
 
 /** Canonical prefix of each part's tensors. */
@@ -324,7 +324,7 @@ export function withoutIdentity(naming: Naming): Naming {
   return { ...naming, tensors: new Map([...naming.tensors].filter(([name]) => !name.startsWith('identity.'))) }
 }
 
-/** Everything numeric about a model, by part. What shapes tell is repeated here so that nobody has to infer it twice. */
+/** All numbers of a model, by part. Sizes read off shapes are included, so that the native side need not infer them again. */
 function modelNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
   const { transformer, autoencoder, adapter, face, prompt } = sizes
   const groups: Record<string, object | undefined> = {

@@ -96,7 +96,7 @@ function parse(json: unknown, prefix: string, label: string, source: PeftConfig[
 
 type Value = (key: string) => unknown
 
-/** Throws for what is no plain LoRA. */
+/** Throws for a configuration of another adapter than a plain LoRA. */
 function checkOthers(value: Value, label: string): void {
   const refuse = (what: string) => {
     throw new IConFaceError('ERR_ICONFACE_UNSUPPORTED', `${label} says ${what}, which cannot be merged as a LoRA`)

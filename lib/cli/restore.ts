@@ -72,13 +72,13 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     rng: values.rng as RestoreOptions['rng'],
     prompt: values.prompt,
   }
-  checkThreadRoomOnce() // looking at files needs it already
+  checkThreadRoomOnce() // checking files already uses libuv's threads
   await checkFiles([input, ...values.ref], values.output, values.strip)
   checkRestoreOptions(restoreOptions)
 
   await using model = await openModel(values, stop, maxPixels)
   const { defaults, warnings } = model.info
-  // Said before the work, which may take long for it.
+  // Printed before the restore: an unusual size may take long.
   const early = [...warnings, ...sizeWarnings(restoreOptions.size ?? defaults.size, defaults.size)]
   if (!values.quiet) warn(early)
 

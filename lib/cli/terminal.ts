@@ -12,7 +12,7 @@ const BAR_WIDTH = 24
 export type Shown = Pick<Progress, 'step' | 'steps' | 'elapsedMs' | 'etaMs'> &
   Partial<Pick<Progress, 'done'>> & { stage: string }
 
-/** Part of it that is done: of all, where that is known, else of the stage. */
+/** The fraction that is done: of the whole job if known, else of the stage. */
 function part({ step, steps, done }: Shown): number {
   return done ? done : step / Math.max(1, steps)
 }

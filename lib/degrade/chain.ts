@@ -105,11 +105,11 @@ export class Chain {
   }
 
   async #apply(operation: Operation, work: (image: RgbImage) => RgbImage | Promise<RgbImage>): Promise<void> {
-    await setImmediate() // lets timers and Ctrl-C be heard, which the operations' own promises do not
+    await setImmediate() // yields to timers and signals, which the operations' own promises do not
     if (this.#signal?.aborted) throw abortError(this.#signal)
     const before = this.image
     this.image = await work(before)
-    if (this.image !== before) this.operations.push(operation) // what changed nothing was not done
+    if (this.image !== before) this.operations.push(operation) // operations that changed nothing are not recorded
   }
 }
 

@@ -32,7 +32,7 @@ export interface DegradeOptions {
   maxPixels?: number | undefined
   /** Refuses pictures that the decoder complains about. Default `false`: its words are a warning. */
   strict?: boolean | undefined
-  /** Stops the work between two operations, before each of which the event loop goes round once. */
+  /** Stops the work between two operations; before each, the thread yields to the event loop once. */
   signal?: AbortSignal | undefined
 }
 

@@ -14,7 +14,7 @@ interface Separable {
   row: Float64Array
 }
 
-/** What is left of a kernel may weigh this much in all: half of one 8-bit level at the very most. */
+/** The remainder of a kernel may weigh this much in all: at most half of one 8-bit level. */
 const TOLERANCE = 2e-3
 
 /** `image` convolved with `kernel`. Beyond the border it goes on mirrored, the border pixel not repeated. */
@@ -37,7 +37,7 @@ export function filter(image: RgbImage, kernel: Kernel): RgbImage {
   return { data: new Uint8Array(new Uint8ClampedArray(sums).buffer), width, height }
 }
 
-/** All weight on the centre, but for what cannot change an 8-bit value. */
+/** Whether all weight that can change an 8-bit value is on the centre. */
 function isIdentity({ size, weights }: Kernel): boolean {
   const centre = (size * size - 1) / 2
   return weights.every((weight, i) => i === centre || Math.abs(weight) * size * size < TOLERANCE)
@@ -125,7 +125,7 @@ function largestPart(matrix: Float64Array, size: number): Separable {
   return { column, row }
 }
 
-/** The matrix's row of the largest norm: never orthogonal to what is searched. */
+/** The matrix's row of the largest norm: never orthogonal to the singular vector that is searched. */
 function rowOfMost(matrix: Float64Array, size: number): Float64Array {
   const rows = Array.from({ length: size }, (_, y) => matrix.slice(y * size, (y + 1) * size))
   return rows.reduce((most, row) => (norm(row) > norm(most) ? row : most))

@@ -32,7 +32,7 @@ export function roundTensor(bytes: Uint8Array, from: DType, to: RoundedDType, na
   for (let i = 0; i < bits.length; i++) {
     const magnitude = bits[i]! & 0x7fffffff
     if (to === 'F16') halves[i] = halfBits(bits[i]!, values[i]!)
-    else if (magnitude > 0x7f800000) halves[i] = (bits[i]! >>> 16) | 0x40 // NaN stays one
+    else if (magnitude > 0x7f800000) halves[i] = (bits[i]! >>> 16) | 0x40 // NaN stays NaN
     if (magnitude < 0x7f800000 && (halves[i]! & 0x7fff) === infinity) throw overflow(name, values[i]!, to)
   }
   return new Uint8Array(halves.buffer)

@@ -51,7 +51,7 @@ export class SafetensorsWriter {
     return new SafetensorsWriter(whole, dataBytes)
   }
 
-  /** Appends data: any piece of it, tensor borders do not matter. The view may be reused once the promise resolves. */
+  /** Appends data: any piece of it, it may span tensors. The view may be reused once the promise resolves. */
   async write(data: ArrayBufferView): Promise<void> {
     if (this.written + data.byteLength > this.dataBytes) {
       throw invalid('data', `at most ${this.dataBytes - this.written} more bytes`, data)
@@ -68,7 +68,7 @@ export class SafetensorsWriter {
     await this.file.finish()
   }
 
-  /** Gives up; nothing is left. Does nothing after {@link finish}. */
+  /** Removes the unfinished file. Does nothing after {@link finish}. */
   async abort(): Promise<void> {
     await this.file.abort()
   }

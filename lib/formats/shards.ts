@@ -12,10 +12,10 @@ import { openSafetensors, type SafetensorsFile } from './safetensors'
 
 /** An index of Qwen3-4B has 30 kB; the largest published models have some MB. */
 const MAX_INDEX_BYTES = 1 << 26
-/** No model in use has nearly as many. */
+/** Far more than any model in use has. */
 const MAX_SHARDS = 1000
 
-/** `.sft` is what some call the same files. */
+/** `.sft` is another ending of the same format. */
 const SAFETENSORS = /\.(safetensors|sft)$/i
 const INDEX = /\.(safetensors|sft)\.index\.json$/i
 const SHARD = /^(.*)-(\d{5})-of-(\d{5})(\.(?:safetensors|sft))$/i

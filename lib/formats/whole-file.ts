@@ -22,7 +22,7 @@ import { type Addon, loadAddon, native } from '../native'
 const UNNAMED = 0o20000000 | constants.O_DIRECTORY | constants.O_RDWR
 
 /**
- * A file being written. Whatever fails gives it up.
+ * A file being written. Any failure removes it.
  *
  * @example
  * const file = await WholeFile.create('numbers.json')
@@ -40,7 +40,7 @@ export class WholeFile {
     /** Without symbolic links at its end. */
     private readonly target: string,
     private handle: FileHandle | undefined,
-    /** The name that it has meanwhile. */
+    /** Its name until it is finished; `undefined` for a file without a name. */
     private readonly hidden: string | undefined,
   ) {}
 
@@ -56,7 +56,7 @@ export class WholeFile {
     const hidden = hiddenName(target)
     remember(hidden)
     try {
-      // Here and now: one still being created at exit would be left behind. The owner may write it whatever the mode.
+      // Synchronously: a file still being created when the process exits would be left behind. The owner may write it whatever the mode.
       closeSync(openSync(hidden, 'wx', (mode & 0o777) | 0o600))
       return new WholeFile(path, target, await open(hidden, 'r+'), hidden)
     } catch (cause) {
@@ -89,7 +89,7 @@ export class WholeFile {
     })
   }
 
-  /** Gives up; nothing is left. Does nothing after {@link finish}. */
+  /** Removes the unfinished file. Does nothing after {@link finish}. */
   async abort(): Promise<void> {
     const handle = this.handle
     if (!handle) return
@@ -101,7 +101,7 @@ export class WholeFile {
     }
   }
 
-  /** Neither finished nor given up. */
+  /** Neither finished nor removed. */
   get isOpen(): boolean {
     return this.handle !== undefined
   }
@@ -190,7 +190,7 @@ export function flush({ fd }: FileHandle): Promise<void> {
   return new Promise((resolve, reject) => fs.fsync(fd, (error) => (error ? reject(error) : resolve())))
 }
 
-/** Refuses what is no folder, and a folder in which no file can be made. */
+/** Refuses a path that is no folder, and a folder in which no file can be created. */
 export async function checkWritableFolder(folder: string): Promise<void> {
   // With the slash, a file is an error.
   await access(`${folder}/`, constants.W_OK).catch((cause: unknown) => {

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 
+export type { ByteRange } from '../formats/named-tensors'
 export type { Checkpoint, JoinedTensor, LoraUpdate, StoredTensor } from '../checkpoint/spec'
 export type { Result, RunParams, Tensor } from '../ops'
 export type { DetectedFace, Point } from '../photo/anchors'

@@ -29,7 +29,7 @@ export interface DetectedFace {
 
 /** The network's results for one picture: rows in the order level, row, column, anchor side. */
 export interface Predictions {
-  /** [P, 4]: what boxes differ from their priors by. */
+  /** [P, 4]: offsets of boxes from their priors. */
   boxes: Float32Array
   /** [P, 2]: logits of background and face. */
   logits: Float32Array
@@ -42,7 +42,7 @@ export interface Thresholds {
   confidence: number
   /** Boxes that overlap a better one by more than this (intersection over union) are dropped. */
   overlap: number
-  /** How many candidates are looked at, best first, and how many faces are returned at most. */
+  /** Most candidates that are considered, best first, and most faces that are returned. */
   candidates: number
   faces: number
 }

@@ -45,7 +45,7 @@ export interface FindOptions extends DetectOptions {
   selection?: FaceSelection | undefined
 }
 
-/** Its numbers are those of f32: precision is no choice. */
+/** The detector always computes in f32, so there is no `precision`. */
 export type DetectorOptions = Omit<NetworksOptions, 'precision'>
 
 const LOAD_OPTIONS = namesOf<DetectorOptions>({ threads: true, isa: true, device: true })
@@ -53,12 +53,12 @@ const DETECT_OPTIONS = { shortSide: true, confidence: true, overlap: true } as c
 const DETECT_NAMES = namesOf<DetectOptions>(DETECT_OPTIONS)
 const FIND_NAMES = namesOf<FindOptions>({ ...DETECT_OPTIONS, selection: true })
 const MOST = { candidates: 5000, faces: 750 }
-/** Of a side, in the pixels that the network looks at. */
+/** Longest side of the network's input, in pixels. */
 const MOST_PIXELS = 16384
 
 /**
- * A RetinaFace network (MobileNet 0.25 or ResNet-34) with a thread of its own. Pictures are looked at one after the other;
- * what the network's numbers mean is worked out on the calling thread (8 ms for 271 faces in 2.1 megapixels).
+ * A RetinaFace network (MobileNet 0.25 or ResNet-34) with a thread of its own. Pictures are processed one after the other;
+ * the calling thread decodes the network's results (8 ms for 271 faces in 2.1 megapixels).
  */
 export class FaceDetector {
   private constructor(private readonly networks: Networks) {}
@@ -147,7 +147,7 @@ export class FaceDetector {
   }
 }
 
-/** What the network saw in a picture at one size. */
+/** The network's results for a picture at one size. */
 class Look {
   constructor(
     readonly size: DetectorSize,
@@ -159,7 +159,7 @@ class Look {
     const { height, width, scale } = this.size
     const faces = decodeFaces(this.predictions, height, width, { confidence, overlap, ...MOST })
     if (!faces.every(({ box }) => box.every(Number.isFinite))) {
-      // sizes are powers of e
+      // box sizes are exponentials, which may overflow
       throw new IConFaceError('ERR_ICONFACE_NUMERICAL', 'the face detector gave a box that is not finite')
     }
     return scale === 1 ? faces : faces.map((face) => shrunk(face, scale))

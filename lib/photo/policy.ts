@@ -26,7 +26,7 @@ export function detectionAttempts(shortSide: number, confidence: number): Attemp
   return [...sides].flatMap((side) => [...confidences].map((c) => ({ shortSide: side, confidence: c })))
 }
 
-/** Rounded as Python does it: by the exact value, and to even where that lies in the middle (eighths alone do). */
+/** Rounds to hundredths as Python's `round` does: by the exact value, ties to even (only eighths are ties). */
 function hundredths(value: number): number {
   const middle = Number.isInteger(value * 8) && !Number.isInteger(value * 4)
   return middle ? roundHalfToEven(value * 100) / 100 : Number(value.toFixed(2))

@@ -101,9 +101,9 @@ export function choose({ candidates }: Found, ambiguous: string[]): Chosen {
   return { single, loras: preferred('lora', Infinity) }
 }
 
-/** Without what holds the same weights as another one that was found does. */
+/** Drops candidates that hold the same weights as another candidate. */
 function withoutTwins(found: readonly Candidate[]): readonly Candidate[] {
-  // What has to be converted is taken for what the other was made of.
+  // A file that would have to be converted is taken for the source of the one that need not be.
   const ready = found.filter(({ part }) => !part.conversion)
   if (ready.length === 1) return ready
   // A diffusers pipeline may hold its transformer once more, as a single file beside model_index.json.

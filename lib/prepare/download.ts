@@ -56,7 +56,7 @@ export async function downloadFile(download: Download): Promise<void> {
       checkAborted(signal)
       if (error instanceof CallbackFailure) throw error.cause
       if (isIConFaceError(error)) throw error
-      // A connection that brought something was worth the attempt.
+      // A connection that brought bytes resets the count of attempts.
       if (sizeOf(incomplete) > before) attempt = 0
       if (attempt >= ATTEMPTS) throw unreachable(download, error)
       await pause(pauseMs * 2 ** attempt, signal)
@@ -104,7 +104,7 @@ async function fetchRest(download: Download, incomplete: string, from: number): 
   }
 }
 
-/** What a caller's callback threw: no fault of the connection. */
+/** An error thrown by the caller's callback: the connection is not retried for it. */
 class CallbackFailure extends Error {}
 
 function report(onProgress: Download['onProgress'], bytes: number): void {

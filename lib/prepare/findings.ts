@@ -111,7 +111,7 @@ export function describeWeights(target: string, names?: NameMap): Finding {
     const role = TEST_DATA.includes(prefix) ? 'test data' : recogniseKind([...network.keys()])
     return examined(role, prefix, network, examineGroup(role, path, network))
   })
-  // What lies beside a network that is known keeps nobody from using it.
+  // Unknown tensors beside a known network are no problem.
   if (parts.length === 1) return { path, parts }
   return { path, parts: parts.map((one) => (one.part.role === 'unknown' ? { ...one, problems: [] } : one)) }
 }

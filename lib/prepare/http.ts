@@ -7,7 +7,7 @@ import { loadDependency } from '../util/dependency'
 import { IConFaceError } from '../errors'
 import { type Proxy, proxyFor } from './proxy'
 
-/** How a proxy is asked for what is not encrypted: to connect, or to fetch it. The rest it always has to connect to. */
+/** How a proxy is asked for an http: address: to connect to it, or to fetch it. For https: it always connects. */
 type Way = 'connect' | 'fetch'
 
 /**
@@ -68,7 +68,7 @@ async function openDispatcher(way: Way): Promise<Dispatcher> {
   })()
 }
 
-/** The error of a request through a proxy: one that asking again would not mend has a code. */
+/** The error of a request through a proxy. A coded error is not retried. */
 function explained({ variable, shown, authorization }: Proxy, { host }: URL, error: unknown): Error {
   const status = statusOf(error)
   const fail = (message: string) => new IConFaceError('ERR_ICONFACE_IO', message, { cause: error })
@@ -99,7 +99,7 @@ function statusOf(error: unknown): number | undefined {
   return status === undefined ? undefined : Number(status)
 }
 
-/** What an error, its cause, the cause of that … say. */
+/** The messages of an error and of its chain of causes. */
 function messages(error: unknown): string[] {
   const found: string[] = []
   for (let one = error as Partial<Error> | null | undefined; one && found.length < 8; one = one.cause as typeof one)

@@ -15,7 +15,7 @@ import type { Result } from '../ops'
 
 export type Precision = 'f32' | 'bf16'
 
-/** What an entry must be of. */
+/** What an entry must match. */
 export interface CacheKey {
   readonly prompt: string
   readonly precision: Precision
@@ -47,8 +47,8 @@ export class PromptCache {
   }
 
   /**
-   * Keeps embeddings; resolves to them as they will be read, which is rounded if the key says bf16. Where neither folder
-   * can be written it warns: the next time will take as long.
+   * Keeps embeddings; resolves to them as they will be read, which is rounded if the key says bf16. If neither
+   * folder can be written it warns: the next restore encodes the prompt again.
    */
   async write(key: CacheKey & { readonly encoder: string }, embeddings: Result): Promise<Result> {
     const entry = rounded(embeddings, key.precision)
@@ -96,7 +96,7 @@ function readEntry(file: string, precision: Precision, { prompt, shape, encoder 
   const tensor = tensors.get(TENSOR)
   if (metadata.prompt !== prompt || (encoder !== undefined && metadata.encoder !== encoder)) return undefined
   if (tensor?.dtype !== STORED[precision] || tensor.shape.join() !== shape.join()) return undefined
-  const bytes = readTensorBytes(opened, TENSOR) // at an address of its own, so aligned
+  const bytes = readTensorBytes(opened, TENSOR) // a buffer of its own, so aligned
   const data = precision === 'f32' ? new Float32Array(bytes.buffer) : new Uint16Array(bytes.buffer)
   return { dtype: precision, shape: [...shape], data }
 }

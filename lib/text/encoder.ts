@@ -33,10 +33,10 @@ const OPTIONS = namesOf<TextEncoderOptions>({ outputLayers: true, ropeTheta: tru
 export const OUTPUT_LAYERS: readonly number[] = [9, 18, 27]
 const ROPE_THETA = 1e6
 
-/** The value with which every published Qwen3 was trained, and the only one the operations know. */
+/** The RMSNorm epsilon of every published Qwen3, and the only one the operations support. */
 const NORM_EPSILON = 1e-6
 
-/** An opened text encoder; nothing of its weights is in memory. */
+/** An opened text encoder. Its weights are not in memory yet. */
 export interface OpenTextEncoder {
   /** For `Networks.load`, whose kind `text_embedding` it can run. */
   readonly checkpoint: Checkpoint
@@ -120,7 +120,7 @@ export function configuredTheta(folder: string): number | undefined {
   return theta
 }
 
-/** Where the tokenizer of weights lies by itself: beside them, or in the folder `tokenizer` beside theirs. */
+/** Default places of the tokenizer of a text encoder's weights: beside them, or in the folder `tokenizer` beside theirs. */
 export function tokenizerPlaces(weights: string): string[] {
   const folder = path.dirname(weights)
   return [folder, path.join(folder, '..', 'tokenizer')].map((place) => path.join(place, 'tokenizer.json'))
@@ -170,7 +170,7 @@ export async function encodePrompt(
   }
 }
 
-/** Bytes looked at in each of so many places of a file. */
+/** The fingerprint reads this many bytes at each of this many places of a file. */
 const SAMPLE_BYTES = 4096
 const SAMPLES = 64
 

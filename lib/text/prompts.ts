@@ -51,7 +51,7 @@ export class Prompts {
     )
   }
 
-  /** A prompt whose text the model's own embeddings name. */
+  /** The model's own embeddings, if their file names this prompt. */
   private own(prompt: string): Result | undefined {
     const { file, withReferences, empty } = this.model.prompt
     const opened = openSafetensors(file)

@@ -17,7 +17,7 @@ const MAX_BYTES = 64 << 20
 const MAX_TOKENS = 1 << 20
 const MAX_ADDED_TOKENS = 10_000
 
-/** How Qwen's tokenizers cut text before merging: contractions, words, single digits, punctuation, white space. */
+/** The regular expression by which Qwen's tokenizers split text before merging: contractions, words, single digits, punctuation, white space. */
 const PIECES = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 /** A prompt's tokens, padded. */
@@ -81,7 +81,7 @@ interface AddedToken {
   readonly normalized: boolean
 }
 
-/** A tokenizer for the library, made of nothing but what was checked. */
+/** A tokenizer file for the library, made only of checked parts. */
 function checkTokenizer(json: unknown, file: string) {
   const root = object(json, 'the file', file)
   const model = object(root.model, 'model', file)

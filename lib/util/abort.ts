@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { IConFaceError } from '../errors'
 
-/** What one signal stops. */
+/** The jobs that one signal stops. */
 interface Watch {
   readonly stops: Set<{ stop(): void }>
   readonly listener: () => void
@@ -17,7 +17,7 @@ const watches = new WeakMap<AbortSignal, Watch>()
 /**
  * Calls `stop` when `signal` fires; at once where it has fired.
  *
- * @returns Takes it back. Has to be called when the work has ended: the last one removes the listener.
+ * @returns A function that unregisters `stop`; call it when the work has ended. The last one removes the listener.
  */
 export function onAbort(signal: AbortSignal | undefined, stop: () => void): () => void {
   if (!signal) return () => {}
@@ -54,7 +54,7 @@ export function abortError(signal: AbortSignal): IConFaceError {
   return new IConFaceError('ERR_ICONFACE_ABORTED', 'aborted by the signal', { cause: signal.reason })
 }
 
-/** Throws where `signal` has fired: asked after every wait, because a signal fires during any of them. */
+/** Throws if `signal` has fired. Called after every wait: a signal can fire during any of them. */
 export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal)
 }

@@ -13,7 +13,7 @@ export interface SymbolVersions {
   /** Versions that other libraries must provide, by library. */
   readonly needed: Readonly<Record<string, readonly string[]>>
   /** Versions that this library provides. */
-  readonly offered: readonly string[]
+  readonly provided: readonly string[]
 }
 
 const [LOAD, DYNAMIC] = [1, 2]
@@ -62,7 +62,7 @@ class Library {
 
   versions(): SymbolVersions {
     const libraries = this.dynamic.filter(({ tag }) => tag === TAG.needed).map(({ value }) => this.text(value))
-    return { libraries, needed: this.needed(), offered: this.offered() }
+    return { libraries, needed: this.needed(), provided: this.provided() }
   }
 
   /** Entries of 16 bytes, one for each library, and for each behind it those of its versions. */
@@ -82,12 +82,12 @@ class Library {
   }
 
   /** Entries of 20 bytes, one for each version; the first of the names behind it is its own. */
-  private offered(): string[] {
-    const offered: string[] = []
+  private provided(): string[] {
+    const provided: string[] = []
     this.each(TAG.versionDefinition, TAG.versionDefinitionCount, 16, (at) => {
-      offered.push(this.text(this.bytes.readUInt32LE(at + this.bytes.readUInt32LE(at + 12))))
+      provided.push(this.text(this.bytes.readUInt32LE(at + this.bytes.readUInt32LE(at + 12))))
     })
-    return offered
+    return provided
   }
 
   /** Walks a list whose entries say at `next` how far the following one is. */

@@ -30,11 +30,11 @@ export function missingVersions(binary: string): MissingVersion[] {
   return libraries.flatMap((library): MissingVersion[] => {
     const file = findLibrary(library)
     if (file === null) return [{ library, version: null, file, highest: null }]
-    const offered = readSymbolVersions(file)?.offered ?? []
-    const missing = (needed[library] ?? []).filter((version) => !offered.includes(version))
+    const provided = readSymbolVersions(file)?.provided ?? []
+    const missing = (needed[library] ?? []).filter((version) => !provided.includes(version))
     const kinds = [...new Set(missing.map(kindOf))] // of each the highest, with which all the others come
     return kinds.map((kind) => {
-      return { library, version: highestOf(kind, missing)!, file, highest: highestOf(kind, offered) ?? null }
+      return { library, version: highestOf(kind, missing)!, file, highest: highestOf(kind, provided) ?? null }
     })
   })
 }
