@@ -17,7 +17,7 @@ const inspect = (path: string) => JSON.parse(iconface('inspect', path, '--json')
 t.test('synthesize writes a model and says how much', async (t) => {
   const { status, stdout, stderr } = iconface('synthesize', '--out', tiny)
   t.equal(status, 0)
-  t.match(stdout, /tiny: \d+ random weights, 8\.4 MiB in .*\/s\)\n$/)
+  t.match(stdout, /tiny: \d+ random weights, 8\.3 MiB in .*\/s\)\n$/)
   t.match(stderr, /^write /)
 })
 

@@ -107,7 +107,7 @@ t.test('results and models that do not fit leave nothing', { skip: SKIP }, async
   const found = await onDisk(
     t.testdir({}),
     64 << 10,
-    `const { writeWhole } = require(join(dist, 'util', 'whole-file.js'))
+    `const { writeWhole } = require(join(dist, 'formats', 'whole-file.js'))
     const { writeSafetensors } = require(join(dist, 'formats', 'safetensors-writer.js'))
     fs.writeFileSync(join(disk, 'old.png'), 'old')
     const bytes = new Uint8Array(200000)
