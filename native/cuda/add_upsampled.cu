@@ -3,8 +3,7 @@
 //   x, out [batch, H, W, channels], y [batch, h, w, channels] F32.
 //
 // Work split: a thread per N channels of a result pixel. Must move: every map once (RetinaFace's largest sum, 80 x 60 x
-// 128:
-// 5.5 MB). Limit: copy bandwidth.
+// 128: 5.5 MB). Limit: copy bandwidth.
 #include "cuda/common/feature_map.cuh"
 #include "cuda/kernels.h"
 

@@ -1,7 +1,6 @@
 // all_finite: is every element of x (F32, rows may be strided) finite?
 // Work split: kBlocks blocks share the rows; each writes whether it found anything else, and the host reads their
-// words:
-// the one launcher that waits. Must move: x once (latents of 512 px: half a megabyte). Limit: launching and the
+// words: the one launcher that waits. Must move: x once (latents of 512 px: half a megabyte). Limit: launching and the
 // answer's way.
 #include <algorithm>
 

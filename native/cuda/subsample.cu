@@ -1,7 +1,6 @@
 // subsample: out[b, i, j, :] = x[b, s i, s j, :], a 1x1 max-pool with stride s                 model-specification.md 7
 // Work split: a thread per 16 bytes of the result (or per element, where a pixel has no multiple of 16 bytes). Must
-// move:
-// out twice (AdaFace's largest, 56 x 56 x 64 F32: 1.6 MB). Limit: launching.
+// move: out twice (AdaFace's largest, 56 x 56 x 64 F32: 1.6 MB). Limit: launching.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

@@ -2,8 +2,7 @@
 //   x [height, width, 3] F32 -> pixels U8
 //
 // Work split: a thread per 4 numbers, or per one where an address is not aligned. Must move: x and the pixels once (512
-// px:
-// 3.9 MB). Limit: copy bandwidth.
+// px: 3.9 MB). Limit: copy bandwidth.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

@@ -2,8 +2,7 @@
 //   x, out [rows * columns, D] F32. The cells are added in reading order.
 //
 // Work split: token_grid.cuh. Must move: x and out once (32 x 32 tokens of 3,072: 25 MB). It runs once per restore.
-// Limit:
-// copy bandwidth, cached reads.
+// Limit: copy bandwidth, cached reads.
 #include "cuda/common/token_grid.cuh"
 #include "cuda/kernels.h"
 
