@@ -13,12 +13,12 @@ import { writeSafetensors } from '../formats/safetensors-writer'
 import { isIConFaceError } from '../errors'
 import type { Result } from '../ops'
 
-export type Precision = 'f32' | 'bf16'
+export type EmbeddingPrecision = 'f32' | 'bf16'
 
 /** What an entry must match. */
 export interface CacheKey {
   readonly prompt: string
-  readonly precision: Precision
+  readonly precision: EmbeddingPrecision
   /** [tokens, width] */
   readonly shape: readonly [number, number]
   /** The text encoder's fingerprint; `undefined` where there is none: then any entry beside the model is its own. */
@@ -37,7 +37,7 @@ export class PromptCache {
 
   /** An entry at least as precise as asked for. */
   read(key: CacheKey): Result | undefined {
-    const precisions: Precision[] = key.precision === 'f32' ? ['f32'] : ['bf16', 'f32']
+    const precisions: EmbeddingPrecision[] = key.precision === 'f32' ? ['f32'] : ['bf16', 'f32']
     for (const folder of this.folders)
       for (const precision of precisions) {
         const found = readEntry(path.join(folder, fileName(key.prompt, precision)), precision, key)
@@ -71,7 +71,7 @@ export class PromptCache {
 
 const STORED = { f32: 'F32', bf16: 'BF16' } as const
 
-function fileName(prompt: string, precision: Precision): string {
+function fileName(prompt: string, precision: EmbeddingPrecision): string {
   return `${sha256(prompt)}.${precision}.safetensors`
 }
 
@@ -84,7 +84,11 @@ function userCache(): string {
   return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'iconface', 'prompts')
 }
 
-function readEntry(file: string, precision: Precision, { prompt, shape, encoder }: CacheKey): Result | undefined {
+function readEntry(
+  file: string,
+  precision: EmbeddingPrecision,
+  { prompt, shape, encoder }: CacheKey,
+): Result | undefined {
   let opened: SafetensorsFile
   try {
     opened = openSafetensors(file)
@@ -101,7 +105,7 @@ function readEntry(file: string, precision: Precision, { prompt, shape, encoder 
   return { dtype: precision, shape: [...shape], data }
 }
 
-function rounded({ shape, data }: Result, precision: Precision): Result {
+function rounded({ shape, data }: Result, precision: EmbeddingPrecision): Result {
   if (precision === 'f32') return { dtype: 'f32', shape, data }
   const halves = new Uint16Array(data.length)
   roundToBFloat16(new Uint32Array(data.buffer, data.byteOffset, data.length), halves)

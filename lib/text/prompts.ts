@@ -5,7 +5,7 @@ import { openSafetensors, readTensorBytes } from '../formats/safetensors'
 import { IConFaceError } from '../errors'
 import type { NetworksOptions } from '../networks/networks'
 import type { Result } from '../ops'
-import { type Precision, PromptCache } from './cache'
+import { type EmbeddingPrecision, PromptCache } from './cache'
 import { encodePrompt, fingerprint, openTextEncoder, tokenizerFile } from './encoder'
 import { PromptTokenizer } from './tokenizer'
 
@@ -21,7 +21,7 @@ export class Prompts {
    */
   async embeddings(
     prompt: string,
-    options: NetworksOptions & { precision: Precision; signal?: AbortSignal | undefined },
+    options: NetworksOptions & { precision: EmbeddingPrecision; signal?: AbortSignal | undefined },
     onEncode: () => void = () => {},
   ): Promise<Result> {
     const own = this.own(prompt)
