@@ -5,19 +5,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { abortable, checkAborted } from './util/abort'
 import { showsCaller } from './util/caller'
-import type { AdapterVariant } from './checkpoint/contract'
 import { openCheckpoint } from './checkpoint/open'
 import { IConFaceError, invalid } from './errors'
 import { capturePictures, type ImageInput, type Picture } from './image'
-import {
-  abandon,
-  loadAddon,
-  type MemoryEstimate,
-  native,
-  type NativeRestoration,
-  type NativeSession,
-  type RestoreJob,
-} from './native'
+import { abandon, loadAddon, native, type NativeRestoration, type NativeSession, type RestoreJob } from './native'
 import {
   type CheckedLoad,
   type CheckedRestore,
@@ -27,8 +18,6 @@ import {
   checkKnown,
   namesOf,
   type LoadOptions,
-  type Progress,
-  type RestoreDefaults,
   type RestoreOptions,
   restoreSettings,
   type Stage,
@@ -38,57 +27,15 @@ import type { Decoded } from './picture/decode'
 import { type Course, Pace } from './util/pace'
 import { shapeWarnings } from './picture/shape'
 import { sizeWarnings } from './picture/size'
-import { type Fail, JobQueue } from './queue'
-import { isThenable } from './util/realm'
+import type { FaceEmbedding, ModelInfo, RestoreEstimate } from './model-info'
+import { type Report, reporter, waiting } from './progress'
+import { JobQueue } from './queue'
 import { Restoration } from './restoration'
 import { strangerWarnings } from './strangers'
 import { allocated } from './util/shortage'
 import { checkThreadRoom } from './picture/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
-
-/** What is known about a loaded model. */
-export interface ModelInfo {
-  /** The checkpoint's name and folder. */
-  name: string
-  folder: string
-  /** The weights are random: synthesized for tests and benchmarks. They restore nothing. */
-  synthesized: boolean
-  /** Which parts of the paper's model it has, by the row of its Table 3; `Other` where they are in none. */
-  variant: AdapterVariant
-  /** It has a face encoder: `embed` works and similarities are known. */
-  identityEncoder: boolean
-  /** It has a text encoder: restores take any prompt. */
-  textEncoder: boolean
-  /** Name of the device. On the CPU: why `device: 'auto'` chose it; empty if the CPU was asked for. */
-  deviceText: string
-  /** Instruction set that the CPU's part computes with. */
-  isa: string
-  threads: number
-  /** Bytes of weights. */
-  bytes: number
-  defaults: RestoreDefaults
-  /** What to know about the model; every result repeats it. Empty when all is well. */
-  warnings: readonly IConFaceWarning[]
-}
-
-/** What a restore will need. */
-export interface RestoreEstimate extends MemoryEstimate {
-  /** Additions and multiplications of its matrix products, convolutions and attention. */
-  operations: number
-  /** Estimated milliseconds, from the model's earlier restores; `null` before the first one. */
-  milliseconds: number | null
-}
-
-/** A face's embedding by the face encoder. */
-export interface FaceEmbedding {
-  /** Unit vector `[512]`; the cosine of two faces is their dot product. */
-  embedding: Float32Array
-  /** Norm of the raw embedding: how recognisable the encoder finds the face. */
-  norm: number
-  /** What to know about the picture; empty when all is well. */
-  warnings: readonly IConFaceWarning[]
-}
 
 /** What `IConFace.embed` takes of a restore's options. */
 export type EmbedOptions = Pick<RestoreOptions, 'size' | 'strict' | 'signal'>
@@ -425,29 +372,4 @@ function randomWeights(folder: string): IConFaceWarning {
 /** Warnings of decoding each picture and of fitting it to `size`. */
 function pictureWarnings(pictures: readonly Picture[], decoded: readonly Decoded[], size: number): IConFaceWarning[] {
   return decoded.flatMap((pixels, i) => [...pixels.warnings, ...shapeWarnings(pictures[i]!.name, pixels, size)])
-}
-
-type Report = Omit<Progress, 'position' | 'done' | 'etaMs'> & Partial<Progress>
-type Reporter = (report: Report, stop: AbortSignal, fail: Fail) => void
-
-/** Calls the caller's `onProgress`; whatever goes wrong in there stops the job. */
-function reporter(onProgress: CheckedRestore['onProgress']): Reporter {
-  return (report, stop, fail) => {
-    if (!onProgress || stop.aborted) return
-    try {
-      const returned: unknown = onProgress({ position: 0, done: 0, etaMs: null, ...report })
-      if (isThenable(returned)) Promise.resolve(returned).catch(fail)
-    } catch (error) {
-      fail(error)
-    }
-  }
-}
-
-/** Reports a waiting job's position in the queue. */
-function waiting(report: Reporter) {
-  let before: number | undefined
-  return (position: number, stop: AbortSignal, fail: Fail) => {
-    const steps = (before ??= position)
-    report({ stage: 'queued', step: steps - position, steps, position, elapsedMs: 0 }, stop, fail)
-  }
 }

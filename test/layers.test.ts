@@ -57,6 +57,8 @@ const LIB = lowestFirst([
   ['lib/queue.ts'],
   ['lib/restoration.ts'],
   ['lib/strangers.ts'],
+  ['lib/progress.ts'],
+  ['lib/model-info.ts'],
   ['lib/iconface.ts'],
   ['lib/shared-models.ts'],
   ['lib/restore.ts'],

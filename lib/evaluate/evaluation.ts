@@ -3,7 +3,7 @@
  */
 
 import type { IConFaceErrorCode } from '../errors'
-import type { ModelInfo } from '../iconface'
+import type { ModelInfo } from '../model-info'
 import type { Restoration } from '../restoration'
 import type { IConFaceWarning } from '../warning'
 import type { Measures } from './measure'
