@@ -19,9 +19,10 @@ build() {
   node scripts/build-addon.cjs test -O build-asan "--CDICONFACE_ISAS=${ICONFACE_ISAS:-avx2}" --CDICONFACE_SANITIZE=ON
 }
 
-# What runs other programs, measures the package or never enters the addon is no matter of its memory.
+# What runs other programs, measures the package, stands a fake in the addon's place or never enters it is no matter of its memory.
 tests() {
-  find test -name '*.test.ts' | grep -vE '/(package|cli|bench|bench-gpu|killed|default-model|types|degrade|portraits|metrics)\.test|/cli/' | sort
+  grep -rlE "fixtures/(tiny|tensors|linear|golden|heads)'|OpContext|IConFace\b|Networks|loadAddon|restore" test --include='*.test.ts' |
+    xargs grep -LE 'useFakeAddon|FAKE_ADDON' | grep -vE '/(package|cli|bench|bench-gpu|killed|default-model|types|degrade|portraits|metrics)\.test|/cli/' | sort
 }
 
 build >build-asan.log 2>&1 || { tail -n 50 build-asan.log; exit 1; }
@@ -36,4 +37,4 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 # The sanitizers' runtime must come first in every process, and so in node.
 runtime="$(g++ -print-file-name=libasan.so):$(g++ -print-file-name=libubsan.so)"
 [ -z "$soak" ] || exec env LD_PRELOAD="$runtime" node tools/soak/main.mjs "$@"
-LD_PRELOAD="$runtime" npx --no-install tap --reporter=tap --timeout=3600 "${files[@]}"
+LD_PRELOAD="$runtime" npx --no-install tap --reporter=tap --timeout=3600 --jobs="$(nproc)" "${files[@]}"

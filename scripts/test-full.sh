@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mapfile -t files < <(grep -rlE "fixtures/tier'|everyIsa|isas" test --include='*.test.ts' | sort)
-ICONFACE_TEST_TIER=full exec npx --no-install tap --timeout=3600 "$@" "${files[@]}"
+ICONFACE_TEST_TIER=full exec npx --no-install tap --timeout=3600 --jobs="$(nproc)" "$@" "${files[@]}"
