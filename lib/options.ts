@@ -40,7 +40,7 @@ export const STAGES = [
   'compare',
 ] as const
 
-/** One of {@link STAGES}. */
+/** A name of a stage of a restore. */
 export type Stage = (typeof STAGES)[number]
 
 /** How far a job is; said when a stage begins, after each of its steps, and every second within what lasts longer. */
@@ -70,6 +70,7 @@ export interface Variant {
   references?: boolean | undefined
 }
 
+/** How a picture is restored. */
 export interface RestoreOptions {
   /** Sampling steps, 1 to 1000. Default: the checkpoint's, 12 in the paper. */
   steps?: number | undefined
@@ -101,6 +102,7 @@ export interface RestoreOptions {
   onProgress?: ((progress: Progress) => void | Promise<void>) | undefined
 }
 
+/** How a model is loaded. */
 export interface LoadOptions {
   /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
   device?: string | undefined

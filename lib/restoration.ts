@@ -27,6 +27,7 @@ const ENCODERS = {
 /** File formats a result can be written as. */
 export type OutputFormat = keyof typeof ENCODERS
 
+/** How a result is encoded. */
 export interface EncodeOptions {
   /** 1 to 100, for the formats that lose something: JPEG, WebP, AVIF. Default 95. */
   quality?: number | undefined

@@ -31,6 +31,7 @@ export interface RestoreOnceOptions extends LoadOptions, RestoreOptions {
   model?: string | undefined
 }
 
+/** The function {@link restore}, and what frees the models that it keeps. */
 export interface Restore {
   /**
    * Restores one face with a model that is loaded at the first call and kept for the next ones, until

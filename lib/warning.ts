@@ -41,6 +41,7 @@ export class IConFaceWarning {
     this.message = bounded(message)
   }
 
+  /** The message. */
   toString(): string {
     return this.message
   }

@@ -21,6 +21,7 @@ const PIPELINES = { 'real-esrgan': realEsrgan, bsrgan } as const
 /** An order of operations: Real-ESRGAN's or BSRGAN's. */
 export type Pipeline = keyof typeof PIPELINES
 
+/** How much a picture is damaged, and how. */
 export interface DegradeOptions {
   /** How much, a real number from 0, which changes nothing, to 16, which leaves a face barely recognisable. */
   strength: number

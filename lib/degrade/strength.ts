@@ -54,6 +54,7 @@ export function rangesFor(strength: number): Ranges {
   }
 }
 
+/** How bad: mild is up to strength 3, moderate 4 to 8, severe 9 to 16. */
 export type Severity = 'mild' | 'moderate' | 'severe'
 
 /** The strengths of each severity, and how often training draws it. */

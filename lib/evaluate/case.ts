@@ -16,6 +16,7 @@ export interface CasePictures {
   landmarks: { points: readonly Point[]; interocular: number } | null
 }
 
+/** A degraded picture whose truth is known. */
 export interface EvaluationCase {
   /** Unique together with `severity`. */
   name: string
@@ -23,6 +24,10 @@ export interface EvaluationCase {
   severity: string
   /** How many references there are; `load` gives no fewer. */
   references: number
-  /** @param size Side of the model's pictures in pixels. Pictures of another size are fitted to it. */
+  /**
+   * Reads or draws the pictures.
+   *
+   * @param size Side of the model's pictures in pixels. Pictures of another size are fitted to it.
+   */
   load(size: number): Promise<CasePictures>
 }

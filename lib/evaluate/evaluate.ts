@@ -25,6 +25,7 @@ import { type FittedImage, readRgb } from './pixels'
 import { summarise } from './summary'
 import type { IConFaceWarning } from '../warning'
 
+/** What cases are restored with, and who hears of it. */
 export interface EvaluateOptions extends Pick<RestoreOptions, 'steps' | 'guidance' | 'strict' | 'signal'> {
   /** Numbers of references to restore with. Default 0, 1 and 3. A case with fewer references skips the larger ones. */
   references?: readonly number[] | undefined

@@ -40,6 +40,7 @@ export interface ResultPictures {
   truth: FittedImage
 }
 
+/** What was measured: every case, and the means by severity. */
 export interface Evaluation {
   model: Pick<ModelInfo, 'name' | 'folder' | 'synthesized' | 'variant'>
   settings: { references: number[]; steps: number; guidance: number; seed: number; size: number; precision: string }
@@ -63,6 +64,7 @@ export interface SummaryRow {
   gainOverNoReferences: Estimates | null
 }
 
+/** Means over the cases of one severity. */
 export interface SeveritySummary {
   severity: string
   cases: number

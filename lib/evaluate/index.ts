@@ -17,7 +17,7 @@ export { evaluate, type EvaluateOptions, type EvaluateProgress } from './evaluat
 export { type CaseFailure, type CaseResult, type Evaluation, type ResultPictures } from './evaluation'
 export type { IdentitySimilarity } from './identity'
 export { landmarkError, type LandmarkError, type Point } from './landmarks'
-export { type Measures, METRICS, type MetricName } from './measure'
+export { type Measures, METRICS, type Metric, type MetricName } from './measure'
 export { EvaluationPage } from './page'
 export { pairedCases } from './pairs'
 export type { FittedImage, RgbImage } from './pixels'

@@ -13,6 +13,7 @@ import { checkSameSize, luma, type Plane, type RgbImage } from './pixels'
 /** A place in a picture, in pixels; the centre of the first pixel is (0, 0). */
 export type Point = readonly [x: number, y: number]
 
+/** How far the landmarks of a picture are from those of the truth. */
 export interface LandmarkError {
   /** Mean displacement as a fraction of the inter-ocular distance; `null` when no patch could be used. */
   mean: number | null

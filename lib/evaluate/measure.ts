@@ -10,6 +10,7 @@ import type { RgbImage } from './pixels'
 import { psnr } from './psnr'
 import { ssim } from './ssim'
 
+/** The measures of one picture against the truth and the first reference. */
 export interface Measures {
   /** Decibel over RGB; `Infinity` for a perfect picture, which JSON shows as `null`. */
   psnr: number
@@ -22,7 +23,7 @@ export interface Measures {
 }
 
 /** A measure as summaries and tables show it. */
-interface Metric {
+export interface Metric {
   label: string
   digits: number
   better: 'higher' | 'lower'
@@ -30,8 +31,11 @@ interface Metric {
   read(measures: Measures): number | null
 }
 
+/** A name of {@link METRICS}. */
+export type MetricName = 'psnr' | 'ssim' | 'identityReference' | 'identityTruth' | 'landmarks'
+
 /** In the order of tables. */
-export const METRICS = {
+export const METRICS: Readonly<Record<MetricName, Metric>> = {
   psnr: { label: 'PSNR, dB', digits: 2, better: 'higher', read: ({ psnr }) => psnr },
   ssim: { label: 'SSIM', digits: 4, better: 'higher', read: ({ ssim }) => ssim },
   identityReference: {
@@ -52,9 +56,8 @@ export const METRICS = {
     better: 'lower',
     read: ({ landmarks }) => landmarks?.mean ?? null,
   },
-} as const satisfies Record<string, Metric>
+}
 
-export type MetricName = keyof typeof METRICS
 export const METRIC_NAMES = Object.keys(METRICS) as MetricName[]
 
 /**

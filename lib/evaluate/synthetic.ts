@@ -20,6 +20,7 @@ const DEGRADATION = 31
 
 const SEVERITIES: readonly Severity[] = ['mild', 'moderate', 'severe']
 
+/** Which people are drawn, and how they are degraded. */
 export interface SyntheticOptions {
   /** How many faces, 1 to 100,000; each gives one case for every severity. Identities 1,000,000 and up. */
   count: number

@@ -15,6 +15,7 @@ import type { NetworkKinds } from './kinds'
 /** Intermediates of a run with `trace`, under the golden files' names; see `ctx.note` in `native/src/network`. */
 type Traced = { readonly [name: `trace.${string}`]: Result }
 
+/** How the networks are loaded. */
 export interface NetworksOptions {
   /**
    * What matrix products read: f32 exactly, bf16 with float32 sums, or fp8 in the transformer's blocks, which is approximate
@@ -81,11 +82,13 @@ export class Networks {
     return results as unknown as NetworkKinds[Name]['results'] & { seconds: Result } & Traced
   }
 
+  /** Frees the weights and threads before it resolves. */
   @showsCaller
   dispose(): Promise<void> {
     return native(() => this.#session.dispose())
   }
 
+  /** `await using` disposes at the end of the block. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

@@ -21,6 +21,7 @@ export interface RunParams {
 /** `T`, where `undefined` is as good as leaving out, with `exactOptionalPropertyTypes` too. */
 export type Explicit<T> = { [Name in keyof T]: object extends Pick<T, Name> ? T[Name] | undefined : T[Name] }
 
+/** Where operations compute. */
 export interface OpContextOptions {
   /** Threads that compute, 1 to 1024; all processors by default. Results do not depend on it. */
   threads?: number | undefined
@@ -60,11 +61,13 @@ export class OpContext {
     return results as Operations[Name]['results'] & { seconds: Result }
   }
 
+  /** Frees the threads and the device before it resolves. */
   @showsCaller
   dispose(): Promise<void> {
     return native(() => this.#session.dispose())
   }
 
+  /** `await using` disposes at the end of the block. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

@@ -4,6 +4,7 @@
 
 import { invalid } from '../errors'
 
+/** Types of numbers: IEEE floats, bfloat16, e4m3 of 8 bits, and integers. */
 export type DType = 'f32' | 'bf16' | 'f16' | 'f8_e4m3' | 'f64' | 'i64' | 'i32' | 'u8'
 
 /**

@@ -17,6 +17,7 @@ const SIZE_VARIANCE = 0.2
 /** Centre and size, as shares of the picture's width and height. */
 export type Prior = readonly [x: number, y: number, width: number, height: number]
 
+/** A place in a picture: x to the right, y down, in pixels. */
 export type Point = readonly [x: number, y: number]
 
 /** A face: a box (pixels, not clipped to the picture), how sure the network is (0 to 1), and five landmarks. */

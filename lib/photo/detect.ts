@@ -31,6 +31,7 @@ import {
   selectFace,
 } from './policy'
 
+/** How faces are looked for. */
 export interface DetectOptions {
   /** Pictures whose short side is below it are enlarged to it first, 0 to 4096; 0: none is. Default 640. */
   shortSide?: number | undefined
@@ -40,6 +41,7 @@ export interface DetectOptions {
   overlap?: number | undefined
 }
 
+/** How one face is looked for and chosen. */
 export interface FindOptions extends DetectOptions {
   /** Which of several faces is meant. Default `largest`. */
   selection?: FaceSelection | undefined
@@ -124,11 +126,13 @@ export class FaceDetector {
     throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message)
   }
 
+  /** Frees the weights and threads before it resolves. */
   @showsCaller
   dispose(): Promise<void> {
     return this.networks.dispose()
   }
 
+  /** `await using` disposes at the end of the block. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }

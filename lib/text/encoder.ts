@@ -19,6 +19,7 @@ import { i32, type Result } from '../ops'
 import { checkAborted, onAbort } from '../util/abort'
 import { PromptTokenizer } from './tokenizer'
 
+/** How a text encoder is loaded. */
 export interface TextEncoderOptions {
   /** Layers after which the hidden states are taken, from 1. FLUX.2 [klein] reads 9, 18 and 27. */
   outputLayers?: readonly number[] | undefined

@@ -27,6 +27,7 @@ export interface PromptTokens {
   readonly real: number
 }
 
+/** The text encoder's tokenizer: a prompt as the chat template of Qwen3, in tokens. */
 export class PromptTokenizer {
   private constructor(
     private readonly tokenizer: Tokenizer,
