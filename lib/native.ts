@@ -86,8 +86,8 @@ export interface NativeInfo {
   /** Whether this build holds the device `cuda-emulated`. */
   emulator: boolean
   /**
-   * Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job, and so do
-   * `recordings`, the CUDA graphs that GPUs keep.
+   * Of the machine and of the core: `deviceHeldBytes` lie on GPUs, `keptBytes` wait for the next job. `graphs` is the
+   * number of stages that have run on a GPU and may be replayed as CUDA graphs.
    */
   memory: {
     totalBytes: number
@@ -96,7 +96,7 @@ export interface NativeInfo {
     heldBytes: number
     deviceHeldBytes: number
     keptBytes: number
-    recordings: number
+    graphs: number
   }
   /** Operations and networks that `NativeSession.run` can do. */
   kinds: string[]

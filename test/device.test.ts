@@ -19,8 +19,8 @@ const input = picture(1, 40)
 const references = [picture(2, 40)]
 const SIZE = full ? 32 : 16
 const settings: RestoreOptions = { steps: 1, size: SIZE, guidance: 3 }
-/** Of two steps, so that one is recorded and played. */
-const played: RestoreOptions = { ...settings, steps: 2 }
+/** Of two steps, so that one is captured and replayed. */
+const repeated: RestoreOptions = { ...settings, steps: 2 }
 
 /** Largest and mean difference of two pictures, in levels of 255. */
 function difference(a: Uint8Array, b: Uint8Array) {
@@ -71,10 +71,10 @@ for (const device of found) {
     const results = []
     for (const seed of ['0', '7']) {
       process.env.ICONFACE_EMULATOR_SEED = seed
-      results.push((await model.restore(input, [], played)).data)
+      results.push((await model.restore(input, [], repeated)).data)
     }
     for (const data of results) t.ok(Buffer.compare(data, results[0]!) === 0)
-    const other = await model.restore(input, [], { ...played, seed: 1 })
+    const other = await model.restore(input, [], { ...repeated, seed: 1 })
     t.ok(Buffer.compare(other.data, results[0]!) !== 0, 'another seed, another picture')
   })
 
@@ -82,7 +82,7 @@ for (const device of found) {
     await using model = await IConFace.load(faceless, { device })
     const controller = new AbortController()
     const onProgress = ({ stage }: Progress) => (stage === 'sample' ? controller.abort() : undefined)
-    const aborted = model.restore(input, references, { ...played, signal: controller.signal, onProgress })
+    const aborted = model.restore(input, references, { ...repeated, signal: controller.signal, onProgress })
     await t.rejects(aborted, { code: 'ERR_ICONFACE_ABORTED' })
     t.equal((await model.restore(input, [], settings)).data.length, SIZE * SIZE * 3)
   })
@@ -133,7 +133,7 @@ t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is
     addon.failCudaCall!(n)
     const error = await (async () => {
       await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
-      await model.restore(input, [], played)
+      await model.restore(input, [], repeated)
     })().then(
       () => null,
       (error: unknown) => error as { code: string },
@@ -148,11 +148,11 @@ t.test('CUDA calls of a load and a restore fail: one clear error, and nothing is
 })
 
 t.test(
-  'CUDA calls fail while work is recorded, and while it is played: nothing stale is kept',
+  'CUDA calls fail while a graph is captured, and while it is replayed: nothing stale is kept',
   needsEmulator,
   async (t) => {
     const quick: RestoreOptions = { steps: 1, size: 16, guidance: 1 }
-    const recordings = () => addon.info().memory.recordings
+    const graphs = () => addon.info().memory.graphs
     await using model = await IConFace.load(faceless, { device: 'cuda-emulated', threads: 2 })
     const restore = () =>
       model.restore(input, [], quick).then(
@@ -163,10 +163,10 @@ t.test(
     // Every try costs a restore or two before it, so the quick tier takes one call of each time that is not among the first.
     const every = (factor: number) => Array.from({ length: 12 }, (_, i) => factor ** i)
     for (const [what, before, calls, most] of [
-      ['recorded', 1, full ? every(3) : [81], 60],
-      ['played', 2, full ? every(4) : [12], 10],
+      ['captured', 1, full ? every(3) : [81], 60],
+      ['replayed', 2, full ? every(4) : [12], 10],
     ] as const) {
-      while (recordings() > 0) await new Promise((resolve) => setTimeout(resolve, 50)) // until the model is idle
+      while (graphs() > 0) await new Promise((resolve) => setTimeout(resolve, 50)) // until the model is idle
       let failed = 0
       for (const n of calls) {
         for (let i = 0; i < before; i++) t.same(await restore(), expected)
@@ -178,7 +178,7 @@ t.test(
           break
         }
         t.match(outcome.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY)$/, `${what}: call ${n}`)
-        t.equal(recordings(), 0, 'the memory is gone, and what was recorded in it')
+        t.equal(graphs(), 0, 'the memory is gone, and the graphs captured in it')
         failed = n
       }
       t.ok(failed > most, `${what}: ${failed} is the last call that failed`)

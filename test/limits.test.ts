@@ -57,6 +57,7 @@ const PLACES: Record<string, [limit: Limit, places: Record<string, (value: numbe
       'iconface.json': (guidance) => defaults({ guidance }),
       'restore --guidance': (guidance) => restoreCommand.run(restoreArguments('--guidance', guidance), never),
       'evaluate --guidance': (guidance) => evaluateCommand.run(evaluateArguments('--guidance', guidance), never),
+      'native code': (guidance) => session.estimate({ ...job(), guidance }),
     },
   ],
   size: [
@@ -65,6 +66,7 @@ const PLACES: Record<string, [limit: Limit, places: Record<string, (value: numbe
       options: (size) => checkRestoreOptions({ size }),
       'iconface.json': (resolution) => defaults({ resolution }),
       'restore --size': (size) => restoreCommand.run(restoreArguments('--size', size), never),
+      'native code': (size) => session.estimate({ ...job(), size }),
     },
   ],
   seed: [
@@ -89,6 +91,7 @@ const PLACES: Record<string, [limit: Limit, places: Record<string, (value: numbe
     {
       options: (threads) => checkLoadOptions({ threads }),
       'networks and operations': (threads) => checkCompute({ threads }),
+      'native threads': (threads) => new (loadAddon().Session)({ threads }).dispose(),
       'bench --threads': (threads) => benchCommand.run(['flow_step', '--quick', `--threads=${threads}`], never),
     },
   ],
@@ -178,7 +181,10 @@ async function refused(call: () => unknown, expected: string): Promise<boolean> 
   } catch (error) {
     if (!isIConFaceError(error) && !(error as { code?: string }).code?.startsWith('ERR_ICONFACE_')) throw error
     const { code, message } = error as { code: string; message: string }
-    return /INVALID_(ARGUMENT|CHECKPOINT)/.test(code) && (message.includes(expected) || /from \d+ to \d+/.test(message))
+    return (
+      /INVALID_(ARGUMENT|CHECKPOINT)/.test(code) &&
+      (message.includes(expected) || /from \d+ to \d+|a multiple of \d+/.test(message))
+    )
   }
 }
 
@@ -186,7 +192,7 @@ for (const [name, [limit, places]] of Object.entries(PLACES)) {
   t.test(`${name}: ${expectedOf(limit)}`, async (t) => {
     for (const [place, call] of Object.entries(places))
       for (const [value, right] of values(limit)) {
-        if (right && place.startsWith('bench')) continue // it would compute
+        if (right && /^(bench|native threads)/.test(place)) continue // it would compute, or start so many
         t.equal(await refused(() => call(value), expectedOf(limit)), !right, `${place}: ${value}`)
       }
   })

@@ -11,11 +11,11 @@ namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 extern const Backend backend;
 
 namespace {
-constexpr int64_t kStagingBytes =
-    8 << 20;  // long enough to hide a copy's start, short enough to overlap with filling it
+// Long enough to hide the start of a copy, short enough to fill one piece while the other is copied.
+constexpr int64_t kStagingBytes = 8 << 20;
 constexpr int kOldestArchitecture = 80, kOldestRuntime = 13000;
 
-/// Asks the device what it is; every answer can be an error.
+/// Every question to a device can fail, even the first.
 CudaDevice::Properties examine(int index) {
   CudaDevice::Properties p;
   p.index = index;
@@ -52,7 +52,7 @@ CudaDevice::Properties examine(int index) {
   const std::string architecture = "sm_" + std::to_string(p.major) + std::to_string(p.minor);
 #ifdef ICONFACE_CUDA_EMULATED
   p.name = "cuda-emulated";
-  p.description = "emulated on the processor, " + architecture;
+  p.description = "emulated on the CPU, " + architecture;
 #else
   p.name = "cuda:" + std::to_string(index);
   cudaDeviceProp properties;
@@ -66,7 +66,7 @@ CudaDevice::Properties examine(int index) {
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // the runtime remembers it; the next call should not report it again
+  cudaGetLastError();  // the runtime remembers an error; the next call must not report it again
   if (status == cudaErrorMemoryAllocation)
     fail(Code::OutOfMemory, "%s: the GPU is out of memory; choose a smaller size or fewer references", what);
   if (status == cudaErrorNoKernelImageForDevice)
@@ -91,9 +91,9 @@ CudaDevice::CudaDevice(const Properties& p)
   }
 }
 
-/// A pool of this device's own: memory is taken and given back in the order of its queue, so that no free waits for
-/// what other models compute on the same GPU (cudaFree does), and the GPU's memory is not asked for again for every
-/// restore.
+/// A pool of this device's own. Allocations and frees take part in the stream's order, so a free does not wait for
+/// other models on the same GPU, as cudaFree does. The pool keeps freed memory, so a restore does not ask the driver
+/// for it again.
 void CudaDevice::open_pool() {
   cudaMemPoolProps properties = {};
   properties.allocType = cudaMemAllocationTypePinned;
@@ -106,7 +106,7 @@ void CudaDevice::open_pool() {
 
 CudaDevice::~CudaDevice() { release(); }
 
-/// Nothing can be done about a call that fails here: the device is given up.
+/// Results of calls are ignored: nothing can be done about a failure while the device is given up.
 void CudaDevice::release() noexcept {
   cudaSetDevice(properties_.index);
   if (stream_ != nullptr) cudaStreamSynchronize(stream_);
@@ -127,7 +127,7 @@ void* CudaDevice::allocate(int64_t bytes) {
   const cudaStream_t queue = stream();
   void* memory = nullptr;
   cudaError_t status = cudaMallocFromPoolAsync(&memory, static_cast<size_t>(bytes), pool_, queue);
-  if (status == cudaErrorMemoryAllocation && kept() > 0) {  // perhaps in pieces that are too small
+  if (status == cudaErrorMemoryAllocation && kept() > 0) {  // the pool may hold pieces that are too small
     cudaGetLastError();
     trim();
     status = cudaMallocFromPoolAsync(&memory, static_cast<size_t>(bytes), pool_, queue);
@@ -161,37 +161,38 @@ int64_t CudaDevice::available() {
 
 void CudaDevice::trim() noexcept {
   cudaSetDevice(properties_.index);
-  cudaStreamSynchronize(stream_);  // what is freed in the queue is free only when the queue comes to it
+  cudaStreamSynchronize(stream_);  // a free takes effect when the stream reaches it
   cudaMemPoolTrimTo(pool_, 0);
+}
+
+template <class Copy>
+void CudaDevice::in_pieces(int64_t bytes, Copy&& copy) {
+  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
+    Staging& s = staging_[next_];
+    next_ = 1 - next_;
+    check(cudaEventSynchronize(s.done), "cudaEventSynchronize");
+    copy(s, at, static_cast<size_t>(std::min(kStagingBytes, bytes - at)));
+  }
 }
 
 void CudaDevice::upload(void* to, const void* from, int64_t bytes) {
   const cudaStream_t queue = stream();
-  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
-    const int64_t n = std::min(kStagingBytes, bytes - at);
-    Staging& s = staging_[next_];
-    next_ = 1 - next_;
-    check(cudaEventSynchronize(s.done), "cudaEventSynchronize");
-    memcpy(s.memory, static_cast<const char*>(from) + at, static_cast<size_t>(n));
-    check(cudaMemcpyAsync(static_cast<char*>(to) + at, s.memory, static_cast<size_t>(n), cudaMemcpyHostToDevice, queue),
+  in_pieces(bytes, [&](const Staging& s, int64_t at, size_t n) {
+    memcpy(s.memory, static_cast<const char*>(from) + at, n);
+    check(cudaMemcpyAsync(static_cast<char*>(to) + at, s.memory, n, cudaMemcpyHostToDevice, queue),
           "cudaMemcpyAsync to the device");
     check(cudaEventRecord(s.done, queue), "cudaEventRecord");
-  }
+  });
 }
 
 void CudaDevice::download(void* to, const void* from, int64_t bytes) {
   const cudaStream_t queue = stream();
-  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
-    const int64_t n = std::min(kStagingBytes, bytes - at);
-    Staging& s = staging_[next_];
-    next_ = 1 - next_;
-    check(cudaEventSynchronize(s.done), "cudaEventSynchronize");
-    check(cudaMemcpyAsync(s.memory, static_cast<const char*>(from) + at, static_cast<size_t>(n), cudaMemcpyDeviceToHost,
-                          queue),
+  in_pieces(bytes, [&](const Staging& s, int64_t at, size_t n) {
+    check(cudaMemcpyAsync(s.memory, static_cast<const char*>(from) + at, n, cudaMemcpyDeviceToHost, queue),
           "cudaMemcpyAsync from the device");
     check(cudaStreamSynchronize(queue), "cudaStreamSynchronize");
-    memcpy(static_cast<char*>(to) + at, s.memory, static_cast<size_t>(n));
-  }
+    memcpy(static_cast<char*>(to) + at, s.memory, n);
+  });
 }
 
 void CudaDevice::copy(void* to, const void* from, int64_t bytes) {
@@ -201,14 +202,14 @@ void CudaDevice::copy(void* to, const void* from, int64_t bytes) {
 
 namespace {
 
-/// A CUDA graph, ready to be launched.
-class Graph final : public Recording {
+class CudaGraph final : public CapturedGraph {
  public:
-  explicit Graph(CudaDevice& device) : device_(device) {}
-  ~Graph() override {
-    if (executable_ != nullptr) cudaGraphExecDestroy(executable_);  // once it has ended, if it still runs
+  explicit CudaGraph(CudaDevice& device) : device_(device) {}
+  ~CudaGraph() override {
+    if (executable_ != nullptr)
+      cudaGraphExecDestroy(executable_);  // takes effect when a launch that still runs has ended
   }
-  void play() override { check(cudaGraphLaunch(executable_, device_.stream()), "cudaGraphLaunch"); }
+  void replay() override { check(cudaGraphLaunch(executable_, device_.stream()), "cudaGraphLaunch"); }
 
   void instantiate(cudaGraph_t graph) {
     const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
@@ -223,11 +224,11 @@ class Graph final : public Recording {
 
 }  // namespace
 
-std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& queue) {
-  auto recording = std::make_unique<Graph>(*this);
+std::unique_ptr<CapturedGraph> CudaDevice::capture(const std::function<void()>& queue) {
+  auto captured = std::make_unique<CudaGraph>(*this);
   const cudaStream_t stream = this->stream();
   cudaGraph_t graph = nullptr;
-  // Thread-local: what other models' threads do meanwhile is no matter of this recording.
+  // Thread-local mode: calls that other models' threads make meanwhile are neither captured nor refused.
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
     queue();
@@ -238,8 +239,8 @@ std::unique_ptr<Recording> CudaDevice::record(const std::function<void()>& queue
     throw;
   }
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
-  recording->instantiate(graph);
-  return recording;
+  captured->instantiate(graph);
+  return captured;
 }
 
 void CudaDevice::synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }

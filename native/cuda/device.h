@@ -10,7 +10,7 @@ void check(cudaError_t status, const char* what);
 
 class CudaDevice final : public Device {
  public:
-  /// What a device must be asked before it is used.
+  /// What is asked of a device once, before it is used.
   struct Properties {
     int index = 0;
     int major = 0, minor = 0;  // compute capability
@@ -35,9 +35,9 @@ class CudaDevice final : public Device {
   double seconds(const Mark& from, const Mark& to) override;
   int64_t cache_bytes() const override { return properties_.cache_bytes; }
   bool has_e4m3() const override { return architecture() >= 89; }
-  std::unique_ptr<Recording> record(const std::function<void()>& queue) override;
+  std::unique_ptr<CapturedGraph> capture(const std::function<void()>& queue) override;
 
-  /// Makes this the calling thread's device and returns the queue of work.
+  /// Makes this the calling thread's device and returns its stream.
   cudaStream_t stream();
   /// 80, 90, ...
   int architecture() const { return properties_.major * 10 + properties_.minor; }
@@ -45,10 +45,14 @@ class CudaDevice final : public Device {
   int shared_bytes() const { return properties_.shared_bytes; }
 
  private:
+  /// Page-locked memory that copies between the process and the device pass through, in turns.
   struct Staging {
-    char* memory = nullptr;  // page-locked
-    cudaEvent_t done = nullptr;
+    char* memory = nullptr;
+    cudaEvent_t done = nullptr;  // after the last copy from it to the device
   };
+  /// Calls `copy(staging, offset, size)` for every piece of `bytes`, each in staging memory that is free.
+  template <class Copy>
+  void in_pieces(int64_t bytes, Copy&& copy);
   void open_pool();
   /// Bytes of the pool that are not allocated.
   int64_t kept();
@@ -58,7 +62,7 @@ class CudaDevice final : public Device {
   cudaStream_t stream_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
   Staging staging_[2];
-  int next_ = 0;
+  int next_ = 0;  // of staging_
 };
 
 /// @throws DeviceUnavailable

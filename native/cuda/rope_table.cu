@@ -20,7 +20,7 @@ struct Arguments {
   float *cos, *sin;
   int64_t ids_row, cos_row, sin_row, tokens;
   int columns;
-  int axes_dim[8];
+  int axes_dim[op::RopeTableArgs::kMaxAxes];
   double theta;
 };
 

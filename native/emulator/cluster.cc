@@ -20,7 +20,8 @@ Cluster::Cluster() {
 
 Cluster::~Cluster() { munmap(shared_, kMaxBlocks * kSharedStride); }
 
-// ---- running ----------------------------------------------------------------------------------------------------------------
+// ---- running
+// ----------------------------------------------------------------------------------------------------------------
 
 std::string Cluster::run(const Launch& launch, uint3 first) {
   launch_ = &launch;
@@ -111,8 +112,8 @@ void Cluster::end_thread() {
   if (at_cluster_barrier_ > 0 && at_cluster_barrier_ + ended_ == total_) release_cluster_barrier();
 }
 
-/// The running thread is the last of its block: what others did to the block's shared memory must have been known to one of
-/// its threads, for whatever was not might as well have come too late.
+/// The running thread is the last of its block: what others did to the block's shared memory must have been known to
+/// one of its threads, for whatever was not might as well have come too late.
 void Cluster::check_visits() {
   const auto n = static_cast<size_t>(total_), first = static_cast<size_t>(rank_ * count_);
   for (const auto& [thread, visit] : block().visits) {
@@ -148,7 +149,8 @@ unsigned Cluster::active_lanes() const {
   return lanes;
 }
 
-// ---- reports ----------------------------------------------------------------------------------------------------------------
+// ---- reports
+// ----------------------------------------------------------------------------------------------------------------
 
 std::string Cluster::block_text(int rank) const {
   const uint3 at = blocks_[static_cast<size_t>(rank)].index;

@@ -1,14 +1,14 @@
-// Cluster: the thread blocks of an emulated kernel that run together, nearly always one: their threads (fibers), barriers,
-// warp collectives and shared memory, and the checks of every access.
+// Cluster: the thread blocks of an emulated kernel that run together, nearly always one. It holds their threads
+// (fibers), barriers, warp collectives and shared memory, and checks every access.
 //
-// Order of accesses: time is a counter that every synchronisation moves on. An access is remembered with its thread and
-// time; it happened before what thread u does now if it was u's own, if a barrier of the whole cluster came since, or if u
-// learnt of it: known[u][t] is the time up to which u knows what t did. __syncwarp, mbarriers and barriers of part of a
-// cluster join what their threads know. Two accesses to a byte of shared memory, one of them a write, that are not so ordered
-// are a race, whatever order the fibers happened to run in.
+// Order of accesses: time is a counter that every synchronisation increments (a vector clock). An access is stored
+// with its thread and time. It happened before what thread u does now if u made it, if a barrier of the whole cluster
+// came since, or if known[u][t], the time up to which u is ordered after t, reaches it. __syncwarp, mbarriers and
+// barriers of a part of a cluster merge the clocks of their threads. Two accesses to a byte of shared memory, one of
+// them a write, are a race unless they are ordered so, in whatever order the fibers ran.
 //
-// Threads are numbered through the cluster, block after block. A block's shared memory lasts while one of its threads does:
-// what other blocks do to it must have happened before something that one of its own threads did.
+// Threads are numbered through the cluster, block after block. A block's shared memory lasts while one of its threads
+// does. So what other blocks do to it must have happened before something that one of its own threads did.
 #pragma once
 #include <deque>
 #include <map>
@@ -43,7 +43,8 @@ class Cluster {
   /// Runs the blocks of one cluster, `first` and its neighbours in x; returns what was wrong, or nothing.
   std::string run(const Launch& launch, uint3 first);
 
-  // ---- for the running thread -------------------------------------------------------------------------------------------
+  // ---- for the running thread
+  // -------------------------------------------------------------------------------------------
   void access(const void* at, size_t bytes, Access kind, const void* caller);
   /// The same by an instruction that also reaches the shared memory of the cluster's other blocks.
   void access_across(const void* at, size_t bytes, Access kind, const void* caller);
@@ -101,8 +102,8 @@ class Cluster {
   struct Warp {
     unsigned in_collective = 0, ended = 0;
   };
-  /// What happened last to a word of shared memory (four bytes), or to one byte of a word whose bytes have cells of their own.
-  /// Times before the cluster's start mean that nothing happened.
+  /// What happened last to a word of shared memory (four bytes), or to one byte of a word whose bytes have cells of
+  /// their own. Times before the cluster's start mean that nothing happened.
   struct Cell {
     uint32_t written = 0, read = 0;
     uint16_t writer = 0, reader = 0;
@@ -184,8 +185,8 @@ class Cluster {
   std::string report_;
 
   char* shared_ = nullptr;  // of block 0; the others' follow
-  // Most kernels touch whole words, and a cell for each costs a quarter of cells for their bytes. What touches less splits a
-  // word; bytes that cannot be told apart any more are merged again.
+  // Most kernels touch whole words, and a cell for each costs a quarter of cells for their bytes. What touches less
+  // splits a word; bytes that cannot be told apart any more are merged again.
   std::vector<Cell> words_, bytes_;
   std::vector<uint8_t> split_;  // by word: whether bytes_ says what happened, and not words_
   /// Of cells that several threads read, since their last epoch; by byte, a word's by its first.

@@ -1,4 +1,4 @@
-// What a cluster's threads may read and write, and in which order: the checks of every access, and cp.async. See cluster.h.
+// The checks of every access of a cluster's threads: bounds, initialisation, order (cluster.h); and cp.async.
 #include <dlfcn.h>
 #include <link.h>
 
@@ -53,7 +53,8 @@ const char* verb(Cluster::Access kind) {
 
 }  // namespace
 
-// ---- accesses ---------------------------------------------------------------------------------------------------------------
+// ---- accesses
+// ---------------------------------------------------------------------------------------------------------------
 
 void Cluster::access(const void* address, size_t bytes, Access kind, const void* caller) {
   const auto at = reinterpret_cast<uintptr_t>(address);
@@ -121,7 +122,8 @@ void Cluster::note_reader(Cell& cell, std::vector<Reading>& readings) {
   } else {
     if (cell.reader != kSeveral) readings.assign(1, {cell.reader, cell.read});
     cell.reader = kSeveral;
-    // A thread may be listed more than once, as it seldom is; looking for it each time would cost more than all the rest.
+    // A thread may be listed more than once, as it seldom is; looking for it each time would cost more than all the
+    // rest.
     if (readings.size() > 2 * static_cast<size_t>(total_)) keep_latest(readings);
     if (readings.back().thread == running_)
       readings.back().time = now_;
@@ -149,8 +151,9 @@ void Cluster::split(size_t word) {
   split_[word] = 1;
 }
 
-/// Gives the bytes of a word one cell again, where nothing depends on telling them apart: one thread wrote them at one time and
-/// nobody has read them since, or all that happened to them came before the last barrier. Returns whether it did.
+/// Gives the bytes of a word one cell again, where nothing depends on telling them apart: one thread wrote them at
+/// one time and nobody has read them since, or all that happened to them came before the last barrier. Returns
+/// whether it did.
 bool Cluster::merge(size_t word) {
   const Cell* const cells = &bytes_[4 * word];
   Cell merged = cells[0];
@@ -220,7 +223,8 @@ void Cluster::change_cells(const char* at, Change change) {
   }
 }
 
-// ---- asynchronous copies --------------------------------------------------------------------------------------------------
+// ---- asynchronous copies
+// --------------------------------------------------------------------------------------------------
 
 void Cluster::copy_async(char* to, const char* from, bool valid, const void* caller) {
   if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || (valid && reinterpret_cast<uintptr_t>(from) % 16 != 0))

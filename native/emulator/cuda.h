@@ -1,4 +1,4 @@
-// The part of CUDA C++ that the kernels use, for the processor: qualifiers, built-in variables, vector types,
+// The part of CUDA C++ that the kernels use, for the CPU: qualifiers, built-in variables, vector types,
 // barriers, warp collectives and arithmetic. cuda/launch.cuh includes it in place of the CUDA headers.
 #pragma once
 #include <algorithm>
@@ -69,7 +69,8 @@ struct alignas(4) __half2 {
   __half x, y;
 };
 
-// ---- where a thread is ------------------------------------------------------------------------------------------------
+// ---- where a thread is
+// ------------------------------------------------------------------------------------------------
 
 uint3 thread_index();
 uint3 block_index();
@@ -78,7 +79,8 @@ dim3 grid_size();
 /// The start of the block's dynamic shared memory, 1024-byte aligned.
 void* shared_memory_start();
 
-// ---- barriers and warp collectives: scheduling points, none of them inlined, so that reports can name their callers -------
+// ---- barriers and warp collectives: scheduling points, none of them inlined, so that reports can name their callers
+// -------
 
 void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffffu);
@@ -127,7 +129,8 @@ int atomicOr(int* at, int value);
 unsigned atomicOr(unsigned* at, unsigned value);
 int atomicExch(int* at, int value);
 
-// ---- arithmetic -----------------------------------------------------------------------------------------------------------
+// ---- arithmetic
+// -----------------------------------------------------------------------------------------------------------
 
 using std::max;
 using std::min;

@@ -1,4 +1,4 @@
-// Text for reports.
+// format: the text of reports.
 #pragma once
 #include <cstdarg>
 #include <cstdio>

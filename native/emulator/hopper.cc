@@ -125,7 +125,8 @@ void multiply_add(Cluster& cluster, unsigned mask, const void* const (&in)[kWarp
   }
 }
 
-/// A box into the shared memory of every block whose bit is set, as far from its start as `shared` is from this block's.
+/// A box into the shared memory of every block whose bit is set, as far from its start as `shared` is from this
+/// block's.
 void load_box(void* shared, const TensorMap* map, uint64_t* barrier, int x, int y, int z, int w, unsigned blocks,
               const void* caller) {
   Cluster& cluster = *Cluster::current();

@@ -1,7 +1,7 @@
-// Hopper's instructions of cuda/ptx.cuh on the processor: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers,
-// clusters of blocks.
-// What is done while others go on (copies, products) is done at once here: touching a copy's bytes without having waited at its
-// barrier is reported as a race, but registers of a product that is under way are not watched.
+// Hopper's instructions of cuda/ptx.cuh on the CPU: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers,
+// clusters of blocks. Asynchronous copies and products are done at once here. A thread that touches a copy's bytes
+// without having waited at its barrier is reported as a race; registers of a product that is under way are not
+// checked.
 #pragma once
 #include <cstdint>
 
@@ -9,7 +9,8 @@
 
 namespace iconface::emulator {
 
-/// A tensor [size[3], size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 128 bytes x box_rows x 1 x 1.
+/// A tensor [size[3], size[2], size[1], size[0]] with strides of stride_bytes, in boxes of 128 bytes x box_rows x 1 x
+/// 1.
 struct TensorMap {
   const char* data;
   int element_bytes;
@@ -50,7 +51,8 @@ template <int N>
 void wgmma_wait() {}
 template <int kParts>
 void wgmma_finished(float (&)[kParts][4]) {}
-/// This warp's 16 rows of d[64 x 8 parts], for 32 bytes of K; a from `a_shared`, or from registers when those are given (b is transposed then).
+/// This warp's 16 rows of d[64 x 8 parts], for 32 bytes of K; a from `a_shared`, or from registers when those are
+/// given (b is transposed then).
 void wgmma(float* d, int parts, uint64_t a_shared, const uint32_t* a_registers, uint64_t b, bool accumulate);
 template <int kParts>
 __attribute__((always_inline)) inline void wgmma_step(float (&d)[kParts][4], uint64_t a, uint64_t b, bool accumulate) {

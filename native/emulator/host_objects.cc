@@ -1,5 +1,5 @@
-// Tests: what `new` gives the addon (lists, strings, closures) is made to fail. The linker sends the addon's own calls of
-// operator new here (--wrap in CMakeLists.txt); those inside node and libstdc++ go where they always did.
+// fail_new: tests make the addon's `new` fail (lists, strings, closures). The linker redirects the addon's own calls of
+// operator new to here (--wrap in CMakeLists.txt), but not those inside node and libstdc++.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// What the compiler calls in the kernels' code. The emulated part is compiled with -fsanitize=thread and
-// -fsanitize=alignment for their instrumentation alone: neither library is linked, these functions take their place. In
-// host code that was compiled along (launchers) they find no running block and do nothing.
+// The functions that instrumented kernels call at every access. The kernels are compiled with -fsanitize=thread and
+// -fsanitize=alignment, but the sanitizers' libraries are not linked: these functions take their place. In host code
+// of the same files (launchers) no block runs, and they do nothing.
 #include "emulator/cluster.h"
 
 namespace iconface::emulator {

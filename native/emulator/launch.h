@@ -1,6 +1,6 @@
-// A kernel launch as the emulator runs it: every cluster of blocks, mostly of one, in turn (shared out among the
-// context's threads), every thread of it on a stack of its own. What the hardware would not have reported ends the
-// launch with an error that names the kernel, block, thread and address.
+// run_kernel: the emulator's kernel launch. The context's threads share the clusters of blocks (mostly of one block
+// each); every CUDA thread of a cluster runs on a stack of its own. A fault that hardware would not report ends the
+// launch with an error that names kernel, block, thread and address.
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -1,5 +1,5 @@
-// Kernels with one bug each, and the same kernels without it: the test of the emulator (test/emulator.test.ts) runs them by
-// name and expects the report, or none.
+// Kernels with one bug each, and the same kernels without it. test/emulator.test.ts runs them by name and expects the
+// emulator's report, or none.
 #include <functional>
 #include <map>
 #include <string>
@@ -38,8 +38,9 @@ __global__ void overwrite(float* out, int barrier) {
   if (i == 0) shared[0] = 2;
 }
 
-/// Words are written whole, their halves by two threads, and both are read whole. Each thread reads the half it wrote itself, or
-/// the `other`, which its neighbour writes; and halves are written again, with a barrier since words were read or without.
+/// Words are written whole, their halves by two threads, and both are read whole. Each thread reads the half it wrote
+/// itself, or the `other`, which its neighbour writes; and halves are written again, with a barrier since words were
+/// read or without.
 __global__ void halves(float* out, unsigned other, int barrier) {
   uint32_t* words = shared_memory<uint32_t>();
   uint16_t* parts = shared_memory<uint16_t>();
@@ -151,8 +152,8 @@ __global__ void signals(float* out, Signals s) {
   if (s.end_together) cluster_sync();
 }
 
-/// Two copies to both blocks of a cluster, the second to the place of the first: the first block's thread 0 makes them, when
-/// the readers of `releasing` blocks have released the place; every block's second warp reads them.
+/// Two copies to both blocks of a cluster, the second to the place of the first: the first block's thread 0 makes
+/// them, when the readers of `releasing` blocks have released the place; every block's second warp reads them.
 __global__ void copies(float* out, const TensorMap map, uint32_t releasing) {
   char* const stage = shared_memory<char>();
   uint64_t* const full = reinterpret_cast<uint64_t*>(stage + 1024);

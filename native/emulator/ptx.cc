@@ -24,7 +24,8 @@ struct Rows {
   const void* caller;
 };
 
-/// Matrix i: rows from lanes 8i .. 8i+7; lane l receives elements 2(l%4), 2(l%4)+1 of row l/4, or, transposed, of column l/4.
+/// Matrix i: rows from lanes 8i .. 8i+7; lane l receives elements 2(l%4), 2(l%4)+1 of row l/4, or, transposed, of
+/// column l/4.
 template <int kMatrices, bool kTransposed>
 void load_matrices(Cluster& cluster, unsigned mask, Lanes in, Results out) {
   if (mask != 0xffffffffu)

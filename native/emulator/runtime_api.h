@@ -1,5 +1,5 @@
-// The calls of the CUDA runtime that cuda/device.cc makes, on the processor. Device memory is host memory whose bounds the
-// kernels are held to; a stream's work is done by the time the call returns. Every call can be made to fail (fail_call).
+// The calls of the CUDA runtime that cuda/device.cc makes, on the CPU. Device memory is host memory, and accesses
+// outside its bounds are reported. A stream's work is done when the call returns. Tests make calls fail (fail_call).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -91,8 +91,8 @@ const char* cudaGetErrorString(cudaError_t status);
 cudaError_t count_launch();
 /// Does `work`, now or, where the stream is captured, whenever the graph is launched.
 void do_or_capture(cudaStream_t stream, std::function<void()> work);
-/// Tests: the n-th runtime call or launch from now on fails (1 = the next one); 0 turns it off. Calls that free or destroy
-/// are not counted: nobody could do anything about them.
+/// Tests: the n-th runtime call or launch from now on fails (1 = the next one); 0 turns it off. Calls that free or
+/// destroy are not counted: nobody could do anything about them.
 void fail_call(int64_t n);
 /// What kernels may touch now.
 std::shared_ptr<const Allocations> allocations();

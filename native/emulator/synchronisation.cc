@@ -1,5 +1,5 @@
-// How the threads of a cluster wait for each other: barriers, mbarriers and warp collectives, and what they learn thereby. See
-// cluster.h.
+// How the threads of a cluster wait for each other, and which of their accesses that orders (cluster.h): barriers,
+// mbarriers and warp collectives.
 #include <algorithm>
 #include <bit>
 #include <numeric>
@@ -9,7 +9,8 @@
 
 namespace iconface::emulator {
 
-// ---- barriers and collectives ---------------------------------------------------------------------------------------------
+// ---- barriers and collectives
+// ---------------------------------------------------------------------------------------------
 
 void Cluster::barrier(const void* caller) {
   Thread& t = threads_[static_cast<size_t>(running_)];

@@ -1,5 +1,5 @@
-// Threads under stress, for ThreadSanitizer (scripts/sanitize.sh threads): the pool's sums are right whatever the number
-// of units and workers, and a queue may be given jobs, robbed of them, cancelled and stopped at any time.
+// Threads under stress, for ThreadSanitizer (scripts/sanitize.sh threads): the pool's sums are right for any number of
+// items and workers, and jobs may be submitted, removed and cancelled, and the queue stopped, at any time.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -20,16 +20,16 @@ void require(bool condition, const char* what) {
   std::exit(1);
 }
 
-/// Every unit once, each by a worker that exists; plain writes are seen by the caller afterwards.
-void sums(ThreadPool& pool, int64_t units) {
-  std::vector<int64_t> done(static_cast<size_t>(units), 0);
+/// Every item is done once, by a worker that exists; the caller sees plain writes afterwards.
+void sums(ThreadPool& pool, int64_t items) {
+  std::vector<int64_t> done(static_cast<size_t>(items), 0);
   std::atomic<bool> stranger{false};
-  parallel_for(pool, units, [&](int64_t unit, int worker) {
-    done[static_cast<size_t>(unit)] += unit + 1;
+  parallel_for(pool, items, [&](int64_t item, int worker) {
+    done[static_cast<size_t>(item)] += item + 1;
     if (worker < 0 || worker >= pool.workers()) stranger = true;
   });
-  for (int64_t unit = 0; unit < units; unit++)
-    require(done[static_cast<size_t>(unit)] == unit + 1, "a unit is done once");
+  for (int64_t item = 0; item < items; item++)
+    require(done[static_cast<size_t>(item)] == item + 1, "an item is done once");
   require(!stranger, "workers are numbered");
 }
 

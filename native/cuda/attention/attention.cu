@@ -1,4 +1,4 @@
-// attention: softmax(scale q k^T) v over segments. Which kernel does it: tensor cores for bf16, else exact f32.
+// attention: softmax(scale q k^T) v over segments. Chooses the kernel: tensor cores for bf16, else exact f32.
 #include <cmath>
 
 #include "cuda/attention/attention.cuh"

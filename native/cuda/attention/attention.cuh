@@ -68,9 +68,10 @@ struct TokenBlock {
   }
 };
 
-// ---- 16 query rows in a warp's registers, as mma_m16n8k16 and wgmma leave them ----------------------------------------------
-// Part j of scores or out belongs to 8 keys or channels, of which lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1])
-// and l / 4 + 8 ([2], [3]). Values per row come in twos for these two rows; a row is spread over four neighbouring lanes.
+// ---- 16 query rows in a warp's registers, as mma_m16n8k16 and wgmma leave them
+// ---------------------------------------------- Part j of scores or out belongs to 8 keys or channels, of which lane
+// l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]). Values per row come in twos for
+// these two rows; a row is spread over four neighbouring lanes.
 
 /// Keys from `count` on score -infinity.
 template <int kParts>
@@ -82,8 +83,8 @@ __device__ __forceinline__ void mask_keys(int count, int lane, float (&scores)[k
       if (j * 8 + lane % 4 * 2 + e % 2 >= count) scores[j][e] = -INFINITY;
 }
 
-/// Of these rows' scores, those of keys after the query are -infinity. `ahead`: the place of the part's first row in the
-/// sequence less that of the block's first key.
+/// Of these rows' scores, those of keys after the query are -infinity. `ahead`: the place of the part's first row in
+/// the sequence less that of the block's first key.
 template <int kParts>
 __device__ __forceinline__ void mask_future(int ahead, int lane, float (&scores)[kParts][4]) {
 #pragma unroll
@@ -93,8 +94,8 @@ __device__ __forceinline__ void mask_future(int ahead, int lane, float (&scores)
       if (j * 8 + lane % 4 * 2 + e % 2 > ahead + lane / 4 + e / 2 * 8) scores[j][e] = -INFINITY;
 }
 
-/// One step of the streamed softmax: scores become p = 2^(c score - c maximum), the maximum and this lane's share of the
-/// sum follow; out must shrink by `shrink`.
+/// One step of the streamed softmax: scores become p = 2^(c score - c maximum), the maximum and this lane's share of
+/// the sum follow; out must shrink by `shrink`.
 template <int kParts>
 __device__ __forceinline__ void soften_rows(float c, float (&scores)[kParts][4], float (&maximum)[2], float (&sum)[2],
                                             float (&shrink)[2]) {

@@ -1,12 +1,12 @@
-// attention in f32, exact: out = softmax(scale q k^T) v, causal or not, by f32 fused multiply-adds; also the way for bf16
-// tensors that the tensor cores cannot take (any head size, any alignment).
+// attention in f32, exact: out = softmax(scale q k^T) v, causal or not, by f32 fused multiply-adds; also the way for
+// bf16 tensors that the tensor cores cannot take (any head size, any alignment).
 //
-// Work split: a block of 16 x 16 threads makes 64 query rows of one head and up to 128 channels of them (a larger head
-// size takes several blocks, which compute the scores again). Keys go by in blocks of 64, none of which spans two
-// segments. A thread makes 4 x 4 scores, the head size going by in steps of 32 through shared memory; the 16 threads of a
-// row stream its softmax (m, p = 2^(c s - c m), sums, out as in attention_mma.cu); p goes to shared memory and a thread
-// adds 4 rows x 8 channels of p v. Every sum has one order, whatever the rows beside it.
-// Must move: q, k, v and out once. Limit: the f32 rate (4 operations per query, key and channel).
+// Work split: a block of 16 x 16 threads makes 64 query rows of one head and up to 128 channels of them (a larger
+// head size takes several blocks, which compute the scores again). Keys go by in blocks of 64, none of which spans
+// two segments. A thread makes 4 x 4 scores, the head size going by in steps of 32 through shared memory; the 16
+// threads of a row stream its softmax (m, p = 2^(c s - c m), sums, out as in attention_mma.cu); p goes to shared
+// memory and a thread adds 4 rows x 8 channels of p v. Every sum has one order, whatever the rows beside it. Must
+// move: q, k, v and out once. Limit: the f32 rate (4 operations per query, key and channel).
 #include "cuda/attention/attention.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

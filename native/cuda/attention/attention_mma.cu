@@ -1,15 +1,15 @@
 // attention, bf16 on tensor cores (mma.sync, sm_80 and later): out = softmax(scale q k^T) v, causal or not.
 //
 // Work split: a block makes Bm query rows of one head (for head sizes above 256 one run of 256 channels of them, with
-// the scores computed again for each), a warp 16 or 32 of the rows. Keys go by in blocks of Bn, none of which spans two
-// segments; what a block lacks is loaded as zeros and scored -infinity. The softmax is streamed in f32: with the
+// the scores computed again for each), a warp 16 or 32 of the rows. Keys go by in blocks of Bn, none of which spans
+// two segments; what a block lacks is loaded as zeros and scored -infinity. The softmax is streamed in f32: with the
 // largest score m so far, p = 2^(c s - c m), and sums and out are brought to a new m by 2^(c (old m - m)), c = scale
-// log2(e). Scores, p (rounded to bf16) and out stay in registers: the fragment that q k^T leaves is the one p v wants.
-// q lies in shared memory; v of a block is copied while q k^T runs, k of the next one while p v runs. Rows are
-// XOR-swizzled in pieces of 16 bytes, so that neither cp.async nor ldmatrix meets bank conflicts. A smaller head size is
-// padded with zeros in shared memory.
+// log2(e). Scores, p (rounded to bf16) and out stay in registers: the fragment that q k^T leaves is the one p v
+// wants. q lies in shared memory; v of a block is copied while q k^T runs, k of the next one while p v runs. Rows are
+// XOR-swizzled in pieces of 16 bytes, so that neither cp.async nor ldmatrix meets bank conflicts. A smaller head size
+// is padded with zeros in shared memory.
 //
-// Must move: q, k, v and out once (k and v of a head are shared by its blocks through the second cache); klein-4B, 2,560
+// Must move: q, k, v and out once (k and v of a head are shared by its blocks through the L2 cache); klein-4B, 2,560
 // tokens: 63 MB against 80.5 GFLOP and 157 million exponentials. Limit: the tensor cores' bf16 rate.
 #include "cuda/attention/attention.cuh"
 #include "cuda/common/ptx.cuh"
@@ -27,8 +27,9 @@ struct AttentionTile {
   static constexpr int shared_bytes = 2 * (Bm * D + Bn * D + Bn * Dv);
 };
 
-/// Element of piece `chunk` (16 bytes) of `row` in a swizzled tile of `D` columns. Since it is an XOR, two pieces further
-/// on, n times, is swizzled(row, chunk) ^ 16 n for chunk 0 or 1: one instruction instead of an address per fragment.
+/// Element of piece `chunk` (16 bytes) of `row` in a swizzled tile of `D` columns. Since it is an XOR, two pieces
+/// further on, n times, is swizzled(row, chunk) ^ 16 n for chunk 0 or 1: one instruction instead of an address per
+/// fragment.
 template <int D>
 __device__ __forceinline__ int swizzled(int row, int chunk) {
   return row * D + (chunk ^ (row & 7)) * 8;

@@ -1,15 +1,15 @@
 // attention, bf16 on Hopper (sm_90a), head size 128: out = softmax(scale q k^T) v, not causal, by wgmma and TMA.
 //
-// Work split, in the manner of FlashAttention-3: one block per multiprocessor goes through tiles of 128 query rows of one
-// head. Its first warpgroup is the producer: one thread brings q, and blocks of 128 keys and values into two stages each,
-// by TMA. The other two take 64 rows each: scores = q k^T from shared memory, the streamed softmax of attention_mma.cu in
-// registers, out += p v with p as the register operand. Within a warpgroup the scores of block j + 1 and p v of block j
-// are under way together, and the softmax of j + 1 runs beside p v of j; between the warpgroups named barriers order the
-// products (ping-pong), so that one's softmax runs while the other multiplies. v is read transposed by the tensor
-// cores: nothing is transposed in memory. Blocks do not span segments; what a block lacks arrives as zeros and is scored
-// -infinity.
+// Work split, in the manner of FlashAttention-3: one block per multiprocessor goes through tiles of 128 query rows of
+// one head. Its first warpgroup is the producer: one thread brings q, and blocks of 128 keys and values into two
+// stages each, by TMA. The other two take 64 rows each: scores = q k^T from shared memory, the streamed softmax of
+// attention_mma.cu in registers, out += p v with p as the register operand. Within a warpgroup the scores of block j
+// + 1 and p v of block j are under way together, and the softmax of j + 1 runs beside p v of j; between the
+// warpgroups named barriers order the products (ping-pong), so that one's softmax runs while the other multiplies. v
+// is read transposed by the tensor cores: nothing is transposed in memory. Blocks do not span segments; what a block
+// lacks arrives as zeros and is scored -infinity.
 //
-// Must move: q, k, v and out once (k and v of a head are shared through the second cache); klein-4B, 2,560 tokens: 63 MB
+// Must move: q, k, v and out once (k and v of a head are shared through the L2 cache); klein-4B, 2,560 tokens: 63 MB
 // against 80.5 GFLOP and 157 million exponentials. Limit: the tensor cores' bf16 rate beside 16 exponentials a clock.
 #include "cuda/attention/attention.cuh"
 #include "cuda/common/ptx.cuh"

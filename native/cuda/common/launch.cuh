@@ -37,7 +37,7 @@ __device__ __forceinline__ T* shared_memory() {
 /// The GPU that a launcher works for.
 inline CudaDevice& device_of(const Context& ctx) { return static_cast<CudaDevice&>(*ctx.device); }
 
-/// A context, and who launches: made where `launch` is called, so that errors can name the launcher.
+/// A context, and the function that calls `launch` with it, which errors name.
 struct LaunchSite {
   const Context& context;
   const char *launcher, *file;
@@ -52,7 +52,7 @@ struct LaunchSite {
   }
 };
 
-/// The blocks of a launch. cluster > 1 (sm_90): so many neighbours in x, which divides, run together as a cluster.
+/// The blocks of a launch. cluster > 1 (sm_90): so many neighbours in x run together as a cluster; it divides blocks.x.
 struct Grid {
   dim3 blocks;
   unsigned cluster;

@@ -1,5 +1,5 @@
 // Every PTX instruction that the kernels use, one inline function each: nowhere else is there inline assembly.
-// The emulator (native/emulator) offers the same functions on the processor, so a kernel never knows where it runs.
+// native/emulator has the same functions for the CPU, so a kernel is the same source on both.
 #pragma once
 #include <cstdint>
 
@@ -24,7 +24,7 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
 
 // ---- asynchronous copies, sm_80 -------------------------------------------------------------------------------------
 
-/// Starts copying 16 bytes to shared memory past the registers and the first cache; zeros where !valid (`global` must
+/// Starts copying 16 bytes to shared memory past the registers and the L1 cache; zeros where !valid (`global` must
 /// then still be an address that may be formed). Both 16-byte aligned.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
@@ -39,7 +39,7 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/// Brings a line of 128 bytes to the second cache, or not.
+/// Brings a line of 128 bytes to the L2 cache, or not.
 __device__ __forceinline__ void prefetch_l2(const void* global) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
 }

@@ -1,4 +1,4 @@
-// The CUDA runtime, or the emulator's: every runtime call of this package is in a file that includes this one.
+// The CUDA runtime's functions, or the emulator's. Every file that calls them includes this one (but for devices.cc).
 #pragma once
 #ifdef ICONFACE_CUDA_EMULATED
 #include "emulator/runtime_api.h"

@@ -8,7 +8,7 @@ namespace iconface::cuda::ICONFACE_CUDA_TARGET {
 
 #ifndef ICONFACE_CUDA_EMULATED
 namespace {
-/// The driver's own function, found at run time: the addon is not linked against libcuda and loads without a driver.
+/// The driver's function, looked up at run time: the addon is not linked against libcuda, so it loads without a driver.
 using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
                             const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
@@ -28,7 +28,7 @@ Encode encoder() {
 template <int kRank>
 bool make_tensor_map(TensorMap* map, const void* data, DType dtype, const int64_t (&size)[kRank],
                      const int64_t (&stride)[kRank - 1], int box_rows) {
-  // Axes of size 1 may have any stride; the engine still wants one it likes.
+  // An axis of size 1 may have any stride; TMA still demands a multiple of 16 bytes.
   const int64_t each = dtype_bytes(dtype);
   int64_t bytes[kRank - 1];
   for (int i = 0; i < kRank - 1; i++) {

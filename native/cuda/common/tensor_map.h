@@ -1,4 +1,4 @@
-// Tensor maps: what the copy engine (TMA, sm_90) must know of a tensor and of the boxes it brings to shared memory.
+// Tensor maps: the description of a tensor, and of the boxes copied from it to shared memory, that TMA (sm_90) reads.
 #pragma once
 #include <cstdint>
 

@@ -1,10 +1,10 @@
 // conv2d in f32, exact: implicit GEMM, one f32 fused multiply-add per term, always in the same order.
 //
-// Work split: a block of 256 threads makes a tile of M pixels x N channels, a thread TM x TN of it. K goes by in steps of
-// 4 chunks (16 channels); both operands lie in shared memory with K outermost, the next step is read into registers
-// meanwhile, two buffers take turns. Tiles of 4 channels are for pictures (3 of them), which are bound by reading x.
-// Must move: x, weights, residual and out once, x from the caches once per tap. Limit: the f32 rate, 2 pixels taps C O
-// operations (VAE shortcut, 256 to 128 channels at 512 x 512: 17 GFLOP; AdaFace: 12.6 GFLOP in all).
+// Work split: a block of 256 threads makes a tile of M pixels x N channels, a thread TM x TN of it. K goes by in
+// steps of 4 chunks (16 channels); both operands lie in shared memory with K outermost, the next step is read into
+// registers meanwhile, two buffers take turns. Tiles of 4 channels are for pictures (3 of them), which are bound by
+// reading x. Must move: x, weights, residual and out once, x from the caches once per tap. Limit: the f32 rate, 2
+// pixels taps C O operations (VAE shortcut, 256 to 128 channels at 512 x 512: 17 GFLOP; AdaFace: 12.6 GFLOP in all).
 #include "cuda/conv2d/conv2d.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -1,13 +1,13 @@
 // conv2d in bf16 on tensor cores: implicit GEMM, m16n8k16, f32 sums.
 //
-// Work split: a block makes a tile of M pixels x N channels, a warp 64 x 64 of it (32 x 32 in small tiles). K goes by in
-// steps of 4 chunks (32 channels); kStages steps are in flight as asynchronous copies straight to shared memory, where
-// padding and what lies past an end become zeros. Rows are 64 bytes there, chunk c of row r at place c ^ (r / 2 % 4):
-// both the copies and ldmatrix touch all banks. The largest tile that still gives every multiprocessor a block is taken;
-// sums run over K in the same order in each, so the tile does not show in the result.
-// Must move: x, weights, residual and out once; from the second cache to the multiprocessors M and N rows of K for every
-// tile (256 x 128: 85 operations a byte). Limit: the mma.sync rate, 2 pixels taps C O operations (VAE decoder,
-// 128 channels at 512 x 512: 77 GFLOP, 270 MB).
+// Work split: a block makes a tile of M pixels x N channels, a warp 64 x 64 of it (32 x 32 in small tiles). K goes by
+// in steps of 4 chunks (32 channels); kStages steps are in flight as asynchronous copies straight to shared memory,
+// where padding and what lies past an end become zeros. Rows are 64 bytes there, chunk c of row r at place c ^ (r / 2
+// % 4): both the copies and ldmatrix touch all banks. The largest tile that still gives every multiprocessor a block
+// is taken; sums run over K in the same order in each, so the tile does not show in the result. Must move: x,
+// weights, residual and out once; from the L2 cache to the multiprocessors M and N rows of K for every tile (256 x
+// 128: 85 operations a byte). Limit: the mma.sync rate, 2 pixels taps C O operations (VAE decoder, 128 channels at
+// 512 x 512: 77 GFLOP, 270 MB).
 #include "cuda/common/ptx.cuh"
 #include "cuda/conv2d/conv2d.cuh"
 

@@ -1,4 +1,5 @@
-// linear: out = epilogue(x W^T). Which kernel does it: a few rows, f32, bf16 or e4m3; on tensor cores a group is one launch.
+// linear: out = epilogue(x W^T). Chooses the kernel: few rows, f32, bf16 or e4m3. On tensor cores a group of products
+// is one launch.
 #include "cuda/kernels.h"
 #include "cuda/linear/linear.cuh"
 

@@ -1,6 +1,6 @@
-// linear's epilogue on tensor cores: 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma, to out.
-// Part f of the sums belongs to 8 columns, of which lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8 ([2], [3]).
-// Rows from row_end on do not exist.
+// linear's epilogue on tensor cores: 16 rows of sums as a warp holds them after mma_m16n8k16 or wgmma, to out. Part f
+// of the sums belongs to 8 columns, of which lane l has 2 (l % 4) and the next in rows l / 4 ([0], [1]) and l / 4 + 8
+// ([2], [3]). Rows from row_end on do not exist.
 #pragma once
 #include "cuda/common/ptx.cuh"
 #include "cuda/linear/linear.cuh"
@@ -66,9 +66,9 @@ __device__ __forceinline__ void row_squares(const float (&sums)[kParts][4], floa
   }
 }
 
-/// A warp's columns, from `column` of out on, are kHeads heads, or part of one; those before p.k_end, whose rows have these
-/// sums of squares, become x / sqrt(mean(x^2) + 1e-6) * scale, then (e, o) -> (cos e - sin o, sin e + cos o). The angles of a
-/// row are read once for all heads.
+/// A warp's columns, from `column` of out on, are kHeads heads, or part of one; those before p.k_end, whose rows have
+/// these sums of squares, become x / sqrt(mean(x^2) + 1e-6) * scale, then (e, o) -> (cos e - sin o, sin e + cos o).
+/// The angles of a row are read once for all heads.
 template <int kHeads, int kParts>
 __device__ __forceinline__ void rotate_rows(const LinearProblem& p, int first_row, int column, int lane,
                                             const float (&squares)[kHeads][2], float (&sums)[kParts][4]) {
@@ -102,8 +102,8 @@ __device__ __forceinline__ void rotate_rows(const LinearProblem& p, int first_ro
   }
 }
 
-/// Asks the second cache for a tile of out that the epilogue adds to, while the products run: kRows rows from `row` on, those
-/// before row_end, of tile `tile_n` of kColumns rows of W; by kThreads threads.
+/// Asks the L2 cache for a tile of out that the epilogue adds to, while the products run: kRows rows from `row` on,
+/// those before row_end, of tile `tile_n` of kColumns rows of W; by kThreads threads.
 template <int kRows, int kColumns, int kThreads>
 __device__ __forceinline__ void prefetch_residual(const LinearProblem& p, int row, int row_end, int tile_n) {
   if (p.gates == 0 && !p.accumulate) return;
@@ -115,9 +115,9 @@ __device__ __forceinline__ void prefetch_residual(const LinearProblem& p, int ro
   }
 }
 
-/// One row's groups of 8 columns into an F32 out with p.wide_out, this lane's two of each from `column` on: value(group, 0 or 1)
-/// alone, or times the gate and added to what is there. Several groups are read before the first of them is stored:
-/// a read that waits for the store before it would cost a latency each.
+/// One row's groups of 8 columns into an F32 out with p.wide_out, this lane's two of each from `column` on:
+/// value(group, 0 or 1) alone, or times the gate and added to what is there. Several groups are read before the first
+/// of them is stored: a read that waits for the store before it would cost a latency each.
 template <int kGroups, class Value>
 __device__ __forceinline__ void add_groups(const LinearProblem& p, const OutRow& row, bool exists, int column,
                                            Value value) {

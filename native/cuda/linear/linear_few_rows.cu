@@ -1,8 +1,9 @@
 // linear for up to 4 rows (modulation vectors): out = epilogue(x W^T) by reading W once.
 //
-// Work split: a warp makes one column of out (for SwiGLU from two rows of W); its lanes read the row of W in pieces of
-// 16 bytes, the x rows beside it come from the first cache, and the lanes' sums are added by a butterfly of fixed order.
-// Must move: W once, N K elements; klein-4B's three modulations: 2 x 15 D D bytes = 283 MB a step. Limit: reading memory.
+// Work split: a warp makes one column of out (for SwiGLU from two rows of W); its lanes read the row of W in pieces
+// of 16 bytes, the x rows beside it come from the L1 cache, and the lanes' sums are added by a butterfly of fixed
+// order. Must move: W once, N K elements; klein-4B's three modulations: 2 x 15 D D bytes = 283 MB a step. Limit:
+// reading memory.
 #include "cuda/linear/linear.cuh"
 
 namespace iconface::cuda::ICONFACE_CUDA_TARGET {

@@ -11,10 +11,10 @@ using Small = MmaTile<bf16, 64, 64, 128, 2, 2, 4>;
 }  // namespace
 
 bool linear_mma(Context& ctx, const LinearProblems& p) {
-  // Small tiles read each operand more often from the second cache and from shared memory, but fill the machine better.
-  const int64_t processors = device_of(ctx).multiprocessors();
-  const double large = mma_time<Large>(p, processors, 1.0), middle = mma_time<Middle>(p, processors, 0.9),
-               small = mma_time<Small>(p, processors, 0.6);
+  // Small tiles read each operand more often from the L2 cache and from shared memory, but fill the machine better.
+  const int64_t multiprocessors = device_of(ctx).multiprocessors();
+  const double large = mma_time<Large>(p, multiprocessors, 1.0), middle = mma_time<Middle>(p, multiprocessors, 0.9),
+               small = mma_time<Small>(p, multiprocessors, 0.6);
   if (!copies_directly<bf16>(p))
     return middle <= small ? run_mma<Middle, false>(ctx, p) : run_mma<Small, false>(ctx, p);
   if (large <= middle && large <= small) return run_mma<Large, true>(ctx, p);

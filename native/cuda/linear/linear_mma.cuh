@@ -1,24 +1,24 @@
-// linear on tensor cores by mma.sync, in bf16 (sm_80 and later) and e4m3 (sm_89 and later): out = epilogue(x W^T), x [M, K],
-// W [N, K] row-major.
+// linear on tensor cores by mma.sync, in bf16 (sm_80 and later) and e4m3 (sm_89 and later): out = epilogue(x W^T), x
+// [M, K], W [N, K] row-major.
 //
 // Work split: a block makes one Bm x Bn tile of the product, a warp a Wm x Wn part of it in registers; K goes by in
 // steps of Bk through a ring of kStages stages in shared memory, filled by cp.async while the tensor cores work on
 // earlier ones. Rows of a stage are XOR-swizzled in pieces of 16 bytes, so that neither the copies nor ldmatrix meet
-// bank conflicts. Blocks are numbered so that kMmaGroup tiles of rows run beside each other and share W in the second
-// cache. For SwiGLU a tile pairs 8 rows of W's first half with the same 8 of its second, which puts both factors of an
-// output into one thread. The epilogue (bias, activation, gate, residual) works on the registers: 8-byte F32 accesses,
-// or, after swapping halves with the neighbouring lane, 8-byte pieces of bf16, whole 32-byte sectors either way. Heads of q
-// and k are normalised and rotated there too; a head's warps add their sums of squares through shared memory.
-// Several products are one grid, their tiles one after the other.
-// Other sizes: rows and columns beyond the edge are loaded as zeros and not stored; where K or an address is no
-// multiple of 16 bytes, or W is F32 or F16, the operand is loaded through registers and rounded to bf16 there.
-// e4m3 is the same work in bytes, so all places are counted in bytes; 32 of a row go into one product. Tensor cores keep few
-// bits of e4m3 sums (13 of the mantissa, says arXiv 2411.10958; about 14 in all on Hopper, arXiv 2412.19437), so those of a
-// step, 128 of K, begin at zero and are added to the tile's in f32 registers.
+// bank conflicts. Blocks are numbered so that kMmaGroup tiles of rows run beside each other and share W in the L2
+// cache. For SwiGLU a tile pairs 8 rows of W's first half with the same 8 of its second, which puts both factors of
+// an output into one thread. The epilogue (bias, activation, gate, residual) works on the registers: 8-byte F32
+// accesses, or, after swapping halves with the neighbouring lane, 8-byte pieces of bf16, whole 32-byte sectors either
+// way. Heads of q and k are normalised and rotated there too; a head's warps add their sums of squares through shared
+// memory. Several products are one grid, their tiles one after the other. Other sizes: rows and columns beyond the
+// edge are loaded as zeros and not stored; where K or an address is no multiple of 16 bytes, or W is F32 or F16, the
+// operand is loaded through registers and rounded to bf16 there. e4m3 is the same work in bytes, so all places are
+// counted in bytes; 32 of a row go into one product. Tensor cores keep few bits of e4m3 sums (13 of the mantissa,
+// says arXiv 2411.10958; about 14 in all on Hopper, arXiv 2412.19437), so those of a step, 128 of K, begin at zero
+// and are added to the tile's in f32 registers.
 //
 // Must move: x, W and out once, 2 (M K + N K + M N) bytes in bf16; klein-4B linear1, 2 x 2,560 rows: 31 + 170 + 94 MB
-// against 0.87 TFLOP; x and W are half of it in e4m3. Limit: the tensor cores' rate of that type (on sm_90a what mma.sync
-// reaches of it).
+// against 0.87 TFLOP; x and W are half of it in e4m3. Limit: the tensor cores' rate of that type (on sm_90a what
+// mma.sync reaches of it).
 #pragma once
 #include "cuda/common/ptx.cuh"
 #include "cuda/linear/linear_epilogue.cuh"
@@ -45,9 +45,9 @@ struct MmaTile {
   static_assert(!kE4m3 || Bk == 128);  // what may be summed up with few bits
 };
 
-/// Byte of piece `chunk` of `row` in a swizzled tile: pieces of the same column lie in different banks for 8 consecutive
-/// rows (for rows of 64 bytes two share a line of 128). Since it is an XOR, two pieces further on, n times, is
-/// swizzled(row, chunk) ^ 32 n for chunk 0 or 1.
+/// Byte of piece `chunk` of `row` in a swizzled tile: pieces of the same column lie in different banks for 8
+/// consecutive rows (for rows of 64 bytes two share a line of 128). Since it is an XOR, two pieces further on, n
+/// times, is swizzled(row, chunk) ^ 32 n for chunk 0 or 1.
 template <int kRowBytes>
 __device__ __forceinline__ int swizzled(int row, int chunk) {
   static_assert(kRowBytes == 64 || kRowBytes == 128);
@@ -212,8 +212,8 @@ struct MmaPlace {
   }
 };
 
-/// Normalises and rotates the heads of a tile. A head lies in several warps, which exchange their sums of squares through
-/// shared memory (the ring, which is no longer used).
+/// Normalises and rotates the heads of a tile. A head lies in several warps, which exchange their sums of squares
+/// through shared memory (the ring, which is no longer used).
 template <class Tile>
 __device__ __forceinline__ void rotate_heads(const LinearProblem& p, const MmaPlace& place, int warp_m, int warp_n,
                                              int lane, WarpSums<Tile>& sums) {
@@ -318,10 +318,10 @@ MmaTiles mma_tiles(const LinearProblems& problems) {
 /// Time of the products in tiles of this size, up to a factor: the multiprocessor with the most tiles decides.
 /// `rate` is what the tensor cores give for tiles of this size, relative to the largest.
 template <class Tile>
-double mma_time(const LinearProblems& p, int64_t processors, double rate) {
+double mma_time(const LinearProblems& p, int64_t multiprocessors, double rate) {
   const int tiles = mma_tiles<Tile>(p).first[p.count];
   const double pass = p.has_heads() && !Tile::kHeads ? kHeadsPass : 1;
-  return static_cast<double>((tiles + processors - 1) / processors) * Tile::Bm * Tile::Bn / rate * pass;
+  return static_cast<double>((tiles + multiprocessors - 1) / multiprocessors) * Tile::Bm * Tile::Bn / rate * pass;
 }
 
 /// Returns whether heads are done.

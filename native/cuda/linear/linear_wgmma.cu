@@ -12,10 +12,11 @@ bool linear_wgmma(Context& ctx, const LinearProblems& p) {
   using Large = WgmmaTile<bf16, 256, 4>;
   using Middle = WgmmaTile<bf16, 192, 5>;
   using Small = WgmmaTile<bf16, 128, 6>;
-  // Narrow tiles read x more often from shared memory and the second cache, but divide the columns more evenly.
-  const int processors = device_of(ctx).multiprocessors();
-  const double large = wgmma_time<Large>(p, processors, 1.0), middle = wgmma_time<Middle>(p, processors, 0.97),
-               small = wgmma_time<Small>(p, processors, 0.85);
+  // Narrow tiles read x more often from shared memory and the L2 cache, but divide the columns more evenly.
+  const int multiprocessors = device_of(ctx).multiprocessors();
+  const double large = wgmma_time<Large>(p, multiprocessors, 1.0),
+               middle = wgmma_time<Middle>(p, multiprocessors, 0.97),
+               small = wgmma_time<Small>(p, multiprocessors, 0.85);
   if (large <= middle && large <= small) return run_wgmma<Large>(ctx, p);
   return middle <= small ? run_wgmma<Middle>(ctx, p) : run_wgmma<Small>(ctx, p);
 }

@@ -1,16 +1,17 @@
 // linear on Hopper (sm_90a) by wgmma and TMA, in bf16 and e4m3: out = epilogue(x W^T), x [M, K], W [N, K] row-major.
 //
-// Work split: one block per multiprocessor goes through tiles of 128 x Bn. Its first warpgroup is the producer: one thread
-// of it keeps a ring of stages (128 and Bn rows of 128 bytes of K, 128-byte swizzle) filled by TMA. The other two make 64 rows of
-// the tile each, products of 64 x Bn x 32 bytes straight from shared memory, the sums in their registers. Full and empty mbarriers pass
-// the stages to and fro, so the producer is already at the next tile while the consumers work on an epilogue. Tiles of
-// rows do not span batch items (x and out may be slices with a stride between items); rows and K beyond the end arrive
-// as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W. Tiles are numbered as in linear_mma.cuh, in pairs, those
-// of several products one after the other. A warp holds whole heads of its rows: q and k are finished in its registers.
+// Work split: one block per multiprocessor goes through tiles of 128 x Bn. Its first warpgroup is the producer: one
+// thread of it keeps a ring of stages (128 and Bn rows of 128 bytes of K, 128-byte swizzle) filled by TMA. The other
+// two make 64 rows of the tile each, products of 64 x Bn x 32 bytes straight from shared memory, the sums in their
+// registers. Full and empty mbarriers pass the stages to and fro, so the producer is already at the next tile while
+// the consumers work on an epilogue. Tiles of rows do not span batch items (x and out may be slices with a stride
+// between items); rows and K beyond the end arrive as zeros. For SwiGLU a stage holds Bn / 2 rows of each half of W.
+// Tiles are numbered as in linear_mma.cuh, in pairs, those of several products one after the other. A warp holds
+// whole heads of its rows: q and k are finished in its registers.
 //
 // Pairs: two blocks form a cluster and work on two tiles of rows, one below the other, of the same tile of columns.
 // Each copies its own rows of x and one half of W's, the latter to both blocks at once (multicast), into the same
-// stage of both rings: a stage is empty when the consumers of both blocks have released it. Through the second cache
+// stage of both rings: a stage is empty when the consumers of both blocks have released it. Through the L2 cache
 // a block's stage of 128 x 256 takes 16 KB of x and 16 KB of W instead of 16 + 32 KB, for 4.2 MFLOP in bf16: at 790
 // TFLOP/s 6.2 TB/s instead of 9.3, where an H200 gives 5.5 to 7. (e4m3, 128 x 192: 28 KB instead of 40 for 6.3
 // MFLOP.) Where the tiles of rows are odd in number the last pair's second block multiplies zeros and stores
@@ -44,8 +45,8 @@ struct WgmmaTile {
   static constexpr bool kHeads = Bn % kHeadChannels == 0;  // it finishes heads
 };
 
-/// How the tiles of a product lie: `tiles_m` of rows in all batch items. A cluster of `blocks` blocks, 1 or 2, works on so many
-/// at a time, a bundle; stripes of kGroup bundles lie side by side.
+/// How the tiles of a product lie: `tiles_m` of rows in all batch items. A cluster of `blocks` blocks, 1 or 2, works
+/// on so many at a time, a bundle; stripes of kGroup bundles lie side by side.
 struct TileOrder {
   int tiles_per_item, tiles_m, tiles_n;
   int item_rows;  // of a batch item
@@ -64,7 +65,9 @@ struct TileOrders {
   __device__ int first() const { return static_cast<int>(blockIdx.x) / blocks; }
   __device__ int clusters() const { return static_cast<int>(gridDim.x) / blocks; }
   /// Bundles of the cluster with the most of them.
-  __host__ int rounds(int processors) const { return (count + processors / blocks - 1) / (processors / blocks); }
+  __host__ int rounds(int multiprocessors) const {
+    return (count + multiprocessors / blocks - 1) / (multiprocessors / blocks);
+  }
 };
 
 /// Every product's operands: x as [items, rows, K], W as [1, N, K] or, for SwiGLU, [2, N, K].
@@ -74,9 +77,9 @@ struct LinearMaps {
 
 #ifdef ICONFACE_SM90A
 
-/// Where the tile of block `rank` in bundle `index` lies: its product, its batch item, its number among the item's tiles of
-/// rows, and among the tiles of columns. A product's last bundle may lack its second tile, which then lies behind the last
-/// item's rows.
+/// Where the tile of block `rank` in bundle `index` lies: its product, its batch item, its number among the item's
+/// tiles of rows, and among the tiles of columns. A product's last bundle may lack its second tile, which then lies
+/// behind the last item's rows.
 struct TilePlace {
   static constexpr int kGroup = 8;
   int product = 0, item, tile_m, tile_n;
@@ -287,15 +290,16 @@ TileOrders orders_of(const LinearProblems& problems, int blocks) {
   return o;
 }
 
-/// The rate of a block that works alone and reads half as much again, as a share of one in a pair: estimated, not measured.
+/// The rate of a block that works alone and reads half as much again, as a share of one in a pair: estimated, not
+/// measured.
 constexpr double kAlone = 0.85;
 
 /// Pairs of blocks, unless single ones are done sooner.
 template <class Tile>
-TileOrders best_orders(const LinearProblems& p, int processors) {
+TileOrders best_orders(const LinearProblems& p, int multiprocessors) {
   const TileOrders single = orders_of<Tile>(p, 1), pairs = orders_of<Tile>(p, 2);
-  const bool paired = processors > 1 && pairs.count < single.count;
-  return paired && kAlone * pairs.rounds(processors) <= single.rounds(processors) ? pairs : single;
+  const bool paired = multiprocessors > 1 && pairs.count < single.count;
+  return paired && kAlone * pairs.rounds(multiprocessors) <= single.rounds(multiprocessors) ? pairs : single;
 }
 
 /// A product's operands for the copy engine; false where it does not take them.
@@ -311,23 +315,23 @@ inline bool make_linear_maps(const LinearProblem& p, int rows, int weight_rows, 
 /// Returns whether heads are done.
 template <class Tile>
 bool run_wgmma(Context& ctx, const LinearProblems& p) {
-  const int processors = device_of(ctx).multiprocessors();
-  const TileOrders orders = best_orders<Tile>(p, processors);
+  const int multiprocessors = device_of(ctx).multiprocessors();
+  const TileOrders orders = best_orders<Tile>(p, multiprocessors);
   LinearMaps maps = {};
   for (int i = 0; i < p.count; i++)
     if (!make_linear_maps(p.product[i], Tile::Bm, Tile::Bn / 2, &maps.x[i], &maps.weight[i]))
       fail(Code::Internal, "linear: the copy engine takes no tiles of %d rows", Tile::Bn / 2);
-  const Grid grid(dim3(std::min(orders.count, processors / orders.blocks) * orders.blocks), orders.blocks);
+  const Grid grid(dim3(std::min(orders.count, multiprocessors / orders.blocks) * orders.blocks), orders.blocks);
   launch(ctx, linear_wgmma_kernel<Tile>, grid, dim3(Tile::threads), Tile::shared_bytes, p, orders, maps);
   return Tile::kHeads;
 }
 
 /// Time of the products in tiles of this size, up to a factor.
 template <class Tile>
-double wgmma_time(const LinearProblems& p, int processors, double rate) {
-  const TileOrders orders = best_orders<Tile>(p, processors);
+double wgmma_time(const LinearProblems& p, int multiprocessors, double rate) {
+  const TileOrders orders = best_orders<Tile>(p, multiprocessors);
   const double pass = p.has_heads() && !Tile::kHeads ? kHeadsPass : 1;
-  return orders.rounds(processors) * Tile::Bn / (orders.blocks > 1 ? rate : kAlone * rate) * pass;
+  return orders.rounds(multiprocessors) * Tile::Bn / (orders.blocks > 1 ? rate : kAlone * rate) * pass;
 }
 
 }  // namespace iconface::cuda::ICONFACE_CUDA_TARGET

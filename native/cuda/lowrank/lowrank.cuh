@@ -28,8 +28,8 @@ struct WeightMatrix {
   }
 };
 
-/// Adds 64 values up over the lanes of a warp; lane l is left with the sums of values 2 l and 2 l + 1, in v[0] and v[1].
-/// Every exchange halves what a lane holds (to kHalf): 62 shuffles where 64 butterflies would take 320.
+/// Adds 64 values up over the lanes of a warp; lane l is left with the sums of values 2 l and 2 l + 1, in v[0] and
+/// v[1]. Every exchange halves what a lane holds (to kHalf): 62 shuffles where 64 butterflies would take 320.
 template <int kHalf = 32>
 __device__ __forceinline__ void sum_over_warp(float (&v)[64], int lane) {
   const bool upper = (lane & kHalf / 2) != 0;
@@ -41,8 +41,8 @@ __device__ __forceinline__ void sum_over_warp(float (&v)[64], int lane) {
   if constexpr (kHalf > 2) sum_over_warp<kHalf / 2>(v, lane);
 }
 
-/// bf16 on tensor cores: ranks up to 64, head sizes that are multiples of 8, rows of h aligned to 16 bytes. False: not done,
-/// and nothing written.
+/// bf16 on tensor cores: ranks up to 64, head sizes that are multiples of 8, rows of h aligned to 16 bytes. False:
+/// not done, and nothing written.
 bool lowrank_cross_attention_mma(Context&, const op::LowrankCrossAttentionArgs&);
 
 /// Tokens of a tile of the tensor-core kernels.

@@ -3,13 +3,14 @@
 // h [tokens, D] F32 in place; K [heads, M, r], V [M, r]; U_v [D, r], head j owning d = D / heads rows. All in f32, exact:
 // for compute F32, and for what lowrank_cross_attention_mma.cu, which does bf16 on tensor cores, has no shape for.
 //
-// Work split: a warp takes 4 tokens through everything, a block of 4 warps shares K_j, V and U_vj in shared memory (rank
-// outermost, so that a lane reads four keys or channels at once). A lane holds the logits of 8 of 256 keys for all four
-// tokens; their softmax is streamed over runs of 256 keys; the 16 x 4 sums of P V over a warp's keys are added up by halving
-// exchanges. Ranks go by in runs of 16, channels of a head in runs of 128; the usual case is one run of each, and then a
-// head costs one fill of shared memory. LN: mean first, then variance and down_q together from the first cache.
+// Work split: a warp takes 4 tokens through everything, a block of 4 warps shares K_j, V and U_vj in shared memory
+// (rank outermost, so that a lane reads four keys or channels at once). A lane holds the logits of 8 of 256 keys for
+// all four tokens; their softmax is streamed over runs of 256 keys; the 16 x 4 sums of P V over a warp's keys are
+// added up by halving exchanges. Ranks go by in runs of 16, channels of a head in runs of 128; the usual case is one
+// run of each, and then a head costs one fill of shared memory. LN: mean first, then variance and down_q together
+// from the L1 cache.
 //
-// Must move: h in and out, 8 D bytes a token, and K, V, W once a block through the second cache; klein-4B, 2 x 2,048 image
+// Must move: h in and out, 8 D bytes a token, and K, V, W once a block through the L2 cache; klein-4B, 2 x 2,048 image
 // tokens: 100 MB against 2.4 GFLOP and 25 million exponentials. Limit: the f32 rate.
 #include "cuda/common/rows.cuh"
 #include "cuda/kernels.h"

@@ -2,18 +2,18 @@
 //   h += gate * concat_j( U_vj softmax(a K_j^T) V ),  a = down_q(LN(h))
 // Operands are rounded to bf16; LN, softmax, all sums and h stay f32. r is padded with zeros to 16, 32 or 64 ranks.
 //
-// Work split, two launches. a: lowrank_project_down_mma.cu. Then a block takes one head and 128 tokens, a warp 16 of them. K_j, V and
-// U_vj lie in shared memory, 256 keys at a time, rows XOR-swizzled in pieces of 16 bytes so that ldmatrix meets no bank
-// conflicts. Keys go by in blocks of 64; scores, p and P V stay in registers: what a product leaves is the next one's left
-// operand. Rows of U_vj are permuted so that a thread ends up with 4 neighbouring channels of h. h is asked for when a block
-// begins, and read and written at its end.
+// Work split, two launches. a: lowrank_project_down_mma.cu. Then a block takes one head and 128 tokens, a warp 16 of
+// them. K_j, V and U_vj lie in shared memory, 256 keys at a time, rows XOR-swizzled in pieces of 16 bytes so that
+// ldmatrix meets no bank conflicts. Keys go by in blocks of 64; scores, p and P V stay in registers: what a product
+// leaves is the next one's left operand. Rows of U_vj are permuted so that a thread ends up with 4 neighbouring
+// channels of h. h is asked for when a block begins, and read and written at its end.
 //
-// Must move: h in and out, 8 D bytes a token; klein-4B, 2 x 2,048 image tokens: 100 MB, 24 us of an H200's 4.2 TB/s. It is
-// read twice, and the second time from its end backwards, so that what the second cache still holds of the first reading,
-// some 20 to 30 of 50 MB, does not come from memory again: 120 to 130 MB in all. Through the second cache also 25 MB of W and,
-// at 36 KB a block, 28 MB of K, V and U. Against that, all of it overlapped by 24 warps a multiprocessor: 2.4 GFLOP (4 us of
-// mma.sync), 25 million exponentials (7 us at 16 a clock and multiprocessor) and about 5 us of other instructions.
-// Limit: copy bandwidth.
+// Must move: h in and out, 8 D bytes a token; klein-4B, 2 x 2,048 image tokens: 100 MB, 24 us of an H200's 4.2 TB/s.
+// It is read twice, and the second time from its end backwards, so that what the L2 cache still holds of the first
+// reading, some 20 to 30 of 50 MB, does not come from memory again: 120 to 130 MB in all. Through the L2 cache also
+// 25 MB of W and, at 36 KB a block, 28 MB of K, V and U. Against that, all of it overlapped by 24 warps a
+// multiprocessor: 2.4 GFLOP (4 us of mma.sync), 25 million exponentials (7 us at 16 a clock and multiprocessor) and
+// about 5 us of other instructions. Limit: copy bandwidth.
 #include "cuda/attention/attention.cuh"
 #include "cuda/common/ptx.cuh"
 #include "cuda/common/rows.cuh"
@@ -46,8 +46,8 @@ struct UpProblem {
 __host__ __device__ constexpr int to_16(int n) { return (n + 15) / 16 * 16; }
 __host__ __device__ constexpr int up_shared_bytes(int rank, int d) { return (2 * kHeldKeys + to_16(d)) * rank * 2; }
 
-/// Element of piece `chunk` (16 bytes) of `row` in a swizzled tile: pieces of the same column lie in different banks for 8
-/// consecutive rows. Two pieces further on, n times, is swizzled(row, chunk) ^ 16 n for chunk 0 or 1.
+/// Element of piece `chunk` (16 bytes) of `row` in a swizzled tile: pieces of the same column lie in different banks
+/// for 8 consecutive rows. Two pieces further on, n times, is swizzled(row, chunk) ^ 16 n for chunk 0 or 1.
 template <int kRank>
 __device__ __forceinline__ int swizzled(int row, int chunk) {
   constexpr int kPieces = kRank / 8;
@@ -80,8 +80,8 @@ __device__ __forceinline__ void fill_memory(const UpProblem& p, int head, int fi
     store<8>(values + at, value);
   }
 }
-/// U_v of a head, zeros up to a multiple of 16 channels. Of every 16, a thread is to get four neighbours, two from either
-/// product of 8: channels 4 i, 4 i + 1 are rows 2 i, 2 i + 1, and the next two are 8 rows further on.
+/// U_v of a head, zeros up to a multiple of 16 channels. Of every 16, a thread is to get four neighbours, two from
+/// either product of 8: channels 4 i, 4 i + 1 are rows 2 i, 2 i + 1, and the next two are 8 rows further on.
 template <int kRank>
 __device__ __forceinline__ void fill_up(const UpProblem& p, int head, bf16* to) {
   constexpr int kPieces = kRank / 8;
@@ -138,8 +138,9 @@ __device__ __forceinline__ void mix_values(const float (&p)[kKeys / 8][4], const
   }
 }
 
-/// h += U_v mixed for kChannels of a warp's tokens, from `channel` of the head on; rows[half] is null for one that does not
-/// exist. All are read before the first is written: a read that waits for a write before it would cost a latency each.
+/// h += U_v mixed for kChannels of a warp's tokens, from `channel` of the head on; rows[half] is null for one that
+/// does not exist. All are read before the first is written: a read that waits for a write before it would cost a
+/// latency each.
 template <int kRank>
 __device__ __forceinline__ void add_channels(const UpProblem& p, float* const (&rows)[2],
                                              const uint32_t (&mixed)[kRank / 16][4], const bf16* value_up, int channel,

@@ -2,10 +2,10 @@
 // model-specification.md 5, paper Eq. 7
 //   keys_j = (down_k M) (U_qj^T U_kj)^T / sqrt(d)  [memory, r] for every head j,  values = down_v M  [memory, r]
 //
-// Work split, two launches: a block per memory token, a warp per rank of it, makes down_k M and values; then a block per
-// head sums U_qj^T U_kj [r, r], a thread per element, and multiplies it with every token's down_k M. Once per block of the
-// network and restore.
-// Must move: M and the four weights, klein-4B 3.5 MB; 50 MFLOP. Limit: none worth a name (latency).
+// Work split, two launches: a block per memory token, a warp per rank of it, makes down_k M and values; then a block
+// per head sums U_qj^T U_kj [r, r], a thread per element, and multiplies it with every token's down_k M. Once per
+// block of the network and restore. Must move: M and the four weights, klein-4B 3.5 MB; 50 MFLOP. Limit: launch
+// latency.
 #include <cmath>
 
 #include "cuda/common/rows.cuh"

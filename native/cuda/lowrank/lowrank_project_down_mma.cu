@@ -4,11 +4,11 @@
 //
 // Work split: a block takes 16 tokens, its warps every eighth run of 64 columns; h goes from memory straight into the
 // registers of the left operand (K may be in any order, as long as W is in the same), the next run while this one is
-// multiplied. Statistics come from the same reading: each warp takes from its columns a mean of its own, that of the first 64,
-// so that a large mean cancels nothing, and a product with ones gives it sum_c W, by which it makes up for the difference once
-// the block knows the row's mean.
+// multiplied. Statistics come from the same reading: each warp takes from its columns a mean of its own, that of the
+// first 64, so that a large mean cancels nothing, and a product with ones gives it sum_c W, by which it makes up for
+// the difference once the block knows the row's mean.
 //
-// Must move: h once, 4 D bytes a token; klein-4B, 2 x 2,048 image tokens: 50 MB, and 25 MB of W through the second cache.
+// Must move: h once, 4 D bytes a token; klein-4B, 2 x 2,048 image tokens: 50 MB, and 25 MB of W through the L2 cache.
 // Limit: reading memory.
 #include "cuda/common/numbers.cuh"
 #include "cuda/common/ptx.cuh"

@@ -1,4 +1,4 @@
-// The addon's doors: what this machine can do, sessions, and names for files that have none.
+// The addon's exports: what this machine has, sessions, links to files without a name, and faults for tests.
 #include <napi.h>
 
 #include <cerrno>
@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "addon/convert.h"
+#include "addon/limits.h"
 #include "addon/session.h"
 #include "base/link_file.h"
 #include "binding/call.h"
@@ -25,8 +26,6 @@ void run_planted(const char* name);  // emulator/planted.cu
 namespace iconface::addon {
 
 namespace {
-
-constexpr int kMostThreads = 1024;  // of a session, and of libuv
 
 Napi::Array texts(Napi::Env env, const std::vector<std::string>& list) {
   Napi::Array array = Napi::Array::New(env, list.size());
@@ -70,12 +69,13 @@ Napi::Value info(const Napi::CallbackInfo& call) {
     memory.Set("heldBytes", static_cast<double>(Pages::total()));
     memory.Set("deviceHeldBytes", static_cast<double>(Pages::device_total()));
     memory.Set("keptBytes", static_cast<double>(Pages::kept()));
-    memory.Set("recordings", static_cast<double>(Recordings::total()));
+    memory.Set("graphs", static_cast<double>(GraphCache::total()));
     o.Set("version", ICONFACE_VERSION);
     o.Set("isas", texts(env, isas));
-    o.Set("isa", isas.empty() ? std::string() : isas.front());  // a build for other processors only: doctor must say so
-    o.Set("features", texts(env, processor_features()));
-    o.Set("threads", usable_processors());
+    o.Set("isa",
+          isas.empty() ? std::string() : isas.front());  // empty: the build is for other CPUs, which doctor reports
+    o.Set("features", texts(env, cpu_features()));
+    o.Set("threads", usable_cpus());
     o.Set("cuda", cuda(env));
 #ifdef ICONFACE_WITH_EMULATOR
     o.Set("emulator", true);
@@ -88,7 +88,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   });
 }
 
-/// (root) -> what memory_info and usable_processors find under it.
+/// (root) -> what memory_info and usable_cpus find under it.
 Napi::Value limits(const Napi::CallbackInfo& call) {
   return guarded(call.Env(), [&] {
     const std::string root = call[0].IsString() ? call[0].As<Napi::String>().Utf8Value() : "";
@@ -98,12 +98,13 @@ Napi::Value limits(const Napi::CallbackInfo& call) {
     o.Set("availableBytes", static_cast<double>(m.available));
     o.Set("limitBytes", static_cast<double>(m.limit));
     o.Set("why", why_no_more(m));
-    o.Set("threads", usable_processors(root));
+    o.Set("threads", usable_cpus(root));
     return Napi::Value(o);
   });
 }
 
-/// (descriptor, path) -> 0 or errno; quick enough for this thread, and nothing else of its runs before the caller goes on.
+/// (descriptor, path) -> 0 or errno. It runs on the JavaScript thread: it is quick, and the caller must go on with the
+/// name made, before anything else of its runs.
 Napi::Value link_open_file(const Napi::CallbackInfo& call) {
   return guarded(call.Env(), [&] {
     const double descriptor = call[0].IsNumber() ? call[0].As<Napi::Number>().DoubleValue() : -1;
@@ -111,7 +112,7 @@ Napi::Value link_open_file(const Napi::CallbackInfo& call) {
       fail(Code::InvalidArgument, "expected a file descriptor");
     if (!call[1].IsString()) fail(Code::InvalidArgument, "expected the path of a file");
     const std::string path = call[1].As<Napi::String>().Utf8Value();
-    const bool whole = path.find('\0') == std::string::npos;  // else the system would take a part of it
+    const bool whole = path.find('\0') == std::string::npos;  // the system would read the path up to a NUL
     const int error = whole ? link_file(static_cast<int>(descriptor), path.c_str()) : EINVAL;
     return Napi::Value(Napi::Number::New(call.Env(), error));
   });
@@ -120,7 +121,7 @@ Napi::Value link_open_file(const Napi::CallbackInfo& call) {
 Napi::Value can_start_threads(const Napi::CallbackInfo& call) {
   return guarded(call.Env(), [&] {
     const double count = call[0].IsNumber() ? call[0].As<Napi::Number>().DoubleValue() : -1;
-    if (!(count >= 0 && count <= kMostThreads && std::floor(count) == count))
+    if (!(count >= 0 && count <= kMaxThreads && std::floor(count) == count))
       fail(Code::InvalidArgument, "expected a number of threads");
     return Napi::Value(Napi::Boolean::New(call.Env(), iconface::can_start_threads(static_cast<int>(count))));
   });
@@ -137,7 +138,7 @@ Napi::Value fail_cuda_call(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
-/// (n) -> how far off the failure asked for before still was
+/// (n) -> calls that were still to come before the failure asked for last time
 Napi::Value fail_new(const Napi::CallbackInfo& call) {
   return Napi::Number::New(call.Env(), static_cast<double>(emulator::fail_new(call[0].ToNumber().Int64Value())));
 }

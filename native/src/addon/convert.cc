@@ -92,7 +92,8 @@ Tensor tensor_from_js(const std::string& name, Napi::Value value, Pages* memory)
 }
 
 namespace {
-/// A buffer made by JavaScript's own constructor, which throws where there is no memory; Node-API's ends the process.
+/// Calls JavaScript's own constructor, which throws where memory is lacking. Node-API's function ends the process
+/// there.
 Napi::ArrayBuffer new_buffer(Napi::Env env, int64_t bytes) {
   try {
     const Napi::Function constructor = env.Global().Get("ArrayBuffer").As<Napi::Function>();

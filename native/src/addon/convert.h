@@ -1,4 +1,4 @@
-// JavaScript values to the core's and back. Every argument that cannot be right is refused here, by name.
+// Conversions between JavaScript's values and the core's. Each checks its argument and names it in the error.
 #pragma once
 #include <napi.h>
 
@@ -10,12 +10,12 @@
 
 namespace iconface::addon {
 
-/// The JavaScript error for a failure of the core: an Error with `code`. Takes no memory of the core's, so that it can say
-/// that there is none.
+/// The JavaScript error for a failure of the core: an Error with `code`. Takes no memory of the core's, so that it
+/// can say that there is none.
 napi_value error_to_js(napi_env env, Code code, const char* message);
 Napi::Error to_js(Napi::Env env, Code code, const char* message);
 
-/// Runs `body`; whatever the core throws leaves as a JavaScript error.
+/// Runs `body`. What the core throws there is thrown as a JavaScript error.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) {
   try {
@@ -31,7 +31,7 @@ auto guarded(Napi::Env env, Body&& body) {
   }
 }
 
-/// Where a typed array's first element lies, whatever its buffer is; null when that is detached.
+/// Address of a typed array's first element; null when its buffer is detached.
 void* address_of(const Napi::TypedArray& array);
 
 /// { dtype: 'f32', shape: [..], data: TypedArray } -> a tensor over a copy of the data held by `memory`.

@@ -7,14 +7,14 @@ namespace iconface::addon {
 namespace {
 void deliver(napi_env env, napi_value, void*, void* data) {
   std::unique_ptr<Letter> letter(static_cast<Letter*>(data));
-  if (env == nullptr) return;  // the environment is gone; only the letter is to be freed
+  if (env == nullptr) return;  // the environment is closing
   try {
     Napi::HandleScope scope(env);
     letter->read(Napi::Env(env));
   } catch (const Napi::Error& e) {
     e.ThrowAsJavaScriptException();
   } catch (const std::bad_alloc&) {
-    // A report of progress is lost. Replies need no memory.
+    // A report of progress is lost. Replies allocate nothing, so they never are.
   }
 }
 }  // namespace

@@ -1,4 +1,4 @@
-// Mailbox: the way back from a job's thread to JavaScript.
+// Mailbox: letters from a job's thread to the JavaScript thread.
 #pragma once
 #include <napi.h>
 
@@ -6,7 +6,7 @@
 
 namespace iconface::addon {
 
-/// Read on the JavaScript thread, or thrown away unread on any thread once the environment is closing.
+/// Read on the JavaScript thread, or destroyed unread, on any thread, once the environment is closing.
 struct Letter {
   virtual ~Letter() = default;
   virtual void read(Napi::Env) = 0;
@@ -17,9 +17,9 @@ class Mailbox {
   explicit Mailbox(Napi::Env env);
   ~Mailbox();
 
-  /// Any thread. Once the environment is closing, letters are dropped: nobody is left to read them.
+  /// Any thread. Letters are dropped once the environment is closing.
   void post(std::unique_ptr<Letter> letter);
-  /// JavaScript thread: while jobs are out, they keep the process alive; an idle model does not.
+  /// JavaScript thread: whether the process must not end, because jobs are pending.
   void keep_alive(bool on);
   /// JavaScript thread: no letter is delivered after this.
   void close();

@@ -1,6 +1,9 @@
 #include "addon/options.h"
 
+#include <cmath>
+
 #include "addon/convert.h"
+#include "addon/limits.h"
 
 namespace iconface::addon {
 
@@ -11,18 +14,23 @@ std::string text_option(const Napi::Object& o, const char* name, const std::stri
   return v.As<Napi::String>().Utf8Value();
 }
 
-double number_option(const Napi::Object& o, const char* name) {
+double number_option(const Napi::Object& o, const char* name, double lowest, double highest) {
   const Napi::Value v = o.Get(name);
-  if (!v.IsNumber()) fail(Code::InvalidArgument, "expected a number for %s", name);
-  return v.As<Napi::Number>().DoubleValue();
+  const double n = v.IsNumber() ? v.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(n >= lowest && n <= highest))
+    fail(Code::InvalidArgument, "expected a number from %g to %g for %s but received %g", lowest, highest, name, n);
+  return n;
+}
+
+int whole_number(const Napi::Value& v, const char* name, int lowest, int highest) {
+  const double n = v.IsNumber() ? v.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(n >= lowest && n <= highest) || n != static_cast<int>(n))
+    fail(Code::InvalidArgument, "expected an integer from %d to %d for %s but received %g", lowest, highest, name, n);
+  return static_cast<int>(n);
 }
 
 int whole_option(const Napi::Object& o, const char* name, int lowest, int highest) {
-  const double n = number_option(o, name);
-  if (!(n >= lowest && n <= highest) || n != static_cast<int>(n))
-    fail(Code::InvalidArgument, "expected a whole number from %d to %d for %s but received %g", lowest, highest, name,
-         n);
-  return static_cast<int>(n);
+  return whole_number(o.Get(name), name, lowest, highest);
 }
 
 Napi::Float32Array floats_to_js(Napi::Env env, const std::vector<float>& v) {
@@ -58,7 +66,7 @@ uint64_t seed_option(const Napi::Object& o, const char* name) {
 Tensor pixels_from_js(const Napi::Value& value, std::vector<Napi::ObjectReference>* held) {
   if (!value.IsObject()) fail(Code::InvalidArgument, "expected { data, width, height, channels } for a picture");
   const Napi::Object o = value.As<Napi::Object>();
-  const int width = whole_option(o, "width", 1, 1 << 24), height = whole_option(o, "height", 1, 1 << 24);
+  const int width = whole_option(o, "width", 1, kMaxSide), height = whole_option(o, "height", 1, kMaxSide);
   const int channels = whole_option(o, "channels", 3, 4);
   const Napi::Value data = o.Get("data");
   if (!data.IsTypedArray()) fail(Code::InvalidArgument, "expected a Uint8Array of pixels");

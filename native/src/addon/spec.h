@@ -1,4 +1,4 @@
-// What lib/checkpoint/layout.ts found, as the core takes it.
+// spec_from_js: the checkpoint that lib/checkpoint/layout.ts describes, as the core takes it.
 #pragma once
 #include <napi.h>
 
@@ -6,7 +6,7 @@
 
 namespace iconface::addon {
 
-/// Throws InvalidArgument for anything that is not a CheckpointSpec; ranges are checked again when files are mapped.
+/// Throws InvalidArgument for anything else. Byte ranges are checked when the files are mapped (Weights).
 CheckpointSpec spec_from_js(const Napi::Object& spec);
 
 }  // namespace iconface::addon

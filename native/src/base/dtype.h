@@ -1,4 +1,4 @@
-// Element types of tensors: those of safetensors files that a model may hold, and those the operations compute in.
+// DType: element types of tensors, those of files and those of operations.
 #pragma once
 #include <cstdint>
 
@@ -24,6 +24,6 @@ __attribute__((always_inline)) inline int64_t dtype_bytes(DType t) {
 }
 
 const char* dtype_name(DType t);          // "F32", "BF16", ... as safetensors spells it
-bool parse_dtype(const char*, DType* t);  // false for a name that is none of ours
+bool parse_dtype(const char*, DType* t);  // false for an unknown name
 
 }  // namespace iconface

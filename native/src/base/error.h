@@ -1,4 +1,4 @@
-// The one error type of the native core. Only addon/ turns it into a JavaScript error.
+// Error: the native core's only error type. addon/ turns it into a JavaScript error.
 #pragma once
 #include <stdexcept>
 #include <string>

@@ -13,7 +13,7 @@ namespace iconface {
 
 int link_file(int descriptor, const char* path) {
 #if defined(__linux__)
-  // By way of /proc: AT_EMPTY_PATH would do without, but asks for a capability before Linux 6.10.
+  // Through /proc: before Linux 6.10, AT_EMPTY_PATH needs a capability.
   const std::string source = "/proc/self/fd/" + std::to_string(descriptor);
   return linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
 #else

@@ -70,7 +70,7 @@ bool MappedFile::holds(const void* address) const {
 void MappedFile::expect(const void* begin, int64_t bytes) const { advise(begin, bytes, MADV_WILLNEED); }
 void MappedFile::forget(const void* begin, int64_t bytes) const { advise(begin, bytes, MADV_DONTNEED); }
 
-/// Whole pages that touch the range: nothing is lost where a neighbour shares one, since all of them are the file's.
+/// Advises about whole pages. Neighbours that share a page lose nothing: a page of the file can always be read again.
 void MappedFile::advise(const void* begin, int64_t bytes, int advice) const {
   const int64_t page = sysconf(_SC_PAGESIZE);
   const int64_t first = (static_cast<const char*>(begin) - data_) / page * page;

@@ -1,4 +1,4 @@
-// MappedFile: a checkpoint file, read-only in memory, its ranges checked against its real size.
+// MappedFile: a checkpoint file mapped into memory, read-only. Ranges are checked against the file's real size.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,8 +7,8 @@ namespace iconface {
 
 class MappedFile {
  public:
-  /// Maps the whole file privately. Throws Io when it cannot be opened, InvalidCheckpoint when its size is not the one
-  /// its header was checked against.
+  /// Maps the whole file. Throws Io when it cannot be opened, InvalidCheckpoint when its size is not `expected_size`,
+  /// with which its header was checked.
   MappedFile(const std::string& path, int64_t expected_size);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
@@ -18,13 +18,14 @@ class MappedFile {
   void* at(int64_t offset, int64_t bytes) const;
   /// Whether `address` lies in the mapped file.
   bool holds(const void* address) const;
-  /// Tells the system that this range is read soon (its pages are fetched meanwhile), or not soon again: its pages leave
-  /// this process, and come back unchanged should they be read after all. Both are hints; `begin` lies in the file.
+  /// Hints about a range of the mapping. `expect`: it is read soon, so its pages are fetched meanwhile. `forget`: it
+  /// is not read soon again, so its pages leave this process; they come back unchanged where they are read after all.
   void expect(const void* begin, int64_t bytes) const;
   void forget(const void* begin, int64_t bytes) const;
   int64_t size() const { return size_; }
   const std::string& path() const { return path_; }
-  /// Throws InvalidCheckpoint when the file on disk was cut, which would make reading it fatal, or written to.
+  /// Throws InvalidCheckpoint when the file on disk was written to, or cut: reading beyond its end would kill the
+  /// process.
   void check_unchanged() const;
 
  private:

@@ -1,4 +1,4 @@
-// Stopwatch: time that passes, and processor time of all threads, which other processes' work does not lengthen.
+// Stopwatch: wall time, and CPU time of all threads of this process, which other processes do not lengthen.
 #pragma once
 #include <chrono>
 #include <ctime>
@@ -6,9 +6,9 @@
 namespace iconface {
 
 struct Seconds {
-  double wall = 0, processor = 0;
-  Seconds& operator+=(const Seconds& s) { return wall += s.wall, processor += s.processor, *this; }
-  Seconds operator-(const Seconds& s) const { return {wall - s.wall, processor - s.processor}; }
+  double wall = 0, cpu = 0;
+  Seconds& operator+=(const Seconds& s) { return wall += s.wall, cpu += s.cpu, *this; }
+  Seconds operator-(const Seconds& s) const { return {wall - s.wall, cpu - s.cpu}; }
 };
 
 class Stopwatch {

@@ -11,7 +11,7 @@ struct Named {
   DType dtype;
   const char* name;
 };
-constexpr int64_t kMaxElements = int64_t{1} << 48;  // sizes in bytes, and sums of many, then fit 64 bits
+constexpr int64_t kMaxElements = int64_t{1} << 48;  // sizes in bytes, and their sums, then fit 64 bits
 constexpr Named kNames[] = {{DType::F32, "F32"},        {DType::BF16, "BF16"}, {DType::F16, "F16"},
                             {DType::F8E4M3, "F8_E4M3"}, {DType::F64, "F64"},   {DType::I64, "I64"},
                             {DType::I32, "I32"},        {DType::I16, "I16"},   {DType::I8, "I8"},

@@ -1,4 +1,4 @@
-// Tensor: a strided view of memory somebody else owns (a workspace, a mapped file, a caller's buffer).
+// Tensor: a strided view of memory that something else owns: a workspace, a mapped file, a caller's buffer.
 // Copying a Tensor copies the view. The last axis is always contiguous (stride 1).
 #pragma once
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 #include "base/dtype.h"
 
-// Operations' processor code is compiled once per instruction set; what it shares with the rest of the program must
-// be inlined, or the linker could keep the copy that the oldest machine cannot run.
+// For functions that native/src/cpu calls. That code is compiled once per instruction set, and of an inline function
+// that is not inlined the linker keeps one copy: an older CPU could meet a newer one's instructions there.
 #define ICONFACE_INLINE __attribute__((always_inline)) inline
 
 namespace iconface {
@@ -33,7 +33,7 @@ struct Tensor {
     for (int i = 0; i < rank; i++) n *= shape[i];
     return n;
   }
-  /// Rows: elements / size of the last axis; the unit most operations work by.
+  /// Elements divided by the size of the last axis.
   ICONFACE_INLINE int64_t rows() const {
     int64_t n = 1;
     for (int i = 0; i + 1 < rank; i++) n *= shape[i];
@@ -55,7 +55,7 @@ struct Tensor {
     return static_cast<T*>(data) + offset;
   }
 
-  /// The same in bytes, for copies that do not care about the type.
+  /// The same for copies that ignore the type.
   ICONFACE_INLINE char* row_address(int64_t index) const {
     return static_cast<char*>(data) + (row<char>(index) - static_cast<char*>(data)) * dtype_bytes(dtype);
   }
@@ -63,12 +63,12 @@ struct Tensor {
   bool contiguous() const;
   /// Elements [begin, end) of `axis`.
   Tensor slice(int axis, int64_t begin, int64_t end) const;
-  /// Element `index` of `axis`, which disappears.
+  /// Element `index` of `axis`, without that axis.
   Tensor select(int axis, int64_t index) const;
-  /// Axis `axis`, of 1 element, as n times the same one.
+  /// Axis `axis`, of size 1, repeated n times.
   Tensor expand(int axis, int64_t n) const;
-  /// The same elements in another shape. The last axis may be split (heads); the leading axes may be merged or
-  /// split only where the strides allow it without a copy, else an internal error is thrown.
+  /// The same elements in another shape. The last axis may be split (into heads). Other axes are merged or split
+  /// where the strides allow it without a copy; else an internal error is thrown.
   Tensor reshape(std::initializer_list<int64_t> shape) const;
 
   bool has_shape(std::initializer_list<int64_t> expected) const;

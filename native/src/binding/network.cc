@@ -88,15 +88,7 @@ struct LoneBlock {
 LoneBlock lone_block(Context& ctx, Call& call, int64_t text, int64_t image, int64_t hidden) {
   LoneBlock b;
   b.config.hidden = hidden;
-  for (double n : call.numbers("ropeAxes")) {
-    if (!(n >= 2 && n <= 1024) || b.config.axes_dim.size() == 8)
-      fail(Code::InvalidArgument, "ropeAxes must be at most 8 numbers of 2 to 1024, not %g", n);
-    b.config.axes_dim.push_back(static_cast<int64_t>(n));
-    b.config.head_dim += static_cast<int64_t>(n);
-  }
-  if (b.config.head_dim < 1 || hidden % b.config.head_dim != 0)
-    fail(Code::InvalidArgument, "ropeAxes must add up to a divisor of the hidden size");
-  b.config.heads = hidden / b.config.head_dim;
+  b.config.set_axes(call.numbers("ropeAxes"), Code::InvalidArgument);
   b.config.theta = call.number("ropeTheta", 2000);
   b.conditioning.text = text;
   b.conditioning.scene = image;

@@ -38,7 +38,7 @@ Times repeat_on_device(Context& ctx, Call& call, Run body, int64_t runs) {
     call.begun = device.mark();
     body(ctx, call);
     marks.push_back({std::move(call.begun), device.mark()});
-    times.processor_seconds.push_back(watch.read().processor);
+    times.cpu_seconds.push_back(watch.read().cpu);
   }
   device.synchronize();
   for (const Marks& m : marks) times.seconds.push_back(device.seconds(*m.begin, *m.end));
@@ -64,7 +64,7 @@ Times repeat(Context& ctx, Call& call, Run body) {
     body(ctx, call);
     const Seconds spent = watch.read() - call.copying;
     times.seconds.push_back(spent.wall);
-    times.processor_seconds.push_back(spent.processor);
+    times.cpu_seconds.push_back(spent.cpu);
   }
   return times;
 }

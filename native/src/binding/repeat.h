@@ -8,7 +8,7 @@ namespace iconface::binding {
 
 /// Seconds of every run: by the device's clock, or the process's where there is no device; and of all its threads.
 struct Times {
-  std::vector<double> seconds, processor_seconds;
+  std::vector<double> seconds, cpu_seconds;
 };
 
 /// Parameters of every kind: `repeat` (1), the number of runs; `rotate` (0): on a device, no run finds its operands in

@@ -8,8 +8,9 @@ void rope_table(Context& ctx, Call& call) {
   op::RopeTableArgs a;
   a.ids = call.input("ids");
   const std::vector<double> axes = call.numbers("axesDim");
-  if (axes.empty() || axes.size() > 8)
-    fail(Code::InvalidArgument, "expected 1 to 8 numbers in axesDim but received %zu", axes.size());
+  if (axes.empty() || axes.size() > op::RopeTableArgs::kMaxAxes)
+    fail(Code::InvalidArgument, "expected 1 to %d numbers in axesDim but received %zu", op::RopeTableArgs::kMaxAxes,
+         axes.size());
   int64_t half = 0;
   for (const double size : axes) {
     if (!(size >= 2 && size < 1e6)) fail(Code::InvalidArgument, "expected even sizes in axesDim but received %g", size);

@@ -15,12 +15,13 @@
 #include "op/linear.h"
 #include "op/quantise_rows.h"
 #include "op/transfer.h"
+#include "runtime/planning.h"
 
 namespace iconface {
 
 namespace {
 
-/// Relative error that bf16 products of these sizes stay well below, and that no wrong kernel does.
+/// Bound of the relative error. Products of bf16 stay well below it at these sizes, and a wrong kernel does not.
 constexpr double kLimit = 0.02;
 
 struct Shape {
@@ -28,18 +29,18 @@ struct Shape {
   std::vector<int64_t> size;
   Tensor at(void* data) const { return Tensor::of(data, dtype, size.data(), static_cast<int>(size.size())); }
 };
-struct Question {
+struct Case {
   const char* name;
   std::vector<Shape> inputs;
   Shape output;
-  std::function<void(Context&, const std::vector<Tensor>&, const Tensor& out)> ask;
+  std::function<void(Context&, const std::vector<Tensor>&, const Tensor& out)> compute;
 };
 
 using Inputs = std::vector<Tensor>;
 constexpr DType F32 = DType::F32, BF16 = DType::BF16;
 
-/// Sizes that reach the tiles' edges.
-std::vector<Question> questions() {
+/// Sizes that are no multiple of the kernels' tiles.
+std::vector<Case> cases() {
   return {
       {"linear",
        {{BF16, {1, 200, 136}}, {BF16, {144, 136}}},
@@ -96,8 +97,8 @@ std::vector<Question> questions() {
   };
 }
 
-Question e4m3_question() {
-  const auto ask = [](Context& ctx, const Inputs& in, const Tensor& out) {
+Case e4m3_case() {
+  const auto compute = [](Context& ctx, const Inputs& in, const Tensor& out) {
     const Tensor x = ctx.workspace.tensor(DType::F8E4M3, {1, 200, 144}),
                  w = ctx.workspace.tensor(DType::F8E4M3, {144, 144});
     const Tensor x_scale = ctx.workspace.tensor(F32, {1, 200, 1}), w_scale = ctx.workspace.tensor(F32, {144, 1});
@@ -105,10 +106,10 @@ Question e4m3_question() {
     op::quantise_rows(ctx, {.x = in[1], .out = w, .scale = w_scale});
     op::linear(ctx, {.x = x, .weight = w, .out = out, .x_scale = x_scale, .weight_scale = w_scale});
   };
-  return {"linear (e4m3)", {{F32, {1, 200, 144}}, {F32, {144, 144}}}, {F32, {1, 200, 144}}, ask};
+  return {"linear (e4m3)", {{F32, {1, 200, 144}}, {F32, {144, 144}}}, {F32, {1, 200, 144}}, compute};
 }
 
-/// Numbers around 0 that bf16 holds exactly, the same ones every time.
+/// Numbers around 0 that bf16 represents exactly; the same in every run.
 void fill(const Tensor& t, uint32_t seed) {
   uint32_t state = seed * 2654435761u + 1;
   for (int64_t i = 0; i < t.elements(); i++) {
@@ -123,24 +124,20 @@ void fill(const Tensor& t, uint32_t seed) {
   }
 }
 
-/// The answer of one device, or of the processor where it is null.
-std::vector<float> answer(const Question& q, const Inputs& inputs, Device* device, const Backend& backend,
-                          ThreadPool& pool) {
-  std::vector<float> result(static_cast<size_t>(q.output.at(nullptr).elements()));
-  const Tensor host = q.output.at(result.data());
+/// The output of a case on a device, or on the CPU where `device` is null.
+std::vector<float> compute(const Case& c, const Inputs& inputs, Device* device, const Backend& backend,
+                           ThreadPool& pool) {
+  std::vector<float> result(static_cast<size_t>(c.output.at(nullptr).elements()));
+  const Tensor host = c.output.at(result.data());
   const auto run = [&](Context& ctx) {
     Inputs there;
     for (const Tensor& t : inputs) there.push_back(op::upload(ctx, t));
     const Tensor out = op::device_tensor(ctx, host);
-    q.ask(ctx, there, out);
+    c.compute(ctx, there, out);
     op::download(ctx, out, host);
   };
-  Workspace plan;
-  Context planning{backend, pool, plan, device};
-  run(planning);
-  Workspace memory{Pages(plan.peak(), device)};
-  Context working{backend, pool, memory, device};
-  run(working);
+  Workspace none;
+  plan_then_run(Context{backend, pool, none, device}, run);
   if (device != nullptr) device->synchronize();
   return result;
 }
@@ -156,30 +153,30 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& exp
 
 }  // namespace
 
-void check_device(Device& device, const Backend& processor, ThreadPool& pool, Precision precision) {
-  std::vector<Question> asked = questions();
-  if (precision == Precision::FP8 && device.has_e4m3()) asked.push_back(e4m3_question());
-  for (const Question& q : asked) {
+void check_device(Device& device, const Backend& cpu, ThreadPool& pool, Precision precision) {
+  std::vector<Case> all = cases();
+  if (precision == Precision::FP8 && device.has_e4m3()) all.push_back(e4m3_case());
+  for (const Case& c : all) {
     std::vector<Pages> memory;
     Inputs inputs;
-    for (const Shape& s : q.inputs) {
+    for (const Shape& s : c.inputs) {
       memory.emplace_back(s.at(nullptr).bytes());
       inputs.push_back(s.at(memory.back().data()));
       fill(inputs.back(), static_cast<uint32_t>(memory.size()));
     }
     std::vector<float> here;
     try {
-      here = answer(q, inputs, &device, device.backend, pool);
+      here = compute(c, inputs, &device, device.backend, pool);
     } catch (const Error& e) {
       if (e.code != Code::Cuda) throw;
       fail(Code::DeviceUnavailable, "%s (%s) failed its first test, %s: %s", device.name.c_str(),
-           device.description.c_str(), q.name, e.what());
+           device.description.c_str(), c.name, e.what());
     }
-    const double error = relative_error(here, answer(q, inputs, nullptr, processor, pool));
+    const double error = relative_error(here, compute(c, inputs, nullptr, cpu, pool));
     if (!(error < kLimit))
       fail(Code::DeviceUnavailable,
            "%s (%s) computes %s wrongly (relative error %.2g): update the driver, or use device 'cpu'",
-           device.name.c_str(), device.description.c_str(), q.name, error);
+           device.name.c_str(), device.description.c_str(), c.name, error);
   }
 }
 

@@ -1,4 +1,4 @@
-// check_device: a GPU answers a few small questions whose answers the processor knows, before it is trusted with a face.
+// check_device: a GPU and the CPU compute the same small operations, and must agree, before the GPU is used.
 #pragma once
 #include "network/precision.h"
 #include "runtime/device.h"
@@ -6,9 +6,10 @@
 
 namespace iconface {
 
-/// Runs matrix products, attention, norms and a convolution of the kinds and types that networks of this precision use,
-/// on tiny tensors, on both; some milliseconds. A driver, card or kernel that computes wrongly is found here, not in somebody's picture.
+/// Runs matrix products, attention, norms and a convolution on tiny tensors, of the types that networks of this
+/// precision use, on both. Takes milliseconds, and finds a driver, card or kernel that computes wrongly before a
+/// user's picture does.
 /// @throws DeviceUnavailable naming the operation and how far it is off, or the CUDA call that failed
-void check_device(Device&, const Backend& processor, ThreadPool&, Precision);
+void check_device(Device&, const Backend& cpu, ThreadPool&, Precision);
 
 }  // namespace iconface

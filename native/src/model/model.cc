@@ -1,25 +1,13 @@
 #include "model/model.h"
 
 #include "base/error.h"
+#include "runtime/planning.h"
 
 namespace iconface {
 
-namespace {
-/// Runs `body` with a workspace of exactly the size it needs: first planning, then for real.
-template <class Body>
-void with_workspace(Context& ctx, Body&& body) {
-  Workspace plan;
-  Context planning{ctx.backend, ctx.pool, plan, ctx.device};
-  body(planning);
-  Workspace memory{Pages(plan.peak(), ctx.device)};
-  Context working{ctx.backend, ctx.pool, memory, ctx.device, ctx.cancelled};
-  body(working);
-}
-}  // namespace
-
 Model::Model(Context& ctx, const CheckpointSpec& s, Precision p)
     : spec(s), precision(p), compute(compute_type(p)), weights(s, ctx.device) {
-  if (!spec.loras.empty()) with_workspace(ctx, [&](Context& x) { merge_loras(x, weights, spec.loras, compute); });
+  if (!spec.loras.empty()) plan_then_run(ctx, [&](Context& x) { merge_loras(x, weights, spec.loras, compute); });
   if (weights.has("transformer.img_in.weight")) {
     transformer = std::make_unique<Flux2Transformer>(ctx, weights, spec, precision);
     const Flux2Config& f = transformer->config();
@@ -29,7 +17,7 @@ Model::Model(Context& ctx, const CheckpointSpec& s, Precision p)
       identity = std::make_unique<IdentityPathway>(ctx, weights, f.hidden);
   }
   for (const auto& [name, entry] : spec.tensors)
-    if (name.rfind("prompt.", 0) == 0) weights.get(name);  // a restore finds them loaded
+    if (name.rfind("prompt.", 0) == 0) weights.get(name);  // so that a restore finds them on the device
   ctx.check_cancelled();
   if (weights.has("vae.encoder.conv_in.weight"))
     autoencoder = std::make_unique<Autoencoder>(ctx, weights, spec, compute);

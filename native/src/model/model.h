@@ -1,4 +1,4 @@
-// Model: a checkpoint in memory and the networks its tensors make up.
+// Model: a checkpoint in memory, and the networks that its tensors make up.
 #pragma once
 #include <memory>
 #include <string>
@@ -17,7 +17,7 @@ namespace iconface {
 
 class Model {
  public:
-  /// Maps and checks the files, merges LoRA, reads every network whose tensors are there.
+  /// Maps and checks the files, merges LoRAs, and reads every network whose tensors the checkpoint has.
   Model(Context&, const CheckpointSpec&, Precision);
 
   const CheckpointSpec spec;
@@ -26,7 +26,7 @@ class Model {
   Weights weights;
 
   std::unique_ptr<Flux2Transformer> transformer;
-  std::unique_ptr<StructurePathway> structure;  // with the transformer; parts may be off
+  std::unique_ptr<StructurePathway> structure;  // exists with the transformer; its parts may be off
   std::unique_ptr<IdentityPathway> identity;
   std::unique_ptr<Autoencoder> autoencoder;
   std::unique_ptr<AdaFace> face;

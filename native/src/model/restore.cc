@@ -16,14 +16,14 @@
 #include "op/tensor_to_image.h"
 #include "op/transfer.h"
 #include "op/transpose.h"
+#include "runtime/graph_cache.h"
 #include "runtime/meter.h"
-#include "runtime/recordings.h"
 
 namespace iconface {
 
 namespace {
 
-/// Starts stages: reports them and keeps their times.
+/// The stages of a restore: reports them and takes their times.
 class Stages {
  public:
   Stages(const RestoreRequest& request, RestoreResult* result) : request_(request), result_(result) {}
@@ -58,8 +58,8 @@ class Stages {
   std::chrono::steady_clock::time_point started_;
 };
 
-/// All that a restore's work on a device depends on beside its data (pixels, prompt, noise). Whether it has an anchor is
-/// known only later.
+/// All that a restore's work on a device depends on beside its data (pixels, prompt, noise). Whether it has an anchor
+/// is known only later.
 std::string settings_of(const RestoreRequest& r) {
   char text[160];
   snprintf(text, sizeof text, "%zu pictures of %lld px, %d steps, guidance %a, parts %d%d%d%d, %s prompt",
@@ -69,8 +69,8 @@ std::string settings_of(const RestoreRequest& r) {
   return text;
 }
 
-/// Raw embeddings [n, 512] of n aligned crops [size, size, 3] U8. Each passes through the same place, which makes it the
-/// same work.
+/// Raw embeddings [n, 512] of n aligned crops [size, size, 3] U8. All pass through the same tensors, so that one
+/// captured graph serves them all.
 void embed_crops(Context& ctx, const Model& model, const std::vector<Tensor>& crops, const Tensor& embeddings) {
   const AdaFace& network = model.need(model.face, "face encoder (AdaFace)");
   const auto mode = model.spec.texts.find("identity.crop");
@@ -81,7 +81,7 @@ void embed_crops(Context& ctx, const Model& model, const std::vector<Tensor>& cr
     op::FaceCropArgs args{.pixels = crops[i], .matrix = {}, .out = face};
     face_crop_matrix(mode == model.spec.texts.end() ? "template" : mode->second, crops[i].shape[0], args.matrix);
     op::face_crop(ctx, args);
-    recorded(ctx, "embed", [&] { network.embed(ctx, face, embedding); });
+    run_as_graph(ctx, "embed", [&] { network.embed(ctx, face, embedding); });
     op::convert(ctx, {.x = embedding, .out = embeddings.select(0, static_cast<int64_t>(i))});
   }
   if (!op::all_finite(ctx, embeddings)) fail(Code::Numerical, "the face encoder gave a value that is not finite");
@@ -110,7 +110,7 @@ double cosine(const std::vector<float>& a, const std::vector<float>& b) {
   return aa > 0 && bb > 0 ? dot / std::sqrt(aa * bb) : 0;
 }
 
-/// The pictures at the restore's size, [size, size, 3] U8; one that has it already is used where it lies.
+/// The pictures at the restore's size, [size, size, 3] U8. One that has this size already is used in place.
 std::vector<Tensor> crop(Context& ctx, const RestoreRequest& r) {
   std::vector<Tensor> crops;
   for (const Tensor& picture : r.pictures) {
@@ -125,7 +125,7 @@ std::vector<Tensor> crop(Context& ctx, const RestoreRequest& r) {
   return crops;
 }
 
-/// Latent tokens of all pictures, one after the other; on their way through the same place, as above.
+/// Latent tokens [n * grid, C] of all pictures. All pass through the same tensors, as in embed_crops.
 Tensor encode(Context& ctx, const Model& model, const std::vector<Tensor>& crops, TokenGrid grid,
               const std::function<void(int)>& on_picture) {
   const int64_t n = static_cast<int64_t>(crops.size());
@@ -135,7 +135,7 @@ Tensor encode(Context& ctx, const Model& model, const std::vector<Tensor>& crops
                tokens = ctx.workspace.tensor(DType::F32, {grid.tokens(), latents.last()});
   for (int64_t i = 0; i < n; i++) {
     op::image_to_tensor(ctx, {.pixels = crops[i], .out = image});
-    recorded(ctx, "encode", [&] { model.autoencoder->encode(ctx, image, tokens); });
+    run_as_graph(ctx, "encode", [&] { model.autoencoder->encode(ctx, image, tokens); });
     op::convert(ctx, {.x = tokens, .out = latents.slice(0, i * grid.tokens(), (i + 1) * grid.tokens())});
     on_picture(static_cast<int>(i) + 1);
   }
@@ -145,7 +145,7 @@ Tensor encode(Context& ctx, const Model& model, const std::vector<Tensor>& crops
 
 struct Anchor {
   Tensor vector;                  // [512], undefined when identity is off
-  std::vector<float> references;  // the references' anchor: what similarities are measured against
+  std::vector<float> references;  // the references' anchor, which similarities are measured to; may be empty
 };
 
 /// Eq. 3-4 with the fallbacks of model-specification.md 4: references, else the degraded picture, else off.
@@ -175,7 +175,7 @@ Anchor find_anchor(Context& ctx, const Model& model, const RestoreRequest& r, co
     if (is_zero(anchor.references)) anchor.references.clear();
   }
   if (!anchor.references.empty()) {
-    result->compared = true;  // similarities are reported whether or not the anchor takes part
+    result->compared = true;  // also where the anchor takes no part in the restore
     result->before = cosine(values(ctx, embeddings.select(0, 0)), anchor.references);
   }
   if (!r.variant.identity || !model.identity) return anchor;
@@ -232,7 +232,7 @@ Conditioning condition(Context& ctx, const Model& model, const RestoreRequest& r
   in.scene = in.degraded = grid;
   in.variant = r.variant;
   Conditioning c;
-  recorded(ctx, "condition", [&] { c = make_conditioning(ctx, transformer, *model.structure, in); });
+  run_as_graph(ctx, "condition", [&] { c = make_conditioning(ctx, transformer, *model.structure, in); });
   return c;
 }
 
@@ -282,7 +282,7 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
   IdentityDeltas deltas;
   if (anchor.vector.defined()) {
     ctx.settings += ", an anchor";
-    recorded(ctx, "identity", [&] { deltas = model.identity->deltas(ctx, anchor.vector); });
+    run_as_graph(ctx, "identity", [&] { deltas = model.identity->deltas(ctx, anchor.vector); });
   }
 
   stages.begin(ctx, "encode", static_cast<int>(crops.size()));
@@ -315,7 +315,7 @@ void restore(Context& ctx, const Model& model, const RestoreRequest& r, RestoreR
 
   stages.begin(ctx, "decode");
   const Tensor image = ctx.workspace.tensor(DType::F32, {r.size, r.size, 3}), pixels = op::device_tensor(ctx, r.out);
-  recorded(ctx, "decode", [&] {
+  run_as_graph(ctx, "decode", [&] {
     model.autoencoder->decode(ctx, z, side, side, image);
     op::tensor_to_image(ctx, {.x = image, .pixels = pixels});
   });

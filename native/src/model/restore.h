@@ -1,4 +1,5 @@
-// restore: a degraded picture and its references to a restored face, the whole of IConFace.
+// restore: a degraded picture and its references to a restored face. Calls every section of model-specification.md 2
+// to 7: find_anchor (Eq. 3 and 4), IdentityPathway (Eq. 5), StructurePathway (Eq. 6 and 7), sample (Eq. 1).
 #pragma once
 #include <functional>
 #include <map>
@@ -20,9 +21,10 @@ struct RestoreRequest {
   op::Generator generator = op::Generator::TorchCuda;
   Variant variant;
   Tensor prompt = {};  // [text, context] F32 or BF16, instead of the checkpoint's own
-  Tensor noise = {};   // [channels, rows, columns] F32, instead of the seed's; for tests
+  Tensor noise = {};   // [channels, rows, columns] F32, instead of that of the seed; for tests
   Tensor out;          // [size, size, 3] U8
-  /// Called on the job's thread when a stage begins (step 0) and after each of its steps: pictures encoded, sampler steps.
+  /// Called on the job's thread when a stage begins (step 0) and after each of its steps: pictures encoded, sampler
+  /// steps.
   std::function<void(const char* stage, int step, int steps)> progress;
 };
 
@@ -30,13 +32,13 @@ struct RestoreResult {
   std::string identity_source = "none";  // "references", "degraded", "none"
   std::vector<float> anchor;             // [512], or empty
   std::vector<float> norms, weights;     // per reference
-  std::vector<float> embeddings;         // raw, [pictures, 512]: the degraded one first; empty without face encoder
-  bool compared = false;                 // similarities to the references' anchor exist
-  double before = 0, after = 0;
+  std::vector<float> embeddings;  // raw, [pictures, 512], of the degraded one first; empty without a face encoder
+  bool compared = false;          // `before` and `after` are set
+  double before = 0, after = 0;   // cosine similarity to the references' anchor
   std::vector<std::pair<std::string, double>> milliseconds;  // per stage, in order
 };
 
-/// Runs twice: once in a planning context (only memory is measured), once for real.
+/// Called twice: in a planning context, then for real (runtime/planning.h).
 /// @throws InvalidArgument, InvalidCheckpoint (a part is missing), Aborted, Numerical (with the step)
 void restore(Context&, const Model&, const RestoreRequest&, RestoreResult*);
 

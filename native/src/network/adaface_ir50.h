@@ -1,4 +1,4 @@
-// AdaFace "IR" face encoder (IR-50 and any of its kind), channels last.                        model-specification.md 7
+// AdaFace, the face encoder: IR-50 or another depth of its kind, channels last.                model-specification.md 7
 #pragma once
 #include <set>
 #include <vector>
@@ -7,12 +7,13 @@
 
 namespace iconface {
 
-/// Always f32: its norm weighs the references, and it is a thousandth of a restore's work.
+/// Always f32: the embedding's norm weighs the references, and this is a thousandth of a restore's work.
 class AdaFace {
  public:
   static constexpr int64_t kSide = 112, kEmbedding = 512;
 
-  /// Widths and units are read from the tensors. Every BatchNorm that follows a convolution is folded into it.
+  /// Widths and the number of blocks are read from the tensors. Every BatchNorm that follows a convolution is folded
+  /// into it.
   AdaFace(Context&, Weights&, const CheckpointSpec&);
 
   /// face [112, 112, 3] F32, channels B, G, R, in [-1, 1] -> raw embedding [512] F32 (its norm is the quality).

@@ -9,6 +9,7 @@
 #include "op/linear.h"
 #include "op/pack_latents.h"
 #include "op/to_channels_last.h"
+#include "runtime/planning.h"
 
 namespace iconface {
 
@@ -22,15 +23,19 @@ class Autoencoder::Maps {
   Maps(Context& ctx, const int64_t (&elements)[2])
       : buffers_{ctx.workspace.tensor(DType::F32, {elements[0]}), ctx.workspace.tensor(DType::F32, {elements[1]})} {}
 
-  /// Buffers as large as `pass(ctx, maps)` needs them, which is known after it has been planned with two of any size. They
-  /// differ: the last level's blocks are half as wide as what it was upsampled from.
+  /// Buffers as large as `pass(ctx, maps)` needs them, which is known after it has been planned with two of any size.
+  /// They differ: the last level's blocks are half as wide as what it was upsampled from.
   template <class Pass>
   static Maps for_pass(Context& ctx, const Pass& pass) {
-    Workspace plan;
-    Context planning{ctx.backend, ctx.pool, plan, ctx.device, ctx.cancelled};
-    Maps any(planning, {kAnySize, kAnySize});
-    pass(planning, any);
-    return Maps(ctx, any.needed_);
+    Context uncounted = ctx;  // the pass is planned and counted again, in buffers of their final size
+    uncounted.meter = nullptr;
+    int64_t needed[2];
+    planned_bytes(uncounted, [&](Context& planning) {
+      Maps any(planning, {kAnySize, kAnySize});
+      pass(planning, any);
+      std::copy_n(any.needed_, 2, needed);
+    });
+    return Maps(ctx, needed);
   }
 
   const Tensor& map() const { return map_; }
@@ -56,7 +61,8 @@ class Autoencoder::Maps {
   int current_ = 1;  // before the first map; one outside both buffers (the picture) counts as in buffer 0
 };
 
-// ---- reading the weights ------------------------------------------------------------------------------------------------
+// ---- reading the weights
+// ------------------------------------------------------------------------------------------------
 
 Autoencoder::Convolution Autoencoder::read_convolution(Context& ctx, Weights& w, const std::string& name,
                                                        DType compute) const {
@@ -128,7 +134,8 @@ Autoencoder::Autoencoder(Context& ctx, Weights& w, const CheckpointSpec& spec, D
   var_ = w.f32(ctx, "vae.bn.running_var", {4 * z_channels_});
 }
 
-// ---- layers -------------------------------------------------------------------------------------------------------------
+// ---- layers
+// -------------------------------------------------------------------------------------------------------------
 
 void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stride, int upsample) const {
   const int side = static_cast<int>(c.weight.shape[1]);
@@ -150,21 +157,26 @@ void Autoencoder::convolve(Context& ctx, const Convolution& c, Maps& m, int stri
   m.swap_to(out);
 }
 
+/// A 3x3 convolution of the same size that reads `x` itself, not the current map.
+static op::Conv2dArgs same_size(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) {
+  return {.x = x,
+          .weight = weight,
+          .out = out,
+          .bias = bias,
+          .pad_top = 1,
+          .pad_left = 1,
+          .pad_bottom = 1,
+          .pad_right = 1,
+          .compute = weight.dtype};
+}
+
 /// conv_out(silu(norm_out(x))): the end of either half.
 void Autoencoder::finish(Context& ctx, const Half& h, const Maps& m, const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
   const Tensor y = ctx.workspace.tensor(h.conv_out.weight.dtype, {1, m.height(), m.width(), m.channels()});
   op::group_norm_silu(
       ctx, {.x = m.map(), .out = y, .weight = h.norm_out.weight, .bias = h.norm_out.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y,
-                   .weight = h.conv_out.weight,
-                   .out = out,
-                   .bias = h.conv_out.bias,
-                   .pad_top = 1,
-                   .pad_left = 1,
-                   .pad_bottom = 1,
-                   .pad_right = 1,
-                   .compute = h.conv_out.weight.dtype});
+  op::conv2d(ctx, same_size(y, h.conv_out.weight, h.conv_out.bias, out));
 }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x)))))), x through a 1x1 convolution where the width changes.
@@ -178,27 +190,12 @@ void Autoencoder::resnet_block(Context& ctx, const ResnetBlock& b, Maps& m) cons
   const Tensor y2 = Tensor::of(y.data, compute_, {1, height, width, out});
   op::group_norm_silu(ctx,
                       {.x = m.map(), .out = y1, .weight = b.norm1.weight, .bias = b.norm1.bias, .groups = groups_});
-  op::conv2d(ctx, {.x = y1,
-                   .weight = b.conv1.weight,
-                   .out = h,
-                   .bias = b.conv1.bias,
-                   .pad_top = 1,
-                   .pad_left = 1,
-                   .pad_bottom = 1,
-                   .pad_right = 1,
-                   .compute = compute_});
+  op::conv2d(ctx, same_size(y1, b.conv1.weight, b.conv1.bias, h));
   op::group_norm_silu(ctx, {.x = h, .out = y2, .weight = b.norm2.weight, .bias = b.norm2.bias, .groups = groups_});
   if (b.shortcut.weight.defined()) convolve(ctx, b.shortcut, m, 1, 1);
-  op::conv2d(ctx, {.x = y2,
-                   .weight = b.conv2.weight,
-                   .out = m.map(),
-                   .bias = b.conv2.bias,
-                   .residual = m.map(),
-                   .pad_top = 1,
-                   .pad_left = 1,
-                   .pad_bottom = 1,
-                   .pad_right = 1,
-                   .compute = compute_});
+  op::Conv2dArgs conv2 = same_size(y2, b.conv2.weight, b.conv2.bias, m.map());
+  conv2.residual = m.map();
+  op::conv2d(ctx, conv2);
 }
 
 /// x + proj(attention(norm(x))), one head over all pixels.
@@ -240,7 +237,8 @@ void Autoencoder::middle(Context& ctx, const std::string& name, const Half& h, M
   ctx.note(name + ".mid.block_2", m.map());
 }
 
-// ---- the two directions ---------------------------------------------------------------------------------------------------
+// ---- the two directions
+// ---------------------------------------------------------------------------------------------------
 
 void Autoencoder::encode(Context& ctx, const Tensor& image, const Tensor& tokens) const {
   Workspace::Frame frame(ctx.workspace);

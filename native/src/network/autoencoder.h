@@ -1,4 +1,4 @@
-// FLUX.2 autoencoder: pictures to normalised latent tokens and back, channels last.            model-specification.md 7
+// Autoencoder of FLUX.2: pictures to normalised latent tokens and back, channels last.      model-specification.md 2, 7
 #pragma once
 #include <vector>
 

@@ -1,5 +1,6 @@
-// Everything of a restore that the denoising steps share, made once: text and condition tokens, RoPE tables, the scene
-// residual, and the degraded memory with every block's key/value side.      model-specification.md 3, 5 (exact savings)
+// make_conditioning: what all denoising steps of a restore share, computed once. Text and condition tokens, RoPE
+// tables, the scene residual (Eq. 6), the degraded memory (Eq. 7) with every block's keys and values.
+// model-specification.md 3, 5
 #pragma once
 #include <vector>
 

@@ -5,13 +5,14 @@
 #include "op/convert.h"
 #include "op/flow_step.h"
 #include "op/transfer.h"
+#include "runtime/graph_cache.h"
 #include "runtime/meter.h"
-#include "runtime/recordings.h"
 
 namespace iconface {
 
 namespace {
-/// FLUX.2's empirical shift: a line in the tokens at 10 and at 200 steps, extended linearly to any number of steps.
+/// FLUX.2's shift of the schedule: linear in the tokens at 10 steps and at 200, and linear in the steps between and
+/// beyond.
 double flow_mu(int steps, double tokens) {
   const double m200 = 0.00016927 * tokens + 0.45666666;
   if (tokens > 4300) return m200;
@@ -46,11 +47,11 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
   const Tensor modulation = ctx.workspace.tensor(DType::F32, {steps, transformer.step_size()}),
                lengths = ctx.workspace.tensor(DType::F32, {steps});
   upload_lengths(ctx, options.sigmas, lengths);
-  recorded(ctx, "modulation", [&] {
+  run_as_graph(ctx, "modulation", [&] {
     for (int i = 0; i < steps; i++)
       transformer.modulation(ctx, options.sigmas[i], options.identity, modulation.select(0, i));
   });
-  // Every step finds its modulation and its length in one place, so that all steps are the same work.
+  // Every step reads its modulation and its length from the same tensors, so that one captured graph serves all steps.
   const Tensor current = ctx.workspace.tensor(DType::F32, {transformer.step_size()}),
                length = ctx.workspace.tensor(DType::F32, {1});
   const Tensor u = ctx.workspace.tensor(DType::F32, {c.branches, latents.shape[0], latents.shape[1]});
@@ -58,7 +59,7 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
   for (int i = 0; i < steps; i++) {
     op::convert(ctx, {.x = modulation.select(0, i), .out = current});
     op::convert(ctx, {.x = lengths.slice(0, i, i + 1), .out = length});
-    recorded(ctx, "step", [&] {
+    run_as_graph(ctx, "step", [&] {
       transformer.forward(ctx, c, transformer.view(current), latents, u);
       ctx.note("prediction_" + std::to_string(i), u);
       op::flow_step(ctx, {.latents = latents,
@@ -70,7 +71,7 @@ void sample(Context& ctx, const Flux2Transformer& transformer, const Conditionin
     ctx.note("latents_step_" + std::to_string(i + 1), latents);
     if (options.on_step) options.on_step(i + 1);
     if (!ctx.planning()) continue;
-    // Every step takes the same memory and as much work.
+    // All steps take the same memory and do the same work: planning one is enough.
     if (ctx.meter != nullptr) ctx.meter->plan((steps - 1) * (ctx.meter->stage().planned - before));
     break;
   }

@@ -1,4 +1,4 @@
-// The flow sampler: schedule, starting noise and Euler steps with guidance.                    model-specification.md 6
+// The flow sampler: the schedule, and Euler steps with guidance from noise to latents (Eq. 1). model-specification.md 6
 #pragma once
 #include <functional>
 #include <vector>

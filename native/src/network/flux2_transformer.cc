@@ -15,9 +15,9 @@ namespace iconface {
 
 namespace {
 constexpr int64_t kTimestepChannels = 256;
-constexpr size_t kMaxRopeAxes = 8;  // what op::RopeTableArgs holds
+constexpr double kLargestAxis = 1024;  // of RoPE, channels of a head
 
-/// Text rows take one vector, image rows another.
+/// One vector for text rows, another for image rows.
 op::Segmented by_stream(const Conditioning& c, const Tensor& txt, const Tensor& img) {
   return op::Segmented::two(c.text, txt, c.image(), img);
 }
@@ -27,7 +27,7 @@ Tensor heads_of(const Tensor& t, const Flux2Config& f) {
   return t.reshape({t.shape[0], t.shape[1], f.heads, f.head_dim});
 }
 
-/// What matrices of one kind are multiplied with: numbers as they are, or for e4m3 quantised.
+/// The left operand of products with matrices of one type: numbers as they are, or e4m3 with a scale for every row.
 struct Operand {
   Tensor x, scale;
   /// Memory for [branches, tokens, K] in the type of `matrix`, or in `compute`.
@@ -41,7 +41,7 @@ struct Operand {
     return {x.slice(axis, begin, end), scale.defined() ? scale.slice(axis, begin, end) : Tensor{}};
   }
 };
-/// x [branches, tokens, K] for `matrix` and others of its kind.
+/// x [branches, tokens, K] as the operand of products with `matrix`.
 Operand operand(Context& ctx, const Tensor& x, const Matrix& matrix) {
   if (!matrix.scale.defined()) return {x, {}};
   const Operand o = Operand::of(ctx, matrix, x.dtype, x.shape[0], x.shape[1], x.shape[2]);
@@ -69,19 +69,23 @@ Flux2Config Flux2Config::read(Weights& w, const CheckpointSpec& spec) {
   f.context = w.get("transformer.txt_in.weight", {f.hidden, -1}).shape[1];
   const auto axes = spec.numbers.find("transformer.ropeAxes");
   if (axes == spec.numbers.end()) fail(Code::InvalidCheckpoint, "the configuration names no RoPE axes");
-  for (double n : axes->second) {
-    if (!(n >= 2 && n <= 1024) || f.axes_dim.size() == kMaxRopeAxes)
-      fail(Code::InvalidCheckpoint, "RoPE axes must be at most %zu sizes of 2 to 1024, not %zu with %g among them",
-           kMaxRopeAxes, axes->second.size(), n);
-    f.axes_dim.push_back(static_cast<int64_t>(n));
-    f.head_dim += f.axes_dim.back();
-  }
-  if (f.head_dim < 1 || f.hidden < f.head_dim || f.hidden % f.head_dim != 0)
-    fail(Code::InvalidCheckpoint, "RoPE axes add up to %lld, which does not divide the hidden size %lld",
-         static_cast<long long>(f.head_dim), static_cast<long long>(f.hidden));
-  f.heads = f.hidden / f.head_dim;
+  f.set_axes(axes->second, Code::InvalidCheckpoint);
   f.theta = spec.number("transformer.ropeTheta", 2000);
   return f;
+}
+
+void Flux2Config::set_axes(const std::vector<double>& axes, Code code) {
+  for (double n : axes) {
+    if (!(n >= 2 && n <= kLargestAxis) || axes.size() > op::RopeTableArgs::kMaxAxes)
+      fail(code, "RoPE axes must be at most %d sizes of 2 to %g, not %zu with %g among them",
+           op::RopeTableArgs::kMaxAxes, kLargestAxis, axes.size(), n);
+    axes_dim.push_back(static_cast<int64_t>(n));
+    head_dim += axes_dim.back();
+  }
+  if (head_dim < 1 || hidden < head_dim || hidden % head_dim != 0)
+    fail(code, "RoPE axes add up to %lld, which does not divide the hidden size %lld", static_cast<long long>(head_dim),
+         static_cast<long long>(hidden));
+  heads = hidden / head_dim;
 }
 
 DoubleBlock DoubleBlock::read(Context& ctx, Weights& w, const std::string& prefix, const Flux2Config& f, Precision p) {
@@ -222,10 +226,11 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
     Tensor of(const Tensor& t) const { return t.slice(1, first, end); }
     Operand of(const Operand& o) const { return o.slice(1, first, end); }
   };
-  // In the first block the image stream does not depend on the text yet: both branches share its q, k, v.
+  // In the first block the image stream does not depend on the text yet, so both guidance branches share its q, k and
+  // v.
   const Stream streams[2] = {{block.txt, m.txt_attn, m.txt_mlp, 0, T, B},
                              {block.img, m.img_attn, m.img_mlp, T, L, shared_image ? 1 : B}};
-  // Every product is made for both streams at once: the text's rows alone would leave a GPU half idle.
+  // Both streams are multiplied in one launch: the text's rows alone would leave a GPU half idle.
   const auto each = [&](auto&& linear) {
     Workspace::Frame quantised(ctx.workspace);
     op::grouped_linear(ctx, {2, {linear(streams[0]), linear(streams[1])}});
@@ -240,7 +245,7 @@ void Flux2Transformer::double_block(Context& ctx, const DoubleBlock& block, cons
   };
   Workspace::Frame frame(ctx.workspace);
   const Operand y = Operand::of(ctx, block.img.qkv, compute_, B, L, D);  // the normalised streams
-  // The attention's result; it may take the place of what the products before it have read.
+  // The attention's result may overwrite y, which the products before it have read, unless the types differ (e4m3).
   const Tensor attended = y.scale.defined() ? ctx.workspace.tensor(compute_, {B, L, D}) : y.x;
   {
     Workspace::Frame inner(ctx.workspace);
@@ -350,7 +355,7 @@ void Flux2Transformer::forward(Context& ctx, const Conditioning& c, const StepMo
   }
   for (const SingleBlock& block : single_) {
     ctx.check_cancelled();
-    // The last block: only the scene rows are read afterwards, so only they need queries, MLP and output.
+    // After the last block only the scene's rows are read, so only they need queries, the MLP and an output.
     const bool last = index + 1 == blocks() && !c.predict_all;
     single_block(ctx, block, c, m, x, last ? T : 0, last ? T + S : L);
     if (!c.memory.empty()) c.structure->attend(ctx, index, c.memory, last ? x.slice(1, T, T + S) : image);

@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "base/error.h"
 #include "network/precision.h"
 #include "network/structure_pathway.h"
 #include "network/weights.h"
@@ -15,6 +16,8 @@ struct Flux2Config {
 
   /// Sizes from the tensors' shapes; RoPE axes and theta from the numbers `transformer.ropeAxes`, `.ropeTheta`.
   static Flux2Config read(Weights&, const CheckpointSpec&);
+  /// RoPE axes, and the heads that they make of `hidden`. Throws `code` for axes that do not fit.
+  void set_axes(const std::vector<double>& axes, Code code);
 };
 
 /// The learned scales of q and k RMSNorm.

@@ -1,5 +1,4 @@
-// Convolutions with the BatchNorm that follows them folded in, as the face networks have them.
-// model-specification.md 7
+// Convolutions of the face networks, each with the BatchNorm that follows it folded in.        model-specification.md 7
 #pragma once
 #include <initializer_list>
 #include <string>

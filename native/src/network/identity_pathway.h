@@ -1,5 +1,5 @@
-// The global identity pathway: one anchor vector to what it adds to the image stream's modulation.
-// model-specification.md 4
+// IdentityPathway, the global one: from the identity anchor to what it adds to the image stream's modulation (Eq. 5).
+// The anchor itself (Eq. 3 and 4) is op/identity_anchor.                                       model-specification.md 4
 #pragma once
 #include "network/flux2_transformer.h"
 

@@ -1,4 +1,4 @@
-// Qwen3 as a text encoder: token ids to hidden states of some of its layers.                   model-specification.md 7
+// Qwen3Encoder, the text encoder: token ids to the hidden states of some of its layers.        model-specification.md 7
 #pragma once
 #include <vector>
 
@@ -17,7 +17,7 @@ struct Qwen3Config {
 
 class Qwen3Encoder {
  public:
-  /// Tensors `text.embed_tokens.weight`, `text.layers.<i>.…`, `text.norm.weight`: the published names without `model.`.
+  /// Tensors `text.embed_tokens.weight`, `text.layers.<i>.…`, `text.norm.weight`: published names without `model.`.
   /// Layers above the last output layer are not needed.
   Qwen3Encoder(Context&, Weights&, const CheckpointSpec&, DType compute);
 

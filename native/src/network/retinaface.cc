@@ -62,7 +62,7 @@ void RetinaFace::read_mobilenet(Context& ctx, Weights& w) {
   for (int s = 1; s <= kLevels; s++) {
     stages_.emplace_back();
     const std::string stage = "detector.fx.stage" + std::to_string(s);
-    // The first stage halves the sides twice, in its units 2 and 4.
+    // The first stage halves the sides twice, in its blocks 2 and 4.
     const int64_t first = s == 1 ? 1 : 0, least = s == 1 ? 4 : 0;
     for (int64_t i = first; i <= least || w.has(entry(stage, i) + ".0.0.weight"); i++) {
       const bool halves = s == 1 ? i == 2 || i == 4 : i == 0;
@@ -72,16 +72,16 @@ void RetinaFace::read_mobilenet(Context& ctx, Weights& w) {
   }
 }
 
-RetinaFace::Unit RetinaFace::read_separable(Context& ctx, Weights& w, const std::string& name, int64_t channels,
-                                            int stride) {
-  Unit u;
-  u.separable = true;
-  u.stride = stride;
+RetinaFace::Block RetinaFace::read_separable(Context& ctx, Weights& w, const std::string& name, int64_t channels,
+                                             int stride) {
+  Block b;
+  b.separable = true;
+  b.stride = stride;
   const Convolution c = read(ctx, w, name + ".0.0", name + ".0.1", {channels, 1, 3, 3});  // [C, 3, 3, 1]
-  u.first = {w.allocate(DType::F32, {3, 3, channels}), c.bias};
-  op::transpose(ctx, {.x = c.weight.reshape({channels, 9}), .out = u.first.weight.reshape({9, channels})});
-  u.second = read(ctx, w, name + ".1.0", name + ".1.1", {-1, channels, 1, 1});
-  return u;
+  b.first = {w.allocate(DType::F32, {3, 3, channels}), c.bias};
+  op::transpose(ctx, {.x = c.weight.reshape({channels, 9}), .out = b.first.weight.reshape({9, channels})});
+  b.second = read(ctx, w, name + ".1.0", name + ".1.1", {-1, channels, 1, 1});
+  return b;
 }
 
 /// fx.conv1, then fx.layer1 to fx.layer4, of which the last three halve the sides.
@@ -99,19 +99,19 @@ void RetinaFace::read_resnet(Context& ctx, Weights& w) {
   }
 }
 
-RetinaFace::Unit RetinaFace::read_residual(Context& ctx, Weights& w, const std::string& name, int64_t channels,
-                                           int stride) {
+RetinaFace::Block RetinaFace::read_residual(Context& ctx, Weights& w, const std::string& name, int64_t channels,
+                                            int stride) {
   if (w.has(name + ".conv3.weight"))
     fail(Code::InvalidCheckpoint, "%s is a bottleneck (ResNet-50); face detectors with ResNet-34 or MobileNet work",
          name.c_str());
-  Unit u;
-  u.stride = stride;
-  u.first = read(ctx, w, name + ".conv1", name + ".bn1", {-1, channels, 3, 3});
-  const int64_t out = u.first.out();
-  u.second = read(ctx, w, name + ".conv2", name + ".bn2", {out, out, 3, 3});
+  Block b;
+  b.stride = stride;
+  b.first = read(ctx, w, name + ".conv1", name + ".bn1", {-1, channels, 3, 3});
+  const int64_t out = b.first.out();
+  b.second = read(ctx, w, name + ".conv2", name + ".bn2", {out, out, 3, 3});
   if (stride != 1 || out != channels || w.has(name + ".downsample.0.weight"))
-    u.shortcut = read(ctx, w, name + ".downsample.0", name + ".downsample.1", {out, channels, 1, 1});
-  return u;
+    b.shortcut = read(ctx, w, name + ".downsample.0", name + ".downsample.1", {out, channels, 1, 1});
+  return b;
 }
 
 /// What belongs to a level whose map has `channels`: its part of the pyramid, its branches, its heads.
@@ -177,29 +177,29 @@ void RetinaFace::convolve(Context& ctx, const Convolution& c, const Tensor& x, c
 }
 
 /// Separable: leaky(conv1x1(leaky(depthwise(x)))). Residual: relu(conv3x3(relu(conv3x3(x))) + shortcut(x)).
-void RetinaFace::unit(Context& ctx, const Unit& u, const Tensor& x, const Tensor& out) const {
+void RetinaFace::block(Context& ctx, const Block& b, const Tensor& x, const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
   const int64_t height = out.shape[1], width = out.shape[2];
-  if (u.separable) {
+  if (b.separable) {
     const Tensor hidden = map(ctx, height, width, x.last());
     op::depthwise_conv2d(ctx, {.x = x,
-                               .weight = u.first.weight,
+                               .weight = b.first.weight,
                                .out = hidden,
-                               .bias = u.first.bias,
+                               .bias = b.first.bias,
                                .slope = slopes(body_slope_, x.last()),
-                               .stride = u.stride,
+                               .stride = b.stride,
                                .pad = 1});
-    convolve(ctx, u.second, hidden, out, body_slope_);
+    convolve(ctx, b.second, hidden, out, body_slope_);
     return;
   }
-  const Tensor hidden = map(ctx, height, width, u.first.out());
-  convolve(ctx, u.first, x, hidden, body_slope_, u.stride);
+  const Tensor hidden = map(ctx, height, width, b.first.out());
+  convolve(ctx, b.first, x, hidden, body_slope_, b.stride);
   Tensor shortcut = x;
-  if (u.shortcut.weight.defined()) {
-    shortcut = map(ctx, height, width, u.shortcut.out());
-    convolve(ctx, u.shortcut, x, shortcut, kLinear, u.stride);
+  if (b.shortcut.weight.defined()) {
+    shortcut = map(ctx, height, width, b.shortcut.out());
+    convolve(ctx, b.shortcut, x, shortcut, kLinear, b.stride);
   }
-  convolve(ctx, u.second, hidden, out, kLinear, 1, shortcut);
+  convolve(ctx, b.second, hidden, out, kLinear, 1, shortcut);
   const auto of_all = [&](const Tensor& t) { return t.slice(0, 0, out.last()); };
   op::batch_norm_prelu(ctx, {.x = out,
                              .out = out,
@@ -208,14 +208,14 @@ void RetinaFace::unit(Context& ctx, const Unit& u, const Tensor& x, const Tensor
                              .slope = slopes(body_slope_, out.last())});
 }
 
-void RetinaFace::stage(Context& ctx, const std::vector<Unit>& units, Tensor x, const Tensor& out) const {
+void RetinaFace::stage(Context& ctx, const std::vector<Block>& blocks, Tensor x, const Tensor& out) const {
   Workspace::Frame frame(ctx.workspace);
-  for (size_t i = 0; i < units.size(); i++) {
+  for (size_t i = 0; i < blocks.size(); i++) {
     ctx.check_cancelled();
-    const int64_t height = divided(x.shape[1], units[i].stride), width = divided(x.shape[2], units[i].stride);
-    const bool last = i + 1 == units.size();
-    const Tensor y = last ? out : map(ctx, height, width, units[i].second.out());
-    unit(ctx, units[i], x, y);
+    const int64_t height = divided(x.shape[1], blocks[i].stride), width = divided(x.shape[2], blocks[i].stride);
+    const bool last = i + 1 == blocks.size();
+    const Tensor y = last ? out : map(ctx, height, width, blocks[i].second.out());
+    block(ctx, blocks[i], x, y);
     x = y;
   }
 }

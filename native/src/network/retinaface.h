@@ -1,5 +1,5 @@
-// RetinaFace: finds faces and five landmarks in a photograph, with a MobileNet 0.25 or a ResNet of basic blocks (ResNet-34)
-// as its backbone, channels last.                                                              model-specification.md 7
+// RetinaFace, the face detector: boxes and five landmarks in a photograph. Its backbone is a MobileNet 0.25 or a
+// ResNet of basic blocks (ResNet-34); channels last.                                        model-specification.md 7
 #pragma once
 #include <array>
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace iconface {
 
-/// Always f32: boxes are pixels. Widths and units are read from the tensors; every BatchNorm is folded into the
-/// convolution before it.
+/// Always f32: boxes are pixels. Widths and the number of blocks are read from the tensors; every BatchNorm is folded
+/// into the convolution before it.
 class RetinaFace {
  public:
   static constexpr int kLevels = 3, kAnchorsPerCell = 2;
@@ -27,8 +27,8 @@ class RetinaFace {
  private:
   using Levels = std::array<Tensor, kLevels>;  // maps [1, h, w, C]
 
-  /// A part of the backbone that keeps or halves the sides.
-  struct Unit {
+  /// A block of the backbone, which keeps the sides or halves them.
+  struct Block {
     Convolution first;     // 3x3 with the stride; separable: depthwise, its weight [3, 3, C]
     Convolution second;    // residual: 3x3; separable: 1x1
     Convolution shortcut;  // residual: 1x1 with the stride; undefined: x itself
@@ -45,15 +45,15 @@ class RetinaFace {
 
   void read_mobilenet(Context&, Weights&);
   void read_resnet(Context&, Weights&);
-  Unit read_separable(Context&, Weights&, const std::string& name, int64_t channels, int stride);
-  Unit read_residual(Context&, Weights&, const std::string& name, int64_t channels, int stride);
+  Block read_separable(Context&, Weights&, const std::string& name, int64_t channels, int stride);
+  Block read_residual(Context&, Weights&, const std::string& name, int64_t channels, int stride);
   Convolution read(Context&, Weights&, const std::string& conv, const std::string& norm,
                    std::initializer_list<int64_t> shape);
   void read_level(Context&, Weights&, int level, int64_t channels);
 
   void backbone(Context&, const Tensor& image, const Levels& out) const;
-  void stage(Context&, const std::vector<Unit>&, Tensor x, const Tensor& out) const;
-  void unit(Context&, const Unit&, const Tensor& x, const Tensor& out) const;
+  void stage(Context&, const std::vector<Block>&, Tensor x, const Tensor& out) const;
+  void block(Context&, const Block&, const Tensor& x, const Tensor& out) const;
   void pyramid(Context&, const Levels& from, const Levels& out) const;
   void branches(Context&, const Branches&, const Tensor& x, const Tensor& out) const;
   void convolve(Context&, const Convolution&, const Tensor& x, const Tensor& out, float slope, int stride = 1,
@@ -61,8 +61,8 @@ class RetinaFace {
   Tensor slopes(float slope, int64_t channels) const;
 
   Convolution stem_;
-  bool pooled_ = false;                    // ResNet: a 3x3 max-pool after the stem
-  std::vector<std::vector<Unit>> stages_;  // the last three make the levels
+  bool pooled_ = false;                     // ResNet: a 3x3 max-pool after the stem
+  std::vector<std::vector<Block>> stages_;  // the last three make the levels
   Convolution lateral_[kLevels], merge_[kLevels - 1];
   Branches branches_[kLevels];
   Head box_[kLevels], class_[kLevels], landmark_[kLevels];

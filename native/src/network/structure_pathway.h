@@ -1,4 +1,5 @@
-// The degraded structure pathway: residual, two-route memory, low-rank cross-attention.        model-specification.md 5
+// StructurePathway, of the degraded picture: residual (Eq. 6), memory of two routes (Eq. 7) and the low-rank
+// cross-attention that reads it.                                                               model-specification.md 5
 #pragma once
 #include <vector>
 

@@ -133,8 +133,8 @@ void Weights::check_shape(const std::string& name, const Tensor& t, std::initial
 
 Tensor Weights::f32(Context& ctx, const std::string& name, std::initializer_list<int64_t> shape) {
   const Tensor t = get(name, shape);
-  // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too. (A device's
-  // copy starts where it should.)
+  // A mapped tensor may start at any byte; vectors are read as aligned floats, so an odd start is copied too. (A
+  // device's copy starts where it should.)
   if (t.dtype == DType::F32 && reinterpret_cast<uintptr_t>(t.data) % 4 == 0) return t;
   const Tensor copy = allocate_like(DType::F32, t);
   op::convert(ctx, {.x = t, .out = copy});
@@ -230,7 +230,8 @@ namespace {
 // Rows of W merged at a time: their f32 copy stays small beside the matrix.
 constexpr int64_t kMergeRows = 1024;
 
-/// W[first..first+count] += factor * B A for one LoRA, in those of the rows that it changes; `rows` holds them, [count, in].
+/// W[first..first+count] += factor * B A for one LoRA, in those of the rows that it changes; `rows` holds them,
+/// [count, in].
 void add_rows(Context& ctx, Weights& weights, const CheckpointSpec::Lora& lora, int64_t first, const Tensor& rows) {
   const int64_t in = rows.shape[1];
   const Tensor a = weights.get(lora.a, {-1, in});

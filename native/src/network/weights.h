@@ -1,5 +1,5 @@
-// Weights: the tensors of a checkpoint by canonical name, mapped where they lie (or on the device, once asked for), and what
-// had to be derived from them.
+// Weights: the tensors of a checkpoint by canonical name, mapped from their files or copied to the device at first
+// use, and the tensors derived from them.
 #pragma once
 #include <deque>
 #include <map>
@@ -25,13 +25,13 @@ struct CheckpointSpec {
   struct Entry {
     DType dtype = DType::F32;
     std::vector<int64_t> shape;
-    std::vector<Range> parts;  // one: mapped where it lies; several: joined in memory, one after the other
+    std::vector<Range> parts;  // one: mapped from the file; several: joined in memory, one after the other
   };
   struct Lora {
     std::string module;  // "double_blocks.0.img_attn.qkv"
     std::string a, b;    // names of its tensors [r, in], [n, r]
     double factor = 1;   // strength * alpha / r
-    int64_t row = 0;     // the change begins at this row of the matrix and takes n
+    int64_t row = 0;     // first of the n rows of the matrix that it changes
   };
   std::vector<File> files;
   std::map<std::string, Entry> tensors;
@@ -42,10 +42,10 @@ struct CheckpointSpec {
   double number(const std::string& name, double otherwise) const;
 };
 
-/// A matrix for op::linear: as it is stored, or as e4m3 with a scale for every row.
+/// A matrix for op::linear: as it is stored, or quantised to e4m3 with a scale for every row.
 struct Matrix {
   Tensor weight;      // [N, K]
-  Tensor scale = {};  // [N, 1] F32 of e4m3, else undefined
+  Tensor scale = {};  // [N, 1] F32, where the matrix is e4m3
 
   Matrix rows(int64_t begin, int64_t end) const {
     return {weight.slice(0, begin, end), scale.defined() ? scale.slice(0, begin, end) : Tensor{}};
@@ -58,30 +58,30 @@ class Weights {
   Weights(const CheckpointSpec& spec, Device* device);
 
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
-  /// A tensor for operations, as it lies in the file; the first call brings it to the device. Throws InvalidCheckpoint when
-  /// it is absent, its type holds no weights or its shape is another. -1 accepts any size.
+  /// A tensor for operations, as it lies in the file; the first call brings it to the device. Throws
+  /// InvalidCheckpoint when it is absent, its type holds no weights or its shape is another. -1 accepts any size.
   Tensor get(const std::string& name, std::initializer_list<int64_t> shape);
   Tensor get(const std::string& name);
-  /// One that the device has already (all prompts), from any thread.
+  /// A tensor that is on the device already, as all prompts are. From any thread.
   Tensor loaded(const std::string& name, std::initializer_list<int64_t> shape) const;
   /// The numbers of a small tensor on the host, as f32.
   std::vector<float> values(const std::string& name, std::initializer_list<int64_t> shape) const;
-  /// Gives back the memory of a tensor that was only needed to derive another: the device's copy, or what replaced it.
+  /// Frees the memory of a tensor that was only needed to derive another: the device's copy, or what replaced it.
   void release(const std::string& name);
-  /// A matrix, with `e4m3` quantised row by row at the first call; its own memory is given back then.
+  /// A matrix. With `e4m3`, the first call quantises it row by row and frees the original's copy.
   Matrix matrix(Context&, const std::string& name, std::initializer_list<int64_t> shape, bool e4m3);
-  /// The same as F32, in the file if it is F32 already, else converted into memory of our own. For small tensors.
+  /// A tensor as F32: the mapped one if it is F32, else a converted copy. For small tensors.
   Tensor f32(Context&, const std::string& name, std::initializer_list<int64_t> shape);
 
   /// An F32 copy times `factor`. For small tensors.
   Tensor scaled(Context&, const std::string& name, std::initializer_list<int64_t> shape, float factor);
-  /// Numbers made on the host, for operations.
+  /// Numbers made on the host, as a tensor for operations.
   Tensor keep(Context&, const std::vector<float>& values, std::initializer_list<int64_t> shape);
 
   /// Memory that lives as long as the weights.
   Tensor allocate(DType dtype, std::initializer_list<int64_t> shape);
   Tensor allocate_like(DType dtype, const Tensor& shape);
-  /// What a name means from now on (a merged matrix).
+  /// From now on `name` means this tensor (a merged matrix).
   void replace(const std::string& name, const Tensor& tensor);
 
   /// For networks that read their weights once, in order, and are larger than what may be resident: `expect` has a
@@ -97,18 +97,18 @@ class Weights {
 
  private:
   Tensor place(const std::string& name, const CheckpointSpec::Entry&);
-  /// The tensor where the checkpoint keeps it: in the process.
+  /// The tensor in the process's memory, as the checkpoint holds it.
   const Tensor& stored(const std::string& name) const;
   static void check_shape(const std::string& name, const Tensor&, std::initializer_list<int64_t> shape);
 
   Device* device_;
   std::vector<MappedFile> files_;
-  std::map<std::string, Tensor> tensors_;  // on the host, or replaced: then where operations read
-  std::map<std::string, Pages> uploaded_;  // copies of those on the host
+  std::map<std::string, Tensor> tensors_;  // on the host; replaced ones where operations read them
+  std::map<std::string, Pages> uploaded_;  // the device's copies of tensors on the host
   std::set<std::string> replaced_;
   std::map<std::string, Matrix> quantised_;
   std::deque<Pages> joined_;  // on the host: tensors whose parts lie apart
-  std::deque<Pages> memory_;  // where operations read
+  std::deque<Pages> memory_;  // where operations read: derived tensors
   int64_t private_bytes_ = 0;
 };
 

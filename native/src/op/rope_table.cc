@@ -7,7 +7,7 @@ namespace iconface::op {
 
 void rope_table(Context& ctx, const RopeTableArgs& a) {
   const char* op = "rope_table";
-  check(a.axes >= 1 && a.axes <= 8, op, "1 to 8 axes, not %d", a.axes);
+  check(a.axes >= 1 && a.axes <= RopeTableArgs::kMaxAxes, op, "1 to %d axes, not %d", RopeTableArgs::kMaxAxes, a.axes);
   int64_t half = 0;
   for (int i = 0; i < a.axes; i++) {
     check(a.axes_dim[i] >= 2 && a.axes_dim[i] % 2 == 0, op, "axis %d must have an even size of 2 or more, not %d", i,

@@ -1,3 +1,4 @@
+// wait_until_true: a condition variable's wait that older systems' libstdc++ can link.
 #pragma once
 #include <pthread.h>
 
@@ -6,8 +7,8 @@
 
 namespace iconface {
 
-// What std::condition_variable::wait does, asked of pthreads themselves. The standard one, compiled by GCC 12, is
-// GLIBCXX_3.4.30, which the libstdc++ of GCC 11 lacks: RHEL 9 and Amazon Linux 2023 would not load the addon.
+/// As std::condition_variable::wait with a predicate, but by pthreads. The standard function, compiled by GCC 12, needs
+/// GLIBCXX_3.4.30, which the libstdc++ of GCC 11 lacks: RHEL 9 and Amazon Linux 2023 would not load the addon.
 template <class Predicate>
 void wait_until_true(std::condition_variable& condition, std::unique_lock<std::mutex>& lock, const Predicate& ready) {
   while (!ready()) pthread_cond_wait(condition.native_handle(), lock.mutex()->native_handle());

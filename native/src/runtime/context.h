@@ -13,7 +13,8 @@ struct Backend;  // op/backend.h: the operations of one device
 struct Context;
 class Meter;
 
-/// Receives intermediate tensors under the names of the golden files, so that a mismatch is located in minutes.
+/// Receives intermediate tensors by the names that the golden files give them, so that a mismatch is located in
+/// minutes.
 class Trace {
  public:
   virtual ~Trace() = default;
@@ -24,18 +25,22 @@ struct Context {
   const Backend& backend;
   ThreadPool& pool;
   Workspace& workspace;
-  Device* device = nullptr;  // null: the processor
+  Device* device = nullptr;  // null: the CPU
   const std::atomic<bool>* cancelled = nullptr;
   Trace* trace = nullptr;
-  /// All that the job's recorded work depends on beside its data (runtime/recordings.h); empty: nothing is recorded.
+  /// All that the job's work on a device depends on, other than its data: the key of captured graphs
+  /// (runtime/graph_cache.h). Empty: nothing is captured.
   std::string settings = {};
-  Meter* meter = nullptr;  // counts the job's work (runtime/meter.h); null: nobody wants to know
+  Meter* meter = nullptr;  // counts the job's work (runtime/meter.h); null: it is not counted
 
-  /// True while a forward pass only measures or takes its memory: operations check shapes, take their scratch and return.
+  /// The same context with another workspace.
+  Context in(Workspace& other) const { return {backend, pool, other, device, cancelled, trace, settings, meter}; }
+  /// True while a job only takes memory from the workspace: to measure it before the job runs, or in a dry run.
+  /// Operations then check their shapes, take their scratch memory and return.
   bool planning() const { return workspace.planning(); }
   /// Throws Aborted once the caller has cancelled. Networks call it in every block.
   void check_cancelled() const;
-  /// Shows an intermediate to the trace, if there is one.
+  /// Hands an intermediate tensor to the trace, if there is one.
   void note(const std::string& name, const Tensor& value) {
     if (trace != nullptr && !planning()) trace->record(*this, name, value);
   }

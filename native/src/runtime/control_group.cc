@@ -43,7 +43,8 @@ std::string unescaped(const std::string& text) {
 // A hierarchy of groups is named by its controller; version 2 has one hierarchy for all of them.
 constexpr const char* kVersion2 = nullptr;
 
-/// The path of this process's group in a hierarchy, from /proc/self/cgroup ("4:cpu,cpuacct:/path", version 2 "0::/path").
+/// The path of this process's group in a hierarchy, from /proc/self/cgroup ("4:cpu,cpuacct:/path", version 2
+/// "0::/path").
 std::optional<std::string> own_path(const std::string& root, const char* controller) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -82,8 +83,8 @@ bool is_folder(const std::string& path) {
   return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/// `path` within what the mount shows. A process that sees another part of the hierarchy than its path is written for (a
-/// container's) finds its group under the end of the path, or at the mount itself.
+/// `path` relative to the mount. A container may see another part of the hierarchy than the one its path starts from;
+/// its group is then found under the end of the path, or at the mount itself.
 std::string below(const std::string& root, const Mount& mount, std::string path) {
   const std::string shown = mount.shown == "/" ? "" : mount.shown;
   if (path.compare(0, shown.size(), shown) == 0 && (path.size() == shown.size() || path[shown.size()] == '/'))
@@ -96,7 +97,7 @@ std::string below(const std::string& root, const Mount& mount, std::string path)
   return path;
 }
 
-/// The folders of this process's group and of all its ancestors that can be seen, without `root`.
+/// The folders of this process's group and of all its visible ancestors, without `root`.
 std::vector<std::string> groups(const std::string& root, const char* controller) {
   std::vector<std::string> folders;
   const std::optional<std::string> path = own_path(root, controller);
@@ -112,7 +113,7 @@ std::vector<std::string> groups(const std::string& root, const char* controller)
   return folders;
 }
 
-/// The number in a file; nothing where there is no limit ("max"), or no file.
+/// The number in a file; none where the file says "max", or does not exist.
 std::optional<int64_t> number_in(const std::string& path) {
   std::ifstream file(path);
   int64_t n;
@@ -140,15 +141,15 @@ void lower(std::optional<GroupLimits::Memory>* least, const GroupLimits::Memory&
   if (!*least || m.free() < (*least)->free()) *least = m;
 }
 
-/// Cached file contents do not count as used: the kernel takes them back before it refuses anyone, and every mapped
-/// checkpoint that was read is among them. Swap is not counted either: a restore that computes in it would never end.
-/// (So memory.swap.max gives nothing, and a limit on memory and swap together is one on memory.)
+/// Cached file contents do not count as used: the kernel drops them before it refuses memory, and mapped checkpoints
+/// are among them. Swap does not count as memory: a restore that computes in swap would never end. So memory.swap.max
+/// is ignored, and a limit on memory and swap together is taken as one on memory.
 void memory_v2(const std::string& root, std::optional<GroupLimits::Memory>* least) {
   for (const std::string& group : groups(root, kVersion2)) {
     const std::string folder = root + group;
     const int64_t cached = sum(numbers_in(folder + "/memory.stat"), {"active_file", "inactive_file"});
     const int64_t used = std::max<int64_t>(number_in(folder + "/memory.current").value_or(0) - cached, 0);
-    // Beyond memory.high nobody is killed, but all are slowed down until next to nothing moves.
+    // Beyond memory.high the kernel kills nobody, but throttles every process of the group until it hardly advances.
     for (const char* name : {"/memory.max", "/memory.high"})
       if (const auto limit = number_in(folder + name)) lower(least, {group + name, *limit, used});
   }
@@ -163,7 +164,7 @@ void memory_v1(const std::string& root, std::optional<GroupLimits::Memory>* leas
     const auto look = [&](const char* limit_name, const char* used_name, const char* inherited) {
       const int64_t used = std::max<int64_t>(number_in(folder + used_name).value_or(0) - cached, 0);
       if (const auto limit = number_in(folder + limit_name)) lower(least, {group + limit_name, *limit, used});
-      // An ancestor that cannot be seen from here limits this group all the same.
+      // The limit of an ancestor whose folder is not visible from here.
       const auto found = stat.find(inherited);
       if (found != stat.end() && found->second >= 0 && found->second < kUnlimited)
         lower(least, {group + "/memory.stat: " + inherited, found->second, used});
@@ -173,7 +174,7 @@ void memory_v1(const std::string& root, std::optional<GroupLimits::Memory>* leas
   }
 }
 
-void processors(const std::string& root, std::optional<double>* least) {
+void cpu_quotas(const std::string& root, std::optional<double>* least) {
   const auto quota = [&](std::optional<int64_t> time, std::optional<int64_t> period) {
     if (!time || !period || *time <= 0 || *period <= 0) return;
     const double share = static_cast<double>(*time) / static_cast<double>(*period);
@@ -194,7 +195,7 @@ GroupLimits group_limits(const std::string& root) {
   GroupLimits limits;
   memory_v2(root, &limits.memory);
   memory_v1(root, &limits.memory);
-  processors(root, &limits.processors);
+  cpu_quotas(root, &limits.cpus);
   return limits;
 }
 

@@ -1,4 +1,4 @@
-// Control groups: what the group of this process and every ancestor of it allow. Versions 1 and 2, mixed as well.
+// Control groups: the limits of this process's group and of all its ancestors. Versions 1 and 2, also both at once.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -13,8 +13,8 @@ struct GroupLimits {
     int64_t used = 0;   // bytes, without cached file contents
     int64_t free() const { return limit > used ? limit - used : 0; }
   };
-  std::optional<Memory> memory;      // the limit that leaves the least room; none: nothing limits it
-  std::optional<double> processors;  // the smallest quota of processor time, in processors
+  std::optional<Memory> memory;  // the limit that leaves the least room; none: no group has one
+  std::optional<double> cpus;    // the smallest quota of CPU time, in CPUs
 };
 
 /// @param root  stands before every path that is read (tests: a folder with made-up files)

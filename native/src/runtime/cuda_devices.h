@@ -1,4 +1,4 @@
-// The GPUs of this machine, for `iconface doctor` and the choice of a device.
+// cuda_devices: the GPUs of this machine, as `iconface doctor` lists them.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,11 +14,11 @@ struct CudaDevice {
 
 struct CudaDevices {
   int driver = 0;     // the CUDA version the driver supports, as 13000 for 13.0; 0 when there is no driver
-  std::string error;  // why there is no device, in the runtime's words; empty when there is one
+  std::string error;  // why there is no device, as the CUDA runtime says it; empty when there is one
   std::vector<CudaDevice> devices;
 };
 
-/// Never throws: no driver, an old driver or no device make an empty list and an error text.
+/// Never throws. No driver, an old driver or no device give an empty list and `error`.
 CudaDevices cuda_devices();
 
 }  // namespace iconface

@@ -1,5 +1,5 @@
-// Device: an accelerator's memory and its queue of work. The processor is no Device: where one may be absent (nullptr),
-// memory is the process's own and operations are done when they return.
+// Device: a GPU's memory and its queue of work (a CUDA stream). The CPU is no Device: a null Device* means that
+// memory is the process's own and that an operation is done when it returns.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -10,11 +10,12 @@ namespace iconface {
 
 struct Backend;
 
-/// Work that was queued on a device and can be queued again, with the same memory.
-class Recording {
+/// Work that was captured instead of done (a CUDA graph). It holds the addresses of its tensors.
+class CapturedGraph {
  public:
-  virtual ~Recording() = default;
-  virtual void play() = 0;
+  virtual ~CapturedGraph() = default;
+  /// Queues the work.
+  virtual void replay() = 0;
 };
 
 class Device {
@@ -29,39 +30,39 @@ class Device {
   const std::string description;  // "NVIDIA H200, sm_90"
   const Backend& backend;
 
-  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when there is not so much. Work queued
+  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when so much is not free. Work queued
   /// from now on may use it.
   virtual void* allocate(int64_t bytes) = 0;
-  /// Work queued before this may still use it. What is freed is kept for later allocations until trim().
+  /// Work queued before this call may still use the memory. It is kept for later allocations until trim().
   virtual void free(void* memory) noexcept = 0;
-  /// Waits for all work and gives back to the system what is free.
+  /// Waits for all queued work and returns free memory to the system.
   virtual void trim() noexcept = 0;
   /// Bytes that may still be allocated.
   virtual int64_t available() = 0;
 
   /// Queues a copy of `from`, which may be changed as soon as this returns.
   virtual void upload(void* to, const void* from, int64_t bytes) = 0;
-  /// Waits for all work before it, then copies.
+  /// Waits for all work queued before it, then copies.
   virtual void download(void* to, const void* from, int64_t bytes) = 0;
   /// Queues a copy within the device.
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
-  /// Waits for all work; throws what went wrong in it.
+  /// Waits for all queued work; throws the error of any of it.
   virtual void synchronize() = 0;
 
-  /// A place in the queue of work, reached when all that was queued before it is done.
+  /// A place in the queue (a CUDA event), reached when all work queued before it is done.
   class Mark {
    public:
     virtual ~Mark() = default;
   };
   virtual std::unique_ptr<Mark> mark() = 0;
-  /// Seconds between two marks of this device by its own clock; waits for the later one.
+  /// Seconds between two marks by the device's own clock; waits for the later one.
   virtual double seconds(const Mark& from, const Mark& to) = 0;
-  /// Whether it multiplies e4m3.
+  /// Whether it has products of e4m3 numbers.
   virtual bool has_e4m3() const = 0;
-  /// Bytes of the cache before its memory.
+  /// Bytes of the L2 cache.
   virtual int64_t cache_bytes() const = 0;
-  /// Keeps what `queue` queues instead of doing it. It may not wait, allocate, upload or download.
-  virtual std::unique_ptr<Recording> record(const std::function<void()>& queue) = 0;
+  /// Captures what `queue` queues; nothing of it is done yet. `queue` may not wait, allocate, upload or download.
+  virtual std::unique_ptr<CapturedGraph> capture(const std::function<void()>& queue) = 0;
 };
 
 /// A device by the name users give: "cuda", "cuda:1", "cuda-emulated"; nullptr for "cpu".

@@ -1,4 +1,4 @@
-// JobQueue: one thread that runs jobs in the order they came. Nothing of ours runs on the libuv pool or the event loop.
+// JobQueue: a thread that runs jobs in the order they came. No job runs on the event loop or on libuv's pool.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -17,20 +17,21 @@ struct Job {
 
 class JobQueue {
  public:
-  /// `on_idle` is called on the queue's thread when nothing came for a second; it must not throw.
+  /// `on_idle` is called on the queue's thread when no job came for a second. It must not throw.
   explicit JobQueue(std::function<void()> on_idle) : on_idle_(std::move(on_idle)) {}
   ~JobQueue() { stop(); }
 
-  /// Starts the thread; before the first job. Throws Threads when the system refuses it.
+  /// Starts the thread, before the first job. Throws Threads when the system refuses it.
   void start();
-  /// Appends a job; when that throws, it is not there.
+  /// Appends a job. When this throws, the job is not in the queue.
   void submit(std::shared_ptr<Job> job);
-  /// As `submit`, but allocates nothing, and needs no thread: false when none runs, and nothing waits or ran before. At most
-  /// once; nothing may come after it.
+  /// Appends the last job, at most once, and none after it. Allocates nothing. False where the thread was never
+  /// started: the caller runs the job then.
   bool submit_last(std::shared_ptr<Job> job);
-  /// Takes a job that has not begun out of the queue; false when it has begun or is not there.
+  /// Removes a job that has not begun. False when it has begun or is not in the queue.
   bool remove(const Job* job);
-  /// Drops what waits, lets the running job see `cancelled`, and joins. Idempotent; never called from the thread itself.
+  /// Drops waiting jobs, sets `cancelled` of the running one, and joins the thread. Idempotent. Not from the thread
+  /// itself.
   void stop();
 
  private:

@@ -50,19 +50,19 @@ int64_t resident_bytes() {
   return (resident - shared) * sysconf(_SC_PAGESIZE);
 }
 
-int usable_processors(const std::string& root) {
-  int processors = static_cast<int>(std::thread::hardware_concurrency());
+int usable_cpus(const std::string& root) {
+  int cpus = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) processors = CPU_COUNT(&set);
-  // A container's share is a quota of time, not a set of processors: one and a half need two threads.
-  if (const std::optional<double> share = group_limits(root).processors)
-    processors = static_cast<int>(std::min<double>(processors, std::ceil(*share)));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = CPU_COUNT(&set);
+  // A container's share is a quota of time, not a set of CPUs: a quota of 1.5 CPUs needs two threads.
+  if (const std::optional<double> share = group_limits(root).cpus)
+    cpus = static_cast<int>(std::min<double>(cpus, std::ceil(*share)));
 #endif
-  return std::max(processors, 1);
+  return std::max(cpus, 1);
 }
 
-std::vector<std::string> processor_features() {
+std::vector<std::string> cpu_features() {
   static const char* const kNames[] = {"avx2",     "fma",         "f16c",        "avx512f",     "avx512bw", "avx512dq",
                                        "avx512vl", "avx512_bf16", "avx512_vnni", "avx512_fp16", "amx_bf16", "amx_int8",
                                        "asimd",    "bf16",        "i8mm",        "sve"};

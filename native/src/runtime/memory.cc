@@ -18,11 +18,11 @@ std::atomic<int64_t> g_kept{0};  // bytes in reserves
 std::atomic<int64_t> g_device_held{0}, g_device_kept{0};
 std::atomic<int64_t> g_fail_in{0};
 std::atomic<int64_t> g_unchecked{0};  // bytes that may be taken before the system is asked again
-constexpr int64_t kAlignment = 256;   // what a GPU wants; a processor needs 64
+constexpr int64_t kAlignment = 256;   // bytes; GPUs want 256, CPUs 64
 constexpr int64_t kLargePage = 2 << 20;
-constexpr int64_t kCheckedSize = 64 << 20;      // no more than this is taken without looking whether it is there
-constexpr int64_t kLargest = int64_t{1} << 52;  // of a workspace: far from where its sums would overflow
-// A planning workspace hands out addresses from here: not null, never mapped.
+constexpr int64_t kCheckedSize = 64 << 20;      // at most so much is taken between two looks at what is free
+constexpr int64_t kLargest = int64_t{1} << 52;  // bytes of a workspace; its sums cannot overflow
+// Addresses that a planning workspace hands out begin here. They are not null, and nobody reads or writes them.
 constexpr uintptr_t kPlanningBase = 4096;
 
 bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1; }
@@ -33,8 +33,9 @@ bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1
        static_cast<double>(bytes) / (1 << 20), where.c_str());
 }
 
-/// The system promises more than it has and kills who takes it at its word. Small requests add up, so a part of what was
-/// there at the last look is all that may be taken before the next one.
+/// Linux grants more memory than there is and kills the process that touches it. So what is free is looked up first;
+/// asking costs a read of /proc, so small requests are added up, and the next look comes after an eighth of what was
+/// free.
 void check_granted(int64_t bytes) {
   if ((g_unchecked -= bytes) >= 0) return;
   const int64_t there = Pages::grantable();
@@ -93,7 +94,7 @@ Pages::~Pages() {
   (kept_ ? g_kept : g_held) -= bytes_;
 }
 
-/// Moves these bytes from one sum to the other.
+/// Moves these bytes between the sums of held and of kept memory.
 void Pages::count(bool kept) {
   if (kept == kept_) return;
   kept_ = kept;
@@ -132,7 +133,7 @@ void Reserve::keep(WorkingMemory memory) {
 }
 
 void Reserve::drop() {
-  kept_.recordings = {};
+  kept_.graphs = {};
   kept_.pages = {};
 }
 

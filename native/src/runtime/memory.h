@@ -1,21 +1,22 @@
-// Every byte the core computes in comes from here: one place that can fail, be counted, and be made to fail in tests.
+// Pages, Reserve, Workspace: all memory that the core computes in, counted in one place, and made to fail by tests
+// there.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include "base/tensor.h"
-#include "runtime/recordings.h"
+#include "runtime/graph_cache.h"
 
 namespace iconface {
 
-/// Page-aligned, zeroed memory straight from the operating system, returned to it at once when freed (so that the
-/// resident size falls, which malloc's arenas do not promise). Throws OutOfMemory with the size asked for.
+/// Page-aligned, zeroed memory straight from the operating system. It goes back there at once when freed, so that the
+/// resident size falls, which malloc does not promise. Throws OutOfMemory, naming the size asked for.
 class Pages {
  public:
   Pages() = default;
   explicit Pages(int64_t bytes);
-  /// Memory of a device, contents undefined; of the process when it is null.
+  /// Memory of a device, contents undefined; of the process when `device` is null.
   Pages(int64_t bytes, Device* device);
   Pages(Pages&& other) noexcept;
   Pages& operator=(Pages&& other) noexcept;
@@ -29,7 +30,8 @@ class Pages {
   static int64_t device_total();
   /// Bytes in reserves.
   static int64_t kept();
-  /// What may still be taken of a device, or of the process: available memory less what is held already but was not touched yet.
+  /// Bytes that may still be taken of a device, or of the process. The process's are those available to it, less
+  /// those that are held already but were never touched.
   static int64_t grantable(Device* device = nullptr);
   /// Tests: make the n-th allocation from now on fail (1 = the next one); 0 turns it off.
   static void fail_allocation(int64_t n);
@@ -44,23 +46,24 @@ class Pages {
   bool kept_ = false;  // in a reserve: not counted as held
 };
 
-/// Memory that a job computes in, and what a device recorded in it, which is forgotten before the memory is freed.
+/// Memory that a job computes in, and the graphs captured in it, which are destroyed before the memory is freed.
 struct WorkingMemory {
   Pages pages;
-  Recordings recordings = {};
+  GraphCache graphs = {};
 };
 
 /// The working memory of the last job, kept for the next one of the same size: zeroing new pages costs a tenth of a
-/// small restore. A device's serves smaller jobs as well, so that jobs of many sizes find what was recorded in it. It is
-/// given back when another size (of a device, a larger one) is needed, when its owner has nothing to do for a second, and
-/// at the end. Not thread-safe: one thread's own.
+/// small restore. A device's memory serves smaller jobs as well, so that jobs of several sizes find their captured
+/// graphs in it. The memory is freed when another size (on a device, a larger one) is needed, when its owner has been
+/// idle for a second, and at the end. Not thread-safe: one thread's own.
 class Reserve {
  public:
-  static constexpr int64_t kMost = 256 << 20;  // of the process: of more, zeroing is a small part
+  /// Bytes of the process that are kept at most: where a job needs more, zeroing is a small part of its time.
+  static constexpr int64_t kMost = 256 << 20;
   ~Reserve() { drop(); }
   /// Whether `take` needs no new memory.
   bool has(int64_t bytes) const;
-  /// This many bytes (of a device, or more), contents undefined. Throws as Pages does.
+  /// So many bytes (on a device: at least so many), contents undefined. Throws as Pages does.
   WorkingMemory take(int64_t bytes, Device* device);
   void keep(WorkingMemory memory);
   void drop();
@@ -69,22 +72,22 @@ class Reserve {
   WorkingMemory kept_;
 };
 
-/// A stack of tensors. The same forward pass first runs with a planning workspace, which hands out addresses that are
-/// never touched and records the peak, then with one that holds exactly that much: the estimate is exact by
-/// construction and nothing is allocated inside a step.
+/// A stack of tensors. Every job runs twice (plan_then_run in runtime/planning.h): first with a planning workspace,
+/// which hands out addresses that nobody touches and notes the peak, then with a workspace of exactly that size. So
+/// the estimate is exact, and nothing is allocated while a job runs.
 class Workspace {
  public:
-  Workspace() = default;  // planning: no memory behind it
+  Workspace() = default;  // planning: it has no memory
   explicit Workspace(WorkingMemory memory) : memory_(std::move(memory)), planning_(false) {}
   explicit Workspace(Pages pages) : Workspace(WorkingMemory{std::move(pages)}) {}
-  /// The memory behind it, when nothing in it is used any more.
+  /// Its memory, once no tensor in it is used any more.
   WorkingMemory release() { return std::move(memory_); }
 
-  /// Whether operations only take their memory.
-  bool planning() const { return planning_ || rehearsing_; }
+  /// Whether operations only take their memory: it has none, or a dry run is on.
+  bool planning() const { return planning_ || dry_run_; }
   int64_t peak() const { return peak_; }
   int64_t used() const { return used_; }
-  Recordings& recordings() { return memory_.recordings; }
+  GraphCache& graphs() { return memory_.graphs; }
 
   void* bytes(int64_t n);  // 256-byte aligned, contents undefined
   Tensor tensor(DType dtype, std::initializer_list<int64_t> shape);
@@ -102,13 +105,14 @@ class Workspace {
     int64_t used_;
   };
 
-  /// While it lives operations only take their memory, as when planning, but here: a recording does their work.
-  class Rehearsal {
+  /// While it lives, operations only take their memory, as when planning, but from this workspace: a captured graph
+  /// does their work.
+  class DryRun {
    public:
-    explicit Rehearsal(Workspace& w) : workspace_(w) { workspace_.rehearsing_ = true; }
-    ~Rehearsal() { workspace_.rehearsing_ = false; }
-    Rehearsal(const Rehearsal&) = delete;
-    Rehearsal& operator=(const Rehearsal&) = delete;
+    explicit DryRun(Workspace& w) : workspace_(w) { workspace_.dry_run_ = true; }
+    ~DryRun() { workspace_.dry_run_ = false; }
+    DryRun(const DryRun&) = delete;
+    DryRun& operator=(const DryRun&) = delete;
 
    private:
     Workspace& workspace_;
@@ -117,7 +121,7 @@ class Workspace {
  private:
   WorkingMemory memory_;
   int64_t used_ = 0, peak_ = 0;
-  bool planning_ = true, rehearsing_ = false;
+  bool planning_ = true, dry_run_ = false;
 };
 
 }  // namespace iconface

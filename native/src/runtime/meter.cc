@@ -26,14 +26,14 @@ bool Meter::go_on(double part) noexcept {
   if (!running_) return true;
   if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) return false;
   if (operation_ == 0 || !on_time_) return true;
-  // A group of products goes through its portions once for each product.
+  // grouped_linear goes through its portions once for each product, so a later one may begin below what is done.
   double& done = stages_[current_].done;
   done = std::max(done, before_ + operation_ * (portion_begin_ + portion_size_ * part));
   if (Clock::now() < next_) return true;
   try {
     on_time_();
   } catch (...) {
-    // Nobody heard how far it is; the work itself goes on.
+    // A report is lost; the work goes on.
   }
   reported();
   return true;

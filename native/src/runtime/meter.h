@@ -1,5 +1,5 @@
-// Meter: how much of a job's work is done, counted in operations: additions and multiplications of matrix products,
-// convolutions and attention, which nearly all of its time goes into.
+// Meter: how much of a job's work is done, in additions and multiplications of its matrix products, convolutions and
+// attention, which take nearly all of its time.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -13,25 +13,25 @@ namespace iconface {
 
 struct Context;
 
-class Meter : public Onlooker {
+class Meter : public Observer {
  public:
   struct Stage {
     std::string name;
-    double planned = 0, done = 0;  // operations
+    double planned = 0, done = 0;  // additions and multiplications
   };
 
-  /// The stage that operations belong to from now on; the first one is called "".
+  /// Later operations belong to this stage. The first stage is called "".
   void begin(const std::string& stage);
   const std::vector<Stage>& stages() const { return stages_; }
   const Stage& stage() const { return stages_[current_]; }
 
-  /// While planning: more work of this stage, which is done but not planned one by one.
+  /// While planning: adds work that the stage will do but that is not planned operation by operation.
   void plan(double operations) { stages_[current_].planned += operations; }
 
-  /// Planning is over: from now on work is done. `on_time` is called on the job's thread, within operations too, once
-  /// `every` has passed since it, or anything else, was reported; it may throw, which is not heard.
+  /// Planning is over, and the work begins. `on_time` is called on the job's thread, also within operations, once
+  /// `every` has passed since its last call or since reported(). What it throws is dropped.
   void start(const std::atomic<bool>* cancelled, std::chrono::milliseconds every, std::function<void()> on_time);
-  /// Something was reported just now.
+  /// The caller has reported progress just now.
   void reported() { next_ = Clock::now() + every_; }
 
   bool go_on(double part) noexcept override;
@@ -44,15 +44,15 @@ class Meter : public Onlooker {
   std::vector<Stage> stages_{{}};
   size_t current_ = 0;
   bool running_ = false;
-  double before_ = 0, operation_ = 0;            // done of the stage before the current operation, and what that is
-  double portion_begin_ = 0, portion_size_ = 0;  // of the current operation, what the pool works on now
+  double before_ = 0, operation_ = 0;  // work of the stage before the current operation, and of that operation
+  double portion_begin_ = 0, portion_size_ = 0;  // the part of the current operation that the pool works on, 0 to 1
   const std::atomic<bool>* cancelled_ = nullptr;
   std::chrono::milliseconds every_{};
   std::function<void()> on_time_;
   Clock::time_point next_{};
 };
 
-/// One operation of so much work, which lasts as long as this.
+/// An operation of so much work begins, and ends when this is destroyed.
 class Work {
  public:
   Work(Context& ctx, double operations);
@@ -65,7 +65,8 @@ class Work {
   const double operations_;
 };
 
-/// For operations that last: what the pool works on while this lives is the `index`-th of `count` equal portions.
+/// For an operation of several runs of the pool: while this lives, the pool works on the `index`-th of `count` equal
+/// parts.
 class Portion {
  public:
   Portion(Context& ctx, int64_t index, int64_t count);

@@ -17,8 +17,7 @@ std::thread start_thread(const std::string& what, std::function<void()> body) {
   } catch (const std::exception& e) {
     fail(Code::Threads,
          "could not start %s: %s; the limit on processes and threads is reached (ulimit -u, pids.max of a container), "
-         "or "
-         "there is no memory for its stack: raise the limit, end other processes, or ask for fewer threads",
+         "or there is no memory for its stack: raise the limit, end other processes, or ask for fewer threads",
          what.c_str(), e.what());
   }
 }
@@ -29,7 +28,7 @@ bool can_start_threads(int count) {
   std::atomic<bool> go{false};
   bool all = true, memory = true;
   try {
-    // They wait for each other: one that had ended already would make room for the next.
+    // All wait until the last has started: a thread that had ended would make room for the next one.
     while (static_cast<int>(threads.size()) < count) threads.emplace_back([&go] { go.wait(false); });
   } catch (const std::bad_alloc&) {
     memory = false;

@@ -1,4 +1,4 @@
-// The one place where a thread is started.
+// start_thread: the only place where the core starts threads.
 #pragma once
 #include <functional>
 #include <string>
@@ -11,7 +11,8 @@ namespace iconface {
 /// @throws Threads when the system refuses
 std::thread start_thread(const std::string& what, std::function<void()> body);
 
-/// Whether so many threads could be started just now; none of them is left. Memory that is lacking (std::bad_alloc) is no answer.
+/// Whether so many threads could be started just now; all of them have ended. Throws std::bad_alloc where memory ran
+/// out, as that tells nothing about threads.
 bool can_start_threads(int count);
 
 }  // namespace iconface

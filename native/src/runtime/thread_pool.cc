@@ -10,17 +10,18 @@
 
 #include "base/error.h"
 #include "runtime/condition.h"
-#include "runtime/give_way.h"
 #include "runtime/start_thread.h"
+#include "runtime/yielder.h"
 
 namespace iconface {
 
 namespace {
-// A forward pass starts hundreds of short operations: waiting awake for a moment saves a wake-up of some 20 us each.
+// A worker waits so many turns of a loop before it sleeps. A forward pass is hundreds of short runs, and each wake-up
+// would take some 20 us.
 constexpr int kSpins = 2000;
 
-// Every worker fetches its units in about so many pieces: few enough that rows of a microsecond do not each pay for the
-// fetch, so many that nobody waits long for the last piece.
+// Every worker fetches its items in about so many pieces: few enough that the fetches cost little where an item takes a
+// microsecond, and enough that no worker waits long for another's last piece.
 constexpr int64_t kPieces = 256;
 
 inline void pause_cpu() {
@@ -41,14 +42,14 @@ struct ThreadPool::State {
   std::atomic<int> busy{0};
 
   std::atomic<int64_t> next{0};
-  int64_t units = 0, piece = 1;
+  int64_t items = 0, piece = 1;
   void (*work)(void*, int64_t, int) = nullptr;
   void* argument = nullptr;
-  Onlooker* onlooker = nullptr;
-  bool stopped = false;  // by the onlooker
+  Observer* observer = nullptr;
+  bool stopped = false;  // by the observer
 
   void set_work(int64_t count, void (*function)(void*, int64_t, int), void* its_argument) {
-    units = count;
+    items = count;
     piece = std::max<int64_t>(1, count / (kPieces * (static_cast<int64_t>(threads.size()) + 1)));
     work = function;
     argument = its_argument;
@@ -58,17 +59,17 @@ struct ThreadPool::State {
 
   /// On the caller's thread, between two pieces.
   void show(int64_t handed_out) {
-    if (onlooker == nullptr || stopped) return;
-    if (onlooker->go_on(static_cast<double>(std::min(handed_out, units)) / static_cast<double>(units))) return;
+    if (observer == nullptr || stopped) return;
+    if (observer->go_on(static_cast<double>(std::min(handed_out, items)) / static_cast<double>(items))) return;
     stopped = true;
-    next.store(units, std::memory_order_relaxed);  // nothing is left to fetch
+    next.store(items, std::memory_order_relaxed);  // nothing is left to fetch
   }
 
-  void take_units(int worker) {
-    thread_local GiveWay give_way;
-    for (int64_t first; (first = next.fetch_add(piece, std::memory_order_relaxed)) < units;) {
-      for (int64_t unit = first, end = std::min(first + piece, units); unit < end; unit++) work(argument, unit, worker);
-      give_way.offer();
+  void take_items(int worker) {
+    thread_local Yielder yielder;
+    for (int64_t first; (first = next.fetch_add(piece, std::memory_order_relaxed)) < items;) {
+      for (int64_t item = first, end = std::min(first + piece, items); item < end; item++) work(argument, item, worker);
+      yielder.yield_if_due();
       if (worker == 0) show(next.load(std::memory_order_relaxed));
     }
   }
@@ -92,7 +93,7 @@ struct ThreadPool::State {
       }
       if (stop) return;
       seen = generation.load(std::memory_order_acquire);
-      take_units(worker);
+      take_items(worker);
       if (busy.fetch_sub(1, std::memory_order_acq_rel) == 1) {
         std::lock_guard lock(mutex);
         done.notify_one();
@@ -116,15 +117,15 @@ ThreadPool::ThreadPool(int workers) : state_(std::make_unique<State>()) {
 
 ThreadPool::~ThreadPool() { state_->end(); }
 
-void ThreadPool::watch(Onlooker* onlooker) { state_->onlooker = onlooker; }
+void ThreadPool::watch(Observer* observer) { state_->observer = observer; }
 
 int ThreadPool::workers() const { return static_cast<int>(state_->threads.size()) + 1; }
 
-void ThreadPool::run(int64_t units, void (*work)(void*, int64_t, int), void* argument) {
+void ThreadPool::run(int64_t items, void (*work)(void*, int64_t, int), void* argument) {
   State& s = *state_;
-  s.set_work(units, work, argument);
-  if (units <= 1 || s.threads.empty()) {
-    s.take_units(0);
+  s.set_work(items, work, argument);
+  if (items <= 1 || s.threads.empty()) {
+    s.take_items(0);
   } else {
     share(s);
   }
@@ -138,7 +139,7 @@ void ThreadPool::share(State& s) {
     s.generation.fetch_add(1, std::memory_order_release);
   }
   s.wake.notify_all();
-  s.take_units(0);
+  s.take_items(0);
   for (int i = 0; i < kSpins && s.busy.load(std::memory_order_acquire) != 0; i++) pause_cpu();
   if (s.busy.load(std::memory_order_acquire) != 0) {
     std::unique_lock lock(s.mutex);

@@ -1,4 +1,4 @@
-// ThreadPool: the threads one model computes with. The thread that calls run() works too, as worker 0.
+// ThreadPool: the threads that one model computes with. The thread that calls run() works too, as worker 0.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -6,17 +6,17 @@
 
 namespace iconface {
 
-/// Sees how far a run is, on the thread that called it.
-class Onlooker {
+/// Is told how far a run is, on the thread that called it.
+class Observer {
  public:
-  virtual ~Onlooker() = default;
-  /// Called every now and then; `part` of the units, 0 to 1, is handed out. False: the rest of them shall not be done.
+  virtual ~Observer() = default;
+  /// Called between pieces of work; `part` of the items, 0 to 1, have been handed out. False ends the run early.
   virtual bool go_on(double part) noexcept = 0;
 };
 
 class ThreadPool {
  public:
-  /// Starts `workers - 1` threads, or none: throws Threads when the system refuses one.
+  /// Starts `workers - 1` threads. Throws Threads when the system refuses one; none is left then.
   explicit ThreadPool(int workers);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -24,13 +24,13 @@ class ThreadPool {
 
   int workers() const;
 
-  /// Calls `work(argument, unit, worker)` once for every unit in [0, units), each on any worker, and returns when all
-  /// are done. Units are handed out in order. `work` must not throw and must not call run() again. One caller at a time.
-  /// Throws Aborted when the onlooker stopped it: all workers are at rest then.
-  void run(int64_t units, void (*work)(void* argument, int64_t unit, int worker), void* argument);
+  /// Calls `work(argument, item, worker)` once for every item in [0, items), on any worker, and returns when all
+  /// calls have returned. Items are handed out in order. `work` must not throw and must not call run(). One caller at
+  /// a time. Throws Aborted when the observer ended the run; no worker is in `work` then.
+  void run(int64_t items, void (*work)(void* argument, int64_t item, int worker), void* argument);
 
-  /// Who looks on from now on; null: nobody. While nothing runs.
-  void watch(Onlooker* onlooker);
+  /// Sets the observer of later runs; null: none. Not while one runs.
+  void watch(Observer* observer);
 
  private:
   struct State;
@@ -38,12 +38,12 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-/// `body(unit, worker)` for every unit; results must not depend on which worker ran what.
+/// `body(item, worker)` for every item. Results must not depend on which worker ran an item.
 template <class Body>
-__attribute__((always_inline)) inline void parallel_for(ThreadPool& pool, int64_t units, Body&& body) {
+__attribute__((always_inline)) inline void parallel_for(ThreadPool& pool, int64_t items, Body&& body) {
   using Plain = std::remove_reference_t<Body>;
   pool.run(
-      units, [](void* b, int64_t unit, int worker) { (*static_cast<Plain*>(b))(unit, worker); }, &body);
+      items, [](void* b, int64_t item, int worker) { (*static_cast<Plain*>(b))(item, worker); }, &body);
 }
 
 }  // namespace iconface

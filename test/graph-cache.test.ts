@@ -1,5 +1,5 @@
-// Work that a device records in one restore and plays in the next: the same bytes as from a fresh model, whatever came
-// between, and nothing kept longer than the memory it was recorded in.
+// Stages of a restore are captured as CUDA graphs and replayed in the next one: the same bytes as from a fresh model,
+// whatever came between, and no graph outlives the memory it was captured in.
 import t from 'tap'
 import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { loadAddon, type Pixels, type RestoreJob } from '../dist/native.js'
@@ -14,9 +14,9 @@ if (found.length === 0) {
   process.exit(0)
 }
 
-/** What one working memory keeps at most: Recordings::kMost. */
+/** Entries of one working memory at most: GraphCache::kMaxEntries. */
 const MOST = 48
-const recordings = () => addon.info().memory.recordings
+const graphs = () => addon.info().memory.graphs
 
 interface Wish extends Partial<Omit<RestoreJob, 'pixels' | 'out'>> {
   pictures?: number[]
@@ -57,7 +57,7 @@ for (const device of found) {
     type Name = keyof typeof wishes
     const names = Object.keys(wishes) as Name[]
     const [first, second, third, fourth, larger] = names as [Name, Name, Name, Name, Name]
-    // Once, recorded, played; then in larger memory, of which the smaller restores use a part.
+    // As it is, captured, replayed; then in larger memory, of which the smaller restores use a part.
     const same = full ? [second, first, second, third, fourth, third] : [second, first, second]
     const mixed = full ? [larger, second, larger, first, larger, second] : [larger, second]
     const used = names.filter((name) => same.includes(name) || mixed.includes(name))
@@ -68,20 +68,20 @@ for (const device of found) {
     }
     const results = new Set([...expected.values()].map((data) => data.toString('hex')))
     t.equal(results.size, used.length, 'different results')
-    t.equal(recordings(), 0, 'disposed')
+    t.equal(graphs(), 0, 'disposed')
 
     await using model = await open(device, folder)
     const check = async (name: Name) => t.ok((await model.restore(wishes[name])).equals(expected.get(name)!), name)
     for (const name of [...same, ...mixed]) await check(name)
-    t.ok(recordings() > 0)
+    t.ok(graphs() > 0)
 
     const long = { ...wishes[first], steps: 20 }
     const running = model.start(long, () => running.cancel())
     await t.rejects(running.data, { code: 'ERR_ICONFACE_ABORTED' })
-    t.equal(recordings(), 0, 'an aborted restore takes its memory along, and what was recorded in it')
+    t.equal(graphs(), 0, 'an aborted restore gives back its memory, and the graphs captured in it')
     await check(first)
-    for (let i = 0; i < 200 && recordings() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 50))
-    t.equal(recordings(), 0, 'given back when idle')
+    for (let i = 0; i < 200 && graphs() > 0; i++) await new Promise((resolve) => setTimeout(resolve, 50))
+    t.equal(graphs(), 0, 'given back when idle')
     await check(first)
   })
 
@@ -94,8 +94,8 @@ for (const device of found) {
       })()
       await using model = await open(device, await tinyModel())
       const first = await model.restore({})
-      t.ok((await model.restore(other)).equals(expected), 'recorded')
-      t.ok((await model.restore({})).equals(first), 'played')
+      t.ok((await model.restore(other)).equals(expected), 'captured')
+      t.ok((await model.restore({})).equals(first), 'replayed')
     })
 
   if (full)
@@ -103,7 +103,7 @@ for (const device of found) {
       await using model = await open(device, await facelessModel())
       const most: Wish = { guidance: 2, prompt: numbers(1).tensor([16, 96]) } // takes the most memory
       const before = await model.restore(most)
-      const stages = recordings()
+      const stages = graphs()
       t.ok(stages >= 5, `${stages} stages`)
       const [two, three] = [await model.restore({ guidance: 2 }), await model.restore({ guidance: 3 })]
       t.notOk(two.equals(three))
@@ -113,10 +113,10 @@ for (const device of found) {
       for (const identity of [true, false])
         for (const structure of ['full', 'one-route', 'residual', 'none'] as const) {
           results.add((await model.restore({ variant: { identity, structure, references: true } })).toString('hex'))
-          t.equal(recordings(), Math.min(MOST, ++settings * stages))
+          t.equal(graphs(), Math.min(MOST, ++settings * stages))
         }
       t.equal(results.size, 1, 'this model has none of these parts')
-      t.equal(recordings(), MOST, 'the least recently used are gone')
+      t.equal(graphs(), MOST, 'the least recently used are gone')
       t.ok((await model.restore(most)).equals(before), 'and are made anew')
     })
 }
