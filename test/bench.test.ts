@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
+import { FAMILIES } from '../dist/bench/families.js'
+import { NETWORK_NAMES } from '../dist/bench/networks.js'
 import type { Report } from '../dist/bench/suite.js'
 import { f32, OpContext } from '../dist/ops/index.js'
 import { needsEmulator } from './fixtures/tensors'
@@ -39,11 +41,9 @@ t.test('--all --quick: table, JSON and plot', async (t) => {
   t.ok(report.limits.flops.f32 > 0 && report.limits.flops.bf16 > 0 && report.limits.copy! > 0, 'limits')
   t.same(
     [...new Set(report.rows.map(({ name }) => name))].sort(),
-    ['linear', 'linear_swiglu', 'linear_gated', 'linear_qkv', 'attention', 'lowrank_cross_attention', 'conv2d']
-      .concat('layer_norm_modulate', 'qk_norm_rope', 'flow_step', 'group_norm_silu', 'batch_norm_prelu')
-      .concat('embedding', 'rms_norm', 'causal_attention')
-      .concat('depthwise_conv2d', 'max_pool2d', 'add_upsampled', 'detector_input')
-      .concat('forward', 'forward_adapter', 'denoise', 'encode', 'decode', 'face_embedding')
+    FAMILIES.map(({ name }) => name)
+      .filter((name) => name !== 'quantise_rows') // fp8 alone
+      .concat(NETWORK_NAMES)
       .sort(),
   )
   for (const row of report.rows) {

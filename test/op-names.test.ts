@@ -2,6 +2,7 @@
 import t from 'tap'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { FAMILIES } from '../dist/bench/families.js'
 
 const ROOT = resolve(__dirname, '..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -16,6 +17,8 @@ function listed(text: string): { kernels: string[]; tables: string[] } {
 const { kernels, tables } = listed(read('native/src/op/list.h'))
 const operations = [...kernels, ...tables]
 
+const testOf = (name: string) => `test/ops/${name.replaceAll('_', '-')}.test.ts`
+
 /** The files that an operation must have; where there are several, one of them. */
 function places(name: string): string[][] {
   const cuda = readdirSync(join(ROOT, 'native/cuda'), { withFileTypes: true }).filter((entry) => entry.isDirectory())
@@ -25,18 +28,38 @@ function places(name: string): string[][] {
     [tables.includes(name) ? `native/src/cpu/host/${name}.cc` : `native/src/cpu/${name}.cc`],
     [`native/cuda/${name}.cu`, ...cuda.map((folder) => `native/cuda/${folder.name}/${name}.cu`)],
     [`native/src/binding/${name}.cc`],
+    [testOf(name)],
   ]
 }
 
 const missing = (name: string, exists: (path: string) => boolean) =>
   places(name).flatMap((paths) => (paths.some(exists) ? [] : [paths[0]!]))
 
-/** Files of a folder that are named as if they held an operation. */
-const strangers = (folder: string, ending: string, others: string[]) =>
-  readdirSync(join(ROOT, folder))
+interface Layer {
+  folder: string
+  ending: string
+  /** Files that hold no operation. */
+  others: readonly string[]
+}
+
+/** Where a file of this ending is called like the operation that it holds. */
+const LAYERS: readonly Layer[] = [
+  { folder: 'native/src/op', ending: '.cc', others: ['check', 'transfer'] },
+  { folder: 'native/src/op', ending: '.h', others: ['backend', 'check', 'list', 'segments', 'transfer'] },
+  { folder: 'native/src/cpu', ending: '.cc', others: ['kernels'] },
+  { folder: 'native/src/cpu/host', ending: '.cc', others: ['select'] },
+  { folder: 'native/cuda', ending: '.cu', others: [] },
+  { folder: 'native/src/binding', ending: '.cc', others: ['call', 'network', 'registry', 'repeat'] },
+  // Parts of linear that are large by themselves.
+  { folder: 'test/ops', ending: '.test.ts', others: ['grouped-linear', 'linear-e4m3'] },
+]
+
+/** Files that are named as if they held an operation. */
+const strangers = ({ ending, others }: Layer, files: readonly string[]) =>
+  files
     .filter((file) => file.endsWith(ending))
     .map((file) => file.slice(0, -ending.length))
-    .filter((name) => !operations.includes(name) && !others.includes(name))
+    .filter((name) => !operations.includes(name.replaceAll('-', '_')) && !others.includes(name))
 
 t.test('every operation has its files', async (t) => {
   t.ok(operations.length > 30)
@@ -49,33 +72,58 @@ t.test('every operation has its files', async (t) => {
 })
 
 t.test('no file is named like an operation that there is not', async (t) => {
-  t.same(strangers('native/src/op', '.cc', ['check', 'transfer']), [])
-  t.same(strangers('native/src/op', '.h', ['backend', 'check', 'list', 'segments', 'transfer']), [])
-  t.same(strangers('native/src/cpu', '.cc', ['kernels']), [])
-  t.same(strangers('native/src/cpu/host', '.cc', ['select']), [])
-  t.same(strangers('native/cuda', '.cu', []), [])
-  t.same(strangers('native/src/binding', '.cc', ['call', 'network', 'registry', 'repeat']), [])
+  for (const layer of LAYERS)
+    t.same(strangers(layer, readdirSync(join(ROOT, layer.folder))), [], `${layer.folder}/*${layer.ending}`)
 })
 
-t.test('TypeScript declares and tests run every operation by its name', async (t) => {
-  const declared = Array.from(read('lib/ops/operations.ts').matchAll(/^ {2}(\w+): \{/gm), ([, name]) => name)
-  t.same(declared.filter((name) => name !== 'grouped_linear').sort(), [...operations].sort())
-  const tests = readdirSync(join(ROOT, 'test/ops')).map((file) => read(`test/ops/${file}`))
-  for (const name of operations)
-    t.ok(
-      tests.some((text) => text.includes(`'${name}'`)),
-      `${name} is run by a test`,
-    )
+/** Names that TypeScript declares, without what is no operation of its own: several `linear` at once. */
+const declared = (text: string) =>
+  Array.from(text.matchAll(/^ {2}(\w+): \{/gm), ([, name]) => name!).filter((name) => name !== 'grouped_linear')
+
+t.test('TypeScript declares every operation by its name', async (t) => {
+  t.same(declared(read('lib/ops/operations.ts')).sort(), [...operations].sort())
 })
 
-t.test('a missing file and a missing name are noticed', async (t) => {
+const runs = (text: string, name: string) => text.includes(`run('${name}'`)
+
+t.test("every operation's own test runs it", async (t) => {
+  for (const name of operations) t.ok(runs(read(testOf(name)), name), name)
+})
+
+/** Parts of an operation that are timed by themselves. */
+const TIMED_PARTS = ['linear_swiglu', 'linear_gated', 'linear_qkv', 'causal_attention']
+
+/** Operations without a benchmark of their name, and benchmarks that are called like no operation. */
+const faults = (benchmarks: readonly string[]) => [
+  ...operations.filter((name) => !benchmarks.includes(name)).map((name) => `${name} is not timed`),
+  ...benchmarks.filter((name) => ![...operations, ...TIMED_PARTS].includes(name)).map((name) => `${name} is unknown`),
+]
+
+t.test('every operation has a benchmark of its name', async (t) => {
+  const benchmarks = FAMILIES.map(({ name }) => name)
+  t.same(faults(benchmarks), [])
+  t.equal(new Set(benchmarks).size, benchmarks.length, 'no name stands twice')
+})
+
+t.test('what is missing, and what is a stranger, is noticed', async (t) => {
   const text =
     '#define ICONFACE_KERNELS(X) \\\n  X(void, a, op::AArgs) \\\n  X(bool, b, Tensor)\n#define ICONFACE_TABLES(X) X(void, c, op::C)\n#define ICONFACE_OPERATIONS(X) ICONFACE_KERNELS(X) ICONFACE_TABLES(X)'
   t.same(listed(text), { kernels: ['a', 'b'], tables: ['c'] })
-  const all = missing('linear', () => false)
-  t.equal(all.length, 5)
+  const all = missing('max_pool2d', () => false)
+  t.equal(all.length, 6)
+  t.match(all, ['native/src/op/max_pool2d.h', /./, /./, /./, /./, 'test/ops/max-pool2d.test.ts'])
   t.same(
-    missing('linear', (path) => path === 'native/cuda/linear/linear.cu'),
-    all.filter((path) => !path.includes('cuda')),
+    missing('linear', (path) => path === 'native/cuda/linear/linear.cu').filter((path) => path.includes('cuda')),
+    [],
+    'a kernel may lie in a folder',
   )
+  for (const layer of LAYERS) {
+    const file = (name: string) => `${name}${layer.ending}`
+    t.same(strangers(layer, [file('linear'), file('surprise'), 'surprise.txt']), ['surprise'], layer.folder)
+  }
+  t.same(declared('  silu: {\n    tensors: {\n  grouped_linear: {\n'), ['silu'])
+  t.notOk(runs("await ops.run('rms_norm', { x, weight })", 'silu'))
+  const benchmarks = FAMILIES.map(({ name }) => name)
+  t.same(faults(benchmarks.filter((name) => name !== 'silu')), ['silu is not timed'])
+  t.same(faults([...benchmarks, 'surprise']), ['surprise is unknown'])
 })

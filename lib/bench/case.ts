@@ -30,8 +30,11 @@ export interface Family<P extends Precision = Stored> {
 export interface Case {
   /** What limits it: arithmetic in its precision, or memory. */
   readonly work: { readonly flops: number } | { readonly bytes: number }
-  /** Times of the runs, and the difference of some results to float64. */
-  run(ops: OpContext, params: RunParams): Promise<Times & { error: number }>
+  /**
+   * Times of the runs, and the difference of some results to float64. `counted` replaces `work` where only the operation
+   * itself can count it.
+   */
+  run(ops: OpContext, params: RunParams): Promise<Times & { error: number; counted?: Case['work'] }>
 }
 
 /** An operation as a {@link Case}; `expected` tells some of its results, by index, in float64. */

@@ -1,5 +1,5 @@
 /**
- * Benchmarks of matrix products on tokens, mostly limited by arithmetic: `linear`, `attention`, `lowrank_cross_attention`.
+ * Benchmarks of matrix products on tokens, limited by arithmetic: `linear` and `attention`.
  */
 
 import type { OpContext, Tensor } from '../ops'
@@ -221,67 +221,6 @@ export const attention: Family = {
             for (const i of some(d, 8)) {
               const sum = weights.reduce((s, weight, key) => s + weight * v((key * heads + head) * d + i), 0)
               yield [row * d + i, sum / total]
-            }
-          }
-        },
-      },
-    )
-  },
-}
-
-/**
- * One block's cross-attention of image tokens to the degraded memory. In f32 arithmetic limits it, exponentials not counted;
- * products of bf16 on a GPU's tensor cores leave the memory: h is read and written.
- */
-export const lowrankCrossAttention: Family = {
-  name: 'lowrank_cross_attention',
-  axes: ['tokens', 'heads', 'width', 'memory', 'rank'],
-  shapes: [[1024, 24, 128, 256, 16]],
-  gpuShapes: [
-    [4096, 24, 128, 256, 16],
-    [6144, 24, 128, 256, 16],
-    [10240, 24, 128, 256, 16],
-  ],
-  quick: [24, 2, 32, 16, 4],
-  precisions: ['f32', 'bf16'],
-  make([tokens = 0, heads = 0, d = 0, memory = 0, rank = 0], precision) {
-    const width = heads * d
-    const h = random('f32', [1, tokens, width])
-    const queryDown = random('bf16', [rank, width], 1 / Math.sqrt(width))
-    const keys = random('f32', [heads, memory, rank])
-    const values = random('f32', [memory, rank])
-    const valueUp = random('bf16', [width, rank], 1 / Math.sqrt(rank))
-    const flops = tokens * (4 * width * rank + 4 * heads * memory * rank)
-    const work = precision === 'bf16' ? { bytes: 8 * tokens * width } : { flops }
-    const tensors = { h, queryDown, keys, values, valueUp }
-    const [x, down, up] = [reader(h), reader(queryDown), reader(valueUp)]
-    const [key, value] = [reader(keys), reader(values)]
-    return operation(
-      'lowrank_cross_attention',
-      work,
-      tensors,
-      { gate: 0.25, compute: precision },
-      {
-        result: 'h',
-        *at() {
-          for (const token of some(tokens, 4)) {
-            const row = Array.from({ length: width }, (_, i) => x(token * width + i))
-            const mean = row.reduce((a, b) => a + b, 0) / width
-            const variance = row.reduce((a, b) => a + (b - mean) ** 2, 0) / width
-            const normed = row.map((value) => (value - mean) / Math.sqrt(variance + 1e-6))
-            const query = Array.from({ length: rank }, (_, r) =>
-              normed.reduce((sum, value, i) => sum + value * down(r * width + i), 0),
-            )
-            for (const i of some(width, 16)) {
-              const head = Math.floor(i / d)
-              let [total, sum] = [0, 0]
-              for (let m = 0; m < memory; m++) {
-                const score = query.reduce((s, value, r) => s + value * key((head * memory + m) * rank + r), 0)
-                const weight = Math.exp(score)
-                total += weight
-                for (let r = 0; r < rank; r++) sum += weight * value(m * rank + r) * up(i * rank + r)
-              }
-              yield [token * width + i, row[i]! + (0.25 * sum) / total]
             }
           }
         },

@@ -8,8 +8,7 @@ import type { Checkpoint } from '../checkpoint/spec'
 import type { Networks } from '../networks/networks'
 import { OpContext } from '../ops'
 import { type Case, type Family, type Precision, relativeError } from './case'
-import { conv2d } from './conv2d'
-import { addUpsampled, depthwiseConv2d, detectorInput, maxPool2d } from './detector'
+import { FAMILIES } from './families'
 import { type HostReport, hostReport } from './host'
 import {
   copyRates,
@@ -24,43 +23,7 @@ import {
 import { deviceMeter, type Meter, cpuMeter, typical } from './meter'
 import { loadNetworks, type NetworkCase, networkCases, type NetworkSizes, peakMemory, weightBytes } from './networks'
 import type { Timed } from './quiet'
-import { attention, linear, linearGated, linearQkv, linearSwiglu, lowrankCrossAttention } from './products'
 import { type RestoreReport, restoreReports } from './restores'
-import { batchNormPrelu, flowStep, groupNormSilu, layerNormModulate, qkNormRope, quantiseRows } from './streams'
-import { causalAttention, embedding, rmsNorm } from './text'
-
-export const FAMILIES: readonly Family<Precision>[] = [
-  linear,
-  linearSwiglu,
-  linearGated,
-  linearQkv,
-  attention,
-  lowrankCrossAttention,
-  conv2d,
-  layerNormModulate,
-  quantiseRows,
-  qkNormRope,
-  flowStep,
-  groupNormSilu,
-  batchNormPrelu,
-  embedding,
-  rmsNorm,
-  causalAttention,
-  depthwiseConv2d,
-  maxPool2d,
-  addUpsampled,
-  detectorInput,
-]
-
-/** Short names of several benchmarks, or of one. */
-export const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  modulate: ['layer_norm_modulate', 'qk_norm_rope'],
-  lowrank: ['lowrank_cross_attention'],
-  'flow-step': ['flow_step'],
-  conv: ['conv2d'],
-  vae: ['encode', 'decode'],
-  detector: ['depthwise_conv2d', 'max_pool2d', 'add_upsampled', 'detector_input'],
-}
 
 /** What one benchmark found. Rates are of the median run. */
 export interface Row {
@@ -240,11 +203,11 @@ async function runCase(
 ): Promise<Row> {
   const { work, run } = family.make(shape, precision)
   const timed = await meter.measure((params) => run(ops, params))
-  const { error } = timed.result
+  const { error, counted = work } = timed.result
   const arithmetic = { wall: peak[precision]!, cpu: peak[precision]! }
-  const limit = 'flops' in work ? arithmetic : await copyRates(ops, work.bytes, meter)
+  const limit = 'flops' in counted ? arithmetic : await copyRates(ops, counted.bytes, meter)
   const facts = { name: family.name, shape: shape.join('x'), precision }
-  return { ...facts, ...summary(timed, work, meter, limit), error, correct: error <= TOLERANCE[precision] }
+  return { ...facts, ...summary(timed, counted, meter, limit), error, correct: error <= TOLERANCE[precision] }
 }
 
 async function runNetworks(

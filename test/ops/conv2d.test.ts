@@ -1,4 +1,4 @@
-// conv2d and to_channels_last: against float64 with awkward sizes, strides, paddings and epilogues, threads, refusals.
+// conv2d: against float64 with awkward sizes, strides, paddings and epilogues, threads, refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
 import { elements, everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
@@ -19,7 +19,7 @@ interface Case {
 const CASES: Case[] = [
   { x: [1, 1, 1, 1], o: 1, kernel: [1, 1] },
   { x: [1, 5, 7, 3], o: 33, kernel: [3, 3], pad: [1, 1, 1, 1], bias: true },
-  { x: [2, 6, 5, 5], o: 7, kernel: [3, 3], pad: [0, 0, 1, 1], stride: 2, bias: true }, // the VAE's downsampling
+  { x: [2, 6, 5, 5], o: 7, kernel: [3, 3], pad: [0, 0, 1, 1], stride: 2, bias: true }, // the autoencoder's downsampling
   { x: [1, 9, 17, 8], o: 16, kernel: [3, 3], pad: [1, 1, 1, 1], upsample: 2 },
   { x: [1, 3, 29, 7], o: 65, kernel: [1, 1], bias: true, residual: true },
   { x: [1, 7, 7, 64], o: 40, kernel: [3, 3], pad: [1, 1, 1, 1], slope: true, bias: true },
@@ -100,30 +100,6 @@ for (const { isa, ops } of everyIsa()) {
             }
         }
   })
-
-  t.test(`to_channels_last: ${isa}`, async (t) => {
-    for (const [o, c, height, width] of [
-      [1, 1, 1, 1],
-      [5, 3, 3, 3],
-      [7, 33, 2, 5],
-    ] as const) {
-      const weight = f32([o, c, height, width], random(1, [o * c * height * width]))
-      const scale = f32([o], random(2, [o]))
-      const source = toFloat32(weight)
-      const taps = height * width
-      for (const outDtype of ['f32', 'bf16'] as const)
-        for (const scales of [undefined, scale]) {
-          const { out } = await ops.run('to_channels_last', { weight, scale: scales }, { outDtype })
-          const expected = source.map((_, at) => {
-            const [channel, tap, row] = [at % c, Math.floor(at / c) % taps, Math.floor(at / c / taps)]
-            return source[(row * c + channel) * taps + tap]! * (scales ? toFloat32(scales)[row]! : 1)
-          })
-          t.strictSame(out.shape, [o, height, width, c])
-          const same = outDtype === 'f32' ? f32(out.shape, expected) : bf16(out.shape, expected)
-          t.ok(sameBits(out, same), `${o} ${c} ${height} ${width} ${outDtype}`)
-        }
-    }
-  })
 }
 
 t.test('any number of threads gives the same bits', async (t) => {
@@ -155,5 +131,4 @@ t.test('refusals', async (t) => {
   await t.rejects(run({ x, weight: f32([1, 5, 5, 2], random(2, [50])) }), { code, message: /larger than the padded/ })
   await t.rejects(run({ x, weight, bias: f32([2], [1, 2]) }), { code, message: /bias must be/ })
   await t.rejects(run({ x, weight, residual: f32([1, 4, 4, 3], random(3, [48])) }), { code, message: /residual/ })
-  await t.rejects(ops.run('to_channels_last', { weight, scale: f32([2], [1, 2]) }), { code, message: /scale/ })
 })

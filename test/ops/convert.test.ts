@@ -1,7 +1,7 @@
-// convert: rounding between float types; all_finite: one value in any place that is not a number, or infinite.
+// convert: rounding between float types, bit by bit; refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
-import { everyIsa, numbers, sameBits } from '../fixtures/tensors'
+import { everyIsa, numbers, sameBits, threadCounts } from '../fixtures/tensors'
 
 /** The value of binary16 bits. */
 function half(bits: number): number {
@@ -31,24 +31,25 @@ for (const { isa, ops } of everyIsa()) {
       const halves = (await ops.run('convert', { x }, { outDtype: 'f32' })).out
       t.ok(sameBits(halves, f32(shape, [...bits].map(half))), `${what} f16 to f32 is exact, subnormals too`)
     }
-
-    for (const size of [1, 15, 16, 17, 100])
-      for (const place of [0, size >> 1, size - 1]) {
-        const value = async (bad?: number) => {
-          const x = random.tensor([1, size])
-          if (bad !== undefined) x.data[place] = bad
-          return Number((await ops.run('all_finite', { x })).out.data[0])
-        }
-        t.equal(await value(), 1, `${size} finite values`)
-        t.equal(await value(3.4e38), 1, 'large is finite')
-        for (const bad of [NaN, Infinity, -Infinity]) t.equal(await value(bad), 0, `${bad} at ${place} of ${size}`)
-      }
     await ops.dispose()
   })
 }
 
+t.test('any number of threads gives the same bits', async (t) => {
+  const x = numbers(4).tensor([7, 30_011])
+  const results = await Promise.all(threadCounts().map((ops) => ops.run('convert', { x }, { outDtype: 'bf16' })))
+  for (const { out } of results) t.ok(sameBits(out, results[0]!.out))
+})
+
 t.test('refusals', async (t) => {
   await using ops = new OpContext()
   const x: Tensor = { dtype: 'i32', shape: [2], data: new Int32Array(2) }
-  await t.rejects(ops.run('convert', { x }), { code: 'ERR_ICONFACE_INVALID_ARGUMENT', message: /x/ })
+  const code = 'ERR_ICONFACE_INVALID_ARGUMENT'
+  await t.rejects(ops.run('convert', { x }), { code, message: /x must be F32, BF16 or F16, not I32 \[2\]/ })
+  const eight: Tensor = { dtype: 'f8_e4m3', shape: [2], data: new Uint8Array(2) }
+  await t.rejects(ops.run('convert', { x: eight }), { code, message: /not F8_E4M3/ })
+  await t.rejects(ops.run('convert', { x: f32([1], [1]) }, { outDtype: 'f16' as 'f32' }), {
+    code,
+    message: /'f32' or 'bf16'.*f16/,
+  })
 })

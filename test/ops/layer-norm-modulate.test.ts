@@ -1,7 +1,17 @@
 // LayerNorm with modulation: statistics, memory types, segments, threads, refusals.
 import t from 'tap'
 import { bf16, f32, OpContext, type Tensor, toFloat32 } from '../../dist/ops/index.js'
-import { everyIsa, numbers, relativeError, sameBits, threadCounts } from '../fixtures/tensors'
+import { everywhere } from '../fixtures/e4m3'
+import {
+  everyGpu,
+  everyIsa,
+  needsEmulator,
+  needsKernels,
+  numbers,
+  relativeError,
+  sameBits,
+  threadCounts,
+} from '../fixtures/tensors'
 
 interface Segment {
   rows: number
@@ -113,6 +123,55 @@ t.test('any number of threads gives the same bits', async (t) => {
   const [x, shift0, scale0] = [random.tensor([2, 97, 512]), random.tensor([512]), random.tensor([512])]
   const results = await Promise.all(threadCounts().map((ops) => ops.run('layer_norm_modulate', { x, shift0, scale0 })))
   for (const { out } of results) t.ok(sameBits(out, results[0]!.out))
+})
+
+t.test('e4m3: what it writes is what quantise_rows makes of its result', async (t) => {
+  for (const { where, ops } of await everywhere())
+    for (const [shape, rows] of [
+      [
+        [2, 7, 67],
+        [3, 4],
+      ],
+      [[1, 5, 40], []],
+      [[1, 3, 3072], [3]],
+      [
+        [1, 2, 9000],
+        [1, 1],
+      ], // more than the threads of a block hold
+    ] as const) {
+      const random = numbers(shape[2])
+      const width = shape[2]
+      const vectors = Object.fromEntries(
+        rows.flatMap((_, i) => ['shift', 'scale'].map((name) => [`${name}${i}`, random.tensor([width])])),
+      )
+      for (const make of [f32, bf16]) {
+        const x = make([...shape], random.tensor([...shape], () => 3 + random.normal()).data as Float32Array)
+        const params = rows.length > 0 ? { rows: [...rows] } : {}
+        const plain = await ops.run('layer_norm_modulate', { x, ...vectors }, { ...params, outDtype: 'f32' })
+        const expected = await ops.run('quantise_rows', { x: plain.out })
+        const { out, outScale } = await ops.run(
+          'layer_norm_modulate',
+          { x, ...vectors },
+          { ...params, outDtype: 'f8_e4m3' },
+        )
+        // Sums over rows may be taken in another order: a scale may differ in its last bits, a number by one step.
+        const [codes, others] = [out.data as Uint8Array, expected.out.data as Uint8Array]
+        const steps = Array.from(codes, (code, i) => Math.abs(code - others[i]!))
+        const what = `${where}: ${make.name} [${shape}]`
+        t.ok(relativeError(toFloat32(outScale!), toFloat32(expected.scale)) < 1e-6, what)
+        t.ok(Math.max(...steps) <= 1 && steps.filter((step) => step > 0).length <= codes.length / 200, what)
+        t.strictSame([out.dtype, outScale!.shape], ['f8_e4m3', [shape[0], shape[1], 1]])
+      }
+    }
+})
+
+const needsBoth = { skip: needsKernels.skip || needsEmulator.skip }
+t.test('a GPU that does not know e4m3 is named', needsBoth, async (t) => {
+  for (const { ops } of (await everyGpu(['80'])).filter(({ gpu }) => gpu.startsWith('cuda-emulated')))
+    await t.rejects(ops.run('layer_norm_modulate', { x: f32([1, 1, 2], [1, 2]) }, { outDtype: 'f8_e4m3' }), {
+      code: 'ERR_ICONFACE_UNSUPPORTED',
+      message: /compute capability 8\.9 .*sm_80.*use bf16/,
+    })
 })
 
 t.test('refusals', async (t) => {
