@@ -44,11 +44,34 @@ function brokenLinks(page: string, text: string): string[] {
   })
 }
 
-/** References to sections of the specification ("model-specification.md 3, 5") that it does not have. */
-function missingSections(text: string): string[] {
-  const sections = new Set(Array.from(read('docs/model-specification.md').matchAll(/^## (\d+)\. /gm), ([, n]) => n))
-  const references = text.matchAll(/model-specification\.md (\d+(?:(?:, | and )\d+)*)/g)
-  return Array.from(references).flatMap(([, list]) => list!.split(/, | and /).filter((n) => !sections.has(n)))
+/** The numbers of a page's headings: "## 4. Title" is 4, "### 4.2 Title" 4.2. */
+const numbered = (text: string) =>
+  new Set(Array.from(text.matchAll(/^#{2,6} (\d+(?:\.\d+)*)\.? /gm), ([, number]) => number!))
+
+const SPECIFICATION = read('docs/model-specification.md')
+
+/** "model-specification.md 3, 5 and 4.2", also where a line of a comment ends behind the page's name. */
+const REFERENCE = /model-specification\.md(?: *\n[ \t]*(?:\/\/+|\*|#))? +(\d+(?:\.\d+)*(?:(?:, | and )\d+(?:\.\d+)*)*)/g
+
+/** Sections and subsections of the specification that a text refers to and that have no heading in it. */
+function missingSections(text: string, page = SPECIFICATION): string[] {
+  const headings = numbered(page)
+  return Array.from(text.matchAll(REFERENCE), ([, list]) => list!.split(/, | and /))
+    .flat()
+    .filter((number) => !headings.has(number))
+}
+
+/**
+ * Equations that a text names ("Eq. 6", "Eq. 3-4", "Eq. 6 and 7") and that the specification does not number. Behind a
+ * year they are another paper's.
+ */
+function missingEquations(text: string): string[] {
+  const named = (page: string) =>
+    Array.from(page.matchAll(/(?<!\d{4}, )\bEq\. (\d+)(?:(?:-|, | and )(\d+)(?!\.?\d))?/g), (all) =>
+      all.slice(1),
+    ).flat()
+  const known = new Set(named(SPECIFICATION))
+  return named(text).filter((number) => number !== undefined && !known.has(number))
 }
 
 /** Pages named in a source ("docs/x.md", "bench/README.md") that do not exist. */
@@ -66,19 +89,25 @@ t.test('sections and pages that sources name exist', async (t) => {
   let references = 0
   for (const file of sources.filter((name) => statSync(join(ROOT, name)).size < 1e6)) {
     const text = read(file)
-    references += text.match(/model-specification\.md \d/g)?.length ?? 0
-    t.same({ sections: missingSections(text), pages: missingPages(text) }, { sections: [], pages: [] }, file)
+    references += text.match(REFERENCE)?.length ?? 0
+    const missing = { sections: missingSections(text), equations: missingEquations(text), pages: missingPages(text) }
+    t.same(missing, { sections: [], equations: [], pages: [] }, file)
     t.notMatch(text, /\b[Ss]pec(ification)?,? \d/, `${file}: the specification is named by its page`)
   }
   t.ok(references > 70, `${references} references`)
 })
 
 t.test('what is wrong is noticed', async (t) => {
-  const page =
+  const links =
     '# Title, with `code`\n[a](#title-with-code) [b](#none) [c](docs/none.md) [d](README.md#none) [e](https://x.y)'
-  t.same(brokenLinks('README.md', page), ['#none', 'docs/none.md', 'README.md#none'])
+  t.same(brokenLinks('README.md', links), ['#none', 'docs/none.md', 'README.md#none'])
   t.same(brokenLinks('docs/x.md', '[up](../README.md) [across](model-specification.md)'), [])
   t.same(missingSections('model-specification.md 3, 12 and 99'), ['12', '99'])
+  t.same(missingSections('(model-specification.md 4.2). model-specification.md 7.'), ['4.2'], 'a subsection')
+  t.same(missingSections('// model-specification.md\n// 3, 77\n'), ['77'], 'over the end of a line')
+  const page = '## 4. Pathway\n\n### 4.2 Anchor\n#### 4.2.1. Norm\n'
+  t.same(missingSections('model-specification.md 4, 4.1, 4.2 and 4.2.1', page), ['4.1'])
+  t.same(missingEquations('(Eq. 7) Eq. 3-4, Eq. 6 and 7; Eq. 5 and 38, Eq. 99 (CVPR 2022, Eq. 16-19)'), ['38', '99'])
   t.same(missingPages('see docs/none.md and docs/model-specification.md'), ['docs/none.md'])
 })
 
