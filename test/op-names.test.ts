@@ -84,6 +84,18 @@ t.test('TypeScript declares every operation by its name', async (t) => {
   t.same(declared(read('lib/ops/operations.ts')).sort(), [...operations].sort())
 })
 
+/** Declared names whose docstring does not say what types they take and what they refuse. */
+const undescribed = (text: string) =>
+  Array.from(text.matchAll(/(\/\*\*(?:(?!\*\/)[^])*\*\/)?\n {2}(\w+): \{/g))
+    .filter(
+      ([, comment]) => comment === undefined || !/\b(f32|u8|operands)\b/.test(comment) || !comment.includes('Refused:'),
+    )
+    .map(([, , name]) => name!)
+
+t.test('every docstring says what the operation takes and what it refuses', async (t) => {
+  t.same(undescribed(read('lib/ops/operations.ts')), [])
+})
+
 const runs = (text: string, name: string) => text.includes(`run('${name}'`)
 
 t.test("every operation's own test runs it", async (t) => {
@@ -105,6 +117,16 @@ t.test('every operation has a benchmark of its name', async (t) => {
   t.equal(new Set(benchmarks).size, benchmarks.length, 'no name stands twice')
 })
 
+t.test('docs/adding-an-operation.md names every file that a new operation touches, at most twelve', async (t) => {
+  const named = Array.from(
+    read('docs/adding-an-operation.md').matchAll(/^\| \d+ \| `([^`]+)` \|/gm),
+    ([, path]) => path!,
+  )
+  t.ok(named.length > 8 && named.length <= 12, `${named.length} files`)
+  for (const path of named) t.ok(existsSync(join(ROOT, path)), path)
+  for (const paths of places('group_norm_silu')) t.ok(named.includes(paths[0]!), `${paths[0]} is among them`)
+})
+
 t.test('what is missing, and what is a stranger, is noticed', async (t) => {
   const text =
     '#define ICONFACE_KERNELS(X) \\\n  X(void, a, op::AArgs) \\\n  X(bool, b, Tensor)\n#define ICONFACE_TABLES(X) X(void, c, op::C)\n#define ICONFACE_OPERATIONS(X) ICONFACE_KERNELS(X) ICONFACE_TABLES(X)'
@@ -122,6 +144,7 @@ t.test('what is missing, and what is a stranger, is noticed', async (t) => {
     t.same(strangers(layer, [file('linear'), file('surprise'), 'surprise.txt']), ['surprise'], layer.folder)
   }
   t.same(declared('  silu: {\n    tensors: {\n  grouped_linear: {\n'), ['silu'])
+  t.same(undescribed('{\n  /** A f32. Refused: b. */\n  a: {}\n  b: {}\n  /** Thin. */\n  c: {}\n'), ['b', 'c'])
   t.notOk(runs("await ops.run('rms_norm', { x, weight })", 'silu'))
   const benchmarks = FAMILIES.map(({ name }) => name)
   t.same(faults(benchmarks.filter((name) => name !== 'silu')), ['silu is not timed'])
