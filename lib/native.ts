@@ -223,7 +223,42 @@ export interface NativeSession {
     bytes: Omit<MemoryEstimate, 'total'>
     operations: StageWork
   }
+  /** Cuts a face out of a photograph. All memory is read and written in place. */
+  cropFace(job: CropJob): { promise: Promise<void>; cancel(): void }
+  /** Pastes a face into a photograph, in place. Once it writes, it is not stopped any more. */
+  pasteFace(job: PasteJob): { promise: Promise<void>; cancel(): void }
   dispose(): Promise<void>
+}
+
+/** Pixels of a photograph or a face, 8 or 16 bits, that native threads work on while JavaScript goes on. */
+export interface NativePhoto {
+  data: Uint8Array | Uint16Array
+  width: number
+  height: number
+  channels: number
+}
+
+export interface CropJob {
+  photo: NativePhoto
+  /** 2x3, row-major: pixel of the crop -> pixel of the photograph. */
+  matrix: number[]
+  border: 'constant' | 'reflect' | 'reflect101'
+  /** A square of the photograph's colours and bits, without alpha. */
+  out: NativePhoto
+}
+
+export interface PasteJob {
+  photo: NativePhoto
+  /** A square of the photograph's colours and bits, without alpha. */
+  restored: NativePhoto
+  /** 2x3, row-major: pixel of the photograph -> pixel of the crop. */
+  matrix: number[]
+  /** Side of the crop. */
+  size: number
+  softness: number
+  beyond: 'photograph' | 'black'
+  /** A part of the photograph that holds all that is touched; `data` receives the restored face's share in each pixel. */
+  mask: { left: number; top: number; width: number; height: number; data: Uint8Array | Float32Array }
 }
 
 let loaded: Addon | undefined

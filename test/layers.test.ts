@@ -22,8 +22,9 @@ const NATIVE: Layers = {
   'native/emulator/planted.cu': ['native/cuda', 'native/emulator', ...OPERATIONS],
   'native/src/network': OPERATIONS,
   'native/src/model': NETWORKS,
+  'native/src/photo': ['native/src/runtime', 'native/src/base'],
   'native/src/binding': MODEL,
-  'native/src/addon': ['native/src/binding', 'native/src/cpu', '<napi.h>', ...MODEL],
+  'native/src/addon': ['native/src/binding', 'native/src/cpu', 'native/src/photo', '<napi.h>', ...MODEL],
 }
 
 /** Paths that a C++ or CUDA file includes: next to it, in native/src or in native, as CMakeLists.txt has it. */

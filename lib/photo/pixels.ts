@@ -43,7 +43,7 @@ export function checkPixels(name: string, value: unknown): asserts value is Phot
   if (!isRecord(value)) throw invalid(name, 'pixels { data, width, height, channels }', value)
   const { data, width, height, channels } = value as Partial<PhotoPixels>
   checkShape(`${name}.`, width, height, channels)
-  if (!isUint8or16(data)) throw invalid(`${name}.data`, 'a Uint8Array or a Uint16Array', data)
+  if (!isPixelData(data)) throw invalid(`${name}.data`, 'a Uint8Array or a Uint16Array', data)
   const values = width! * height! * channels!
   if (data.length !== values)
     throw invalid(`${name}.data`, `${values} values (${width} x ${height} x ${channels})`, data)
@@ -61,7 +61,7 @@ function checkShape(of: string, width: unknown, height: unknown, channels: unkno
 }
 
 /** A `Uint8ClampedArray` would do as well, but its users mean a canvas, whose alpha is another thing. */
-function isUint8or16(data: unknown): data is Uint8Array | Uint16Array {
+export function isPixelData(data: unknown): data is Uint8Array | Uint16Array {
   const tag = ArrayBuffer.isView(data) ? Object.prototype.toString.call(data) : ''
   return tag === '[object Uint8Array]' || tag === '[object Uint16Array]'
 }

@@ -19,7 +19,8 @@ Napi::Function Session::define(Napi::Env env) {
   return DefineClass(env, "Session",
                      {InstanceMethod<&Session::load>("load"), InstanceMethod<&Session::run>("run"),
                       InstanceMethod<&Session::restore>("restore"), InstanceMethod<&Session::embed>("embed"),
-                      InstanceMethod<&Session::estimate>("estimate"), InstanceMethod<&Session::dispose>("dispose")});
+                      InstanceMethod<&Session::estimate>("estimate"), InstanceMethod<&Session::crop_face>("cropFace"),
+                      InstanceMethod<&Session::paste_face>("pasteFace"), InstanceMethod<&Session::dispose>("dispose")});
 }
 
 Session::Session(const Napi::CallbackInfo& info)
@@ -114,6 +115,16 @@ Napi::Value Session::load(const Napi::CallbackInfo& info) {
     };
     return jobs_.submit(info.Env(), work, {});
   });
+}
+
+Napi::Object Session::submit_cancellable(Napi::Env env, Jobs::Work work, Jobs::Pending pending) {
+  Napi::Object handle = Napi::Object::New(env);
+  const auto cancel = [this, task = std::weak_ptr<Jobs::Task>(pending.task)](const Napi::CallbackInfo& i) {
+    if (const std::shared_ptr<Jobs::Task> alive = task.lock()) jobs_.cancel(i.Env(), alive);
+  };
+  handle.Set("cancel", Napi::Function::New(env, cancel));
+  handle.Set("promise", jobs_.submit(env, std::move(work), std::move(pending)));
+  return handle;
 }
 
 Napi::Value Session::dispose(const Napi::CallbackInfo& info) {

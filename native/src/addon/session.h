@@ -27,9 +27,13 @@ class Session : public Napi::ObjectWrap<Session> {
   Napi::Value restore(const Napi::CallbackInfo&);
   Napi::Value embed(const Napi::CallbackInfo&);
   Napi::Value estimate(const Napi::CallbackInfo&);
+  Napi::Value crop_face(const Napi::CallbackInfo&);
+  Napi::Value paste_face(const Napi::CallbackInfo&);
   Napi::Value dispose(const Napi::CallbackInfo&);
 
   void require_open() const;
+  /// Queues `work` -> { promise, cancel }.
+  Napi::Object submit_cancellable(Napi::Env env, Jobs::Work work, Jobs::Pending pending);
   const Model& require_model() const;
   void shut_down();
   static void on_environment_end(void* session);

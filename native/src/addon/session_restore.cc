@@ -135,13 +135,7 @@ Napi::Value Session::restore(const Napi::CallbackInfo& info) {
         return o;
       };
     };
-    Napi::Object handle = Napi::Object::New(env);
-    const auto cancel = [this, task = std::weak_ptr<Jobs::Task>(pending.task)](const Napi::CallbackInfo& i) {
-      if (const std::shared_ptr<Jobs::Task> alive = task.lock()) jobs_.cancel(i.Env(), alive);
-    };
-    handle.Set("cancel", Napi::Function::New(env, cancel));
-    handle.Set("promise", jobs_.submit(env, work, std::move(pending)));
-    return Napi::Value(handle);
+    return Napi::Value(submit_cancellable(env, work, std::move(pending)));
   });
 }
 
