@@ -110,10 +110,11 @@ async function killMany(folder, count, ways) {
     const file = path.join(out, how === 'SIGKILL' ? `face-${i}-#.png` : 'face.png')
     const extra = ['--file', file, '--count', how === 'exit' ? String(1 + random(400)) : '0']
     const delay = random(400)
-    const { code, signal } = await child('kills', folder, extra, async (running) => {
+    const whenBusy = async (running) => {
       await sleep(delay)
       if (how !== 'exit') running.kill(how)
-    })
+    }
+    const { code, signal } = await child('kills', folder, extra, { whenBusy })
     const ending = `${how}: ${signal ?? code}`
     endings[ending] = (endings[ending] ?? 0) + 1
     for (const name of fs.readdirSync(out)) {

@@ -85,9 +85,12 @@ export async function disposeModels() {
 }
 
 /** The soak again, as a child that does one thing; resolves to how it ended. */
-export function child(name, folder, extra = [], whenBusy = () => {}) {
+export function child(name, folder, extra = [], { whenBusy = () => {}, env = {} } = {}) {
   const program = [path.join(ROOT, 'tools', 'soak', 'main.mjs'), '--child', name, '--folder', folder, ...extra]
-  const running = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const running = spawn(process.execPath, program, {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  })
   let stdout = ''
   running.stdout.on('data', (text) => {
     if (stdout === '') whenBusy(running)
