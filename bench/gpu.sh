@@ -91,7 +91,7 @@ export TAP_TIMEOUT=0 ICONFACE_TEST_DEVICES=${device/%cuda/cuda:0}
 if [ -n "$quick" ]; then tests="test/ops/flow-step.test.js test/ops/rms-norm.test.js"
 else
   tests=$(ls test/ops/*.test.js)
-  [ -n "$sanitize" ] || tests+=" test/networks.test.js test/device.test.js test/recordings.test.js test/fp8.test.js"
+  [ -n "$sanitize" ] || tests+=" test/networks.test.js test/device.test.js test/graph-cache.test.js test/fp8.test.js"
 fi
 untested=
 check() { # NAME LIMIT COMMAND...: one test

@@ -1,4 +1,4 @@
-// A whole restore on every device beside the processor: a GPU where there is one, and the emulated one. The processor's
+// A whole restore on every device beside the CPU: a GPU where there is one, and the emulated one. The CPU's
 // float32 path is what they are compared with.
 import t from 'tap'
 import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
@@ -49,9 +49,9 @@ t.test('a device that is not there is refused by name, and nothing else is taken
 })
 
 for (const device of found) {
-  t.test(`${device}: what the processor restores`, async (t) => {
-    await using processor = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
-    const expected = await processor.restore(input, references, settings)
+  t.test(`${device}: what the CPU restores`, async (t) => {
+    await using cpu = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
+    const expected = await cpu.restore(input, references, settings)
     const limits = [
       ['f32', 1, 0.01],
       ['bf16', 12, 1.5],

@@ -80,6 +80,12 @@ function missingPages(text: string): string[] {
   return names.filter((name) => !existsSync(join(ROOT, name)))
 }
 
+/** Tests named outside test/ ("test/api.test.ts", compiled "test/api.test.js") that do not exist; x stands for any. */
+function missingTests(text: string): string[] {
+  const names = Array.from(text.matchAll(/(?<![\w/.])test\/[\w/-]+\.test\.[jt]s\b/g), ([name]) => name)
+  return names.filter((name) => !/\bx\.test/.test(name) && !existsSync(join(ROOT, name.replace(/\.js$/, '.ts'))))
+}
+
 t.test('every link of every page leads somewhere', async (t) => {
   t.ok(pages.length > 5)
   for (const page of pages) t.same(brokenLinks(page, read(page)), [], page)
@@ -90,8 +96,8 @@ t.test('sections and pages that sources name exist', async (t) => {
   for (const file of sources.filter((name) => statSync(join(ROOT, name)).size < 1e6)) {
     const text = read(file)
     references += text.match(REFERENCE)?.length ?? 0
-    const missing = { sections: missingSections(text), equations: missingEquations(text), pages: missingPages(text) }
-    t.same(missing, { sections: [], equations: [], pages: [] }, file)
+    const missing = [missingSections(text), missingEquations(text), missingPages(text)].flat()
+    t.same(missing.concat(file.startsWith('test/') ? [] : missingTests(text)), [], file)
     t.notMatch(text, /\b[Ss]pec(ification)?,? \d/, `${file}: the specification is named by its page`)
   }
   t.ok(references > 70, `${references} references`)
@@ -109,6 +115,9 @@ t.test('what is wrong is noticed', async (t) => {
   t.same(missingSections('model-specification.md 4, 4.1, 4.2 and 4.2.1', page), ['4.1'])
   t.same(missingEquations('(Eq. 7) Eq. 3-4, Eq. 6 and 7; Eq. 5 and 38, Eq. 99 (CVPR 2022, Eq. 16-19)'), ['38', '99'])
   t.same(missingPages('see docs/none.md and docs/model-specification.md'), ['docs/none.md'])
+  t.same(missingTests('" test/api.test.js test/none.test.js", test/ops/silu.test.ts, test/x.test.ts'), [
+    'test/none.test.js',
+  ])
 })
 
 t.test('the tables of codes are complete', async (t) => {

@@ -35,7 +35,7 @@ t.test('nor is a GPU that is too old', needsEmulator, async (t) => {
   const before = held()
   process.env.ICONFACE_EMULATOR_ARCH = '80'
   const old = IConFace.load(MODEL, { device: 'cuda-emulated', precision: 'fp8' })
-  const message = /not cuda-emulated \(emulated on the processor, sm_80\): use precision 'bf16'/
+  const message = /not cuda-emulated \(emulated on the CPU, sm_80\): use precision 'bf16'/
   await t.rejects(old, { code, message })
   delete process.env.ICONFACE_EMULATOR_ARCH
   t.strictSame(held(), before, 'nothing is kept')
@@ -100,8 +100,8 @@ t.test('a whole restore is close to f32, repeatable, and the weights take less m
   const folder = await facelessModel(MODEL)
   const size = full ? 32 : 16
   const job = { size, steps: 1, guidance: 1, seed: 1 } // guidance would add to the errors of rounding
-  await using processor = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
-  const exact = (await processor.restore(picture(1), [], job)).data
+  await using cpu = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
+  const exact = (await cpu.restore(picture(1), [], job)).data
   for (const device of await able()) {
     await using model = await IConFace.load(folder, { device, precision: 'fp8' })
     await using wide = await IConFace.load(folder, { device, precision: 'bf16' })

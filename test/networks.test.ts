@@ -26,7 +26,7 @@ import { comparedDevices, numbers, relativeError, sameBits } from './fixtures/te
 const LIMIT = { f32: 2e-5, bf16: 1.5e-2 }
 const PRECISIONS = ['f32', 'bf16'] as const
 const folder = t.testdir({})
-/** Every instruction set of the processor, and every other device. */
+/** Every instruction set of the CPU, and every other device. */
 const targets: NetworksOptions[] = [
   ...loadAddon()
     .info()

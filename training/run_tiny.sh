@@ -15,7 +15,7 @@ cd "$here"
 node make_data.mjs --out "$run/check" --first 500000 --identities 220 --states 5
 node make_data.mjs --out "$run/train" --identities 900 --states 6
 
-# They do not depend on each other and leave a processor each.
+# They do not depend on each other and leave a CPU each.
 OMP_NUM_THREADS=${THREADS:-1} $python train_face.py --config "$config" --data "$run/train" --check "$run/check" --run "$run" &
 face=$!
 OMP_NUM_THREADS=${THREADS:-1} $python train_autoencoder.py --config "$config" --data "$run/train" --check "$run/check" --run "$run"

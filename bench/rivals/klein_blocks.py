@@ -41,7 +41,7 @@ def by_products(q, k, v):
     return torch.matmul(torch.softmax(scores, -1), v)
 
 
-# Versions before 2 have no attention of their own for the processor.
+# Versions before 2 have no attention of their own for the CPU.
 attention = getattr(F, "scaled_dot_product_attention", by_products)
 
 

@@ -24,14 +24,14 @@ def options(doc, repeat=5):
 
 
 def processor_times():
-    """Seconds in which all processors computed, and all seconds, since the system started (Linux)."""
+    """Seconds in which all CPUs computed, and all seconds, since the system started (Linux)."""
     with open("/proc/stat") as stat:
         fields = [int(n) / os.sysconf("SC_CLK_TCK") for n in stat.readline().split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
 
 
 class Timed(list):
-    """Seconds of every run, their processor time per thread, and the share of all processors that others used."""
+    """Seconds of every run, their CPU time per thread, and the share of all CPUs that others used."""
 
     others = alone = 0.0
     patience = 0.0

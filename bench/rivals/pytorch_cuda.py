@@ -21,7 +21,7 @@ from klein_blocks import KLEIN_4B, TINY, Klein
 
 
 class Clock:
-    """Seconds of a run: by the GPU's events, or the process's clock on the processor."""
+    """Seconds of a run: by the GPU's events, or the process's clock on the CPU."""
 
     def __init__(self, device, tiny):
         self.cuda = device.startswith("cuda")
@@ -225,7 +225,7 @@ def main():
     ours = [r for r in measured if r["precision"] == "bf16"]
     clock = Clock(device, arguments.tiny)
     shapes = lambda prefix: [(r["name"], r["shape"]) for r in ours if r["name"].startswith(prefix)]
-    name = torch.cuda.get_device_name(device) if clock.cuda else "processor"
+    name = torch.cuda.get_device_name(device) if clock.cuda else "CPU"
     facts = {"program": f"PyTorch {torch.__version__}", "cuda": torch.version.cuda, "device": name, "attention": None}
     record = Record(arguments.out, facts)
     for name, shape in shapes("linear"):

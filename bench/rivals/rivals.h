@@ -64,7 +64,7 @@ struct Contender {
   std::function<void()> run;
 };
 
-/// Seconds of wall time; with CLOCK=thread of the calling thread's own processor time, which a busy machine spoils less
+/// Seconds of wall time; with CLOCK=thread of the calling thread's own CPU time, which a busy machine spoils less
 /// (meaningful with one thread only).
 inline double now() {
   static const bool own = getenv("CLOCK") && !strcmp(getenv("CLOCK"), "thread");

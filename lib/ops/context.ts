@@ -23,7 +23,7 @@ export type Explicit<T> = { [Name in keyof T]: object extends Pick<T, Name> ? T[
 
 /** Where operations compute. */
 export interface OpContextOptions {
-  /** Threads that compute, 1 to 1024; all processors by default. Results do not depend on it. */
+  /** Threads that compute, 1 to 1024; all CPUs by default. Results do not depend on it. */
   threads?: number | undefined
   /** Instruction set (`iconface doctor` lists them); the best by default. */
   isa?: string | undefined

@@ -147,7 +147,7 @@ t.test('version 1: the group and every ancestor, swap and what cannot be seen', 
   )
 })
 
-t.test('mixed: memory in version 1, processors in version 2', async (t) => {
+t.test('mixed: memory in version 1, CPUs in version 2', async (t) => {
   const found = limits({
     'proc/self/cgroup': '5:memory:/a\n0::/user.slice\n',
     'proc/self/mountinfo': V1_MOUNTS + V2_MOUNT.replace('/sys/fs/cgroup', '/sys/fs/cgroup/unified'),
@@ -196,7 +196,7 @@ t.test('containers: the mount shows a part, or another name', async (t) => {
   })
 })
 
-t.test('processors: the smallest quota of all groups, rounded up', async (t) => {
+t.test('CPUs: the smallest quota of all groups, rounded up', async (t) => {
   const machine = limits({}).threads
   const v2 = (own: string, parent: string) =>
     limits({
@@ -216,7 +216,7 @@ t.test('processors: the smallest quota of all groups, rounded up', async (t) => 
     }).threads
   t.equal(v2('100000 100000', 'max 100000'), 1, '50 % of 2')
   t.equal(v2('max 100000', '100000 100000'), 1, 'an ancestor')
-  t.equal(v2('20000 100000', 'max 100000'), 1, 'a fifth of a processor')
+  t.equal(v2('20000 100000', 'max 100000'), 1, 'a fifth of a CPU')
   t.equal(v2('150000 100000', 'max 100000'), Math.min(2, machine), 'one and a half')
   t.equal(v2('6400000 100000', 'max 100000'), machine, 'no more than there are')
   t.equal(v1('100000', '-1'), 1)
