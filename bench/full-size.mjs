@@ -1,8 +1,10 @@
-// Loads a klein-4b model and restores at a small size, or encodes one prompt's worth of tokens with Qwen3-4B, and says what that took:
+// Loads a klein-4b model and restores at a small size, or encodes one prompt's worth of tokens with Qwen3-4B, and says
+// what that took:
 //   npx iconface synthesize --preset klein-4b --out M; npx iconface synthesize --preset qwen3-4b --out T
 //   node bench/full-size.mjs model M [pixels] [steps]
 //   node bench/full-size.mjs text T
-// Peaks are the process's resident set, which counts the pages of mapped weights it has touched; `own` leaves those out.
+// Peaks are the process's resident set, which counts the pages of mapped weights it has touched; `own` leaves those
+// out.
 import { readFileSync } from 'node:fs'
 import { allocateImage, IConFace } from '../dist/index.js'
 import { Networks, openTextEncoder } from '../dist/networks/index.js'

@@ -1,9 +1,10 @@
 // Puts together what bench/gpu.sh measured, in RESULTS/<date>-<GPU>.json:
-//   node gather-gpu.mjs begin WORK DEVICE [SUFFIX] notes the date and the GPU, before anything is measured; SUFFIX: behind
-//                                                  the GPU's name in that of the file
-//   node gather-gpu.mjs follow WORK RESULTS        gathers whenever there is something new, until it or its parent is ended
-//   node gather-gpu.mjs end WORK RESULTS [--cut]   gathers for good and prints how our times compare with PyTorch's. --cut:
-//                                                  not everything was run. Ends with 1 where a result was wrong
+//   node gather-gpu.mjs begin WORK DEVICE [SUFFIX] notes the date and the GPU, before anything is measured; SUFFIX:
+//                                                  behind the GPU's name in that of the file
+//   node gather-gpu.mjs follow WORK RESULTS        gathers whenever there is something new, until it or its parent ends
+//   node gather-gpu.mjs end WORK RESULTS [--cut]   gathers for good and prints how our times compare with PyTorch's.
+//                                                  --cut: not everything was run. Ends with 1 where a result was
+//                                                  wrong
 // "finished" is false in what `follow` wrote, and where something was cut off.
 import { existsSync, readdirSync, readFileSync, watch } from 'node:fs'
 import { join } from 'node:path'

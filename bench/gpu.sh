@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and times this package on a GPU, on a bare Linux machine with a driver, from a folder made by bench/pack-gpu.sh:
+# Checks and times this package on a GPU: on a bare Linux machine with a driver, from a folder of bench/pack-gpu.sh.
 #   bash gpu.sh FOLDER [--device cuda] [--quick] [--results DIR] [--seconds 480] [--sanitize]
 # Tests of operations and networks against the CPU, all operations, networks and restores timed (random weights of
 # klein-4B's size are written meanwhile), the same shapes by PyTorch where python3 has it. One JSON comes out:
@@ -7,8 +7,8 @@
 # holds after every case what was measured until then. After --seconds all is over. Ends with 1 if anything was
 # wrong, or cut off.
 # --quick: small shapes and models, to see that it works (with --device cuda-emulated in a build that has it).
-# --sanitize: instead of all that the tests of operations under compute-sanitizer's memcheck, racecheck and synccheck, into
-# DIR/<date>-<GPU>-sanitizer.json; what they report is in FOLDER/run/out/tests.
+# --sanitize: instead of all that the tests of operations under compute-sanitizer's memcheck, racecheck and synccheck,
+# into DIR/<date>-<GPU>-sanitizer.json; what they report is in FOLDER/run/out/tests.
 set -euo pipefail
 usage() { sed -n 's/^#   bash/usage: bash/p' "$0" >&2; exit 2; }
 [ $# -ge 1 ] || usage
@@ -37,8 +37,8 @@ say() { echo "[$SECONDS s] $*"; }
 cut= wrong=0
 cut_off() { cut=--cut wrong=1; say "$*"; }
 
-# One thing at a time, in the background, so that a signal that ends this script ends it too; stopped after so many seconds,
-# with status 124, or not begun where there are none.
+# One thing at a time, in the background, so that a signal that ends this script ends it too; stopped after so many
+# seconds, with status 124, or not begun where there are none.
 child= writing= follower=
 limited() { # SECONDS COMMAND...
   local status=0 limit=$1; shift

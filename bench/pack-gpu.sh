@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Prepares a folder that checks and times this package on a bare Linux machine with an NVIDIA driver and no Node:
 #   bench/pack-gpu.sh OUT          (then copy OUT there and run "bash OUT/gpu.sh OUT")
-# It holds node.xz, package.tar.xz (dist, the built addon, tests, benchmarks' scripts, the node_modules they need) and gpu.sh.
-# ADDON names another addon than build/Release/iconface.node, which has kernels for GPUs after node scripts/build-addon.cjs gpu.
+# It holds node.xz, gpu.sh and package.tar.xz: dist, the built addon, tests, benchmarks' scripts, the node_modules they
+# need. ADDON names another addon than build/Release/iconface.node, which has kernels for GPUs after
+# node scripts/build-addon.cjs gpu.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -eq 1 ] || { echo "usage: bench/pack-gpu.sh OUT" >&2; exit 2; }

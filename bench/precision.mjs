@@ -1,5 +1,5 @@
-// Says how far bf16 and fp8 are from f32 on one device: one forward pass and a denoising of random latents with guidance 4
-// (relative errors), and restores of drawn faces, damaged moderately, with one reference (levels of 255):
+// Says how far bf16 and fp8 are from f32 on one device: one forward pass and a denoising of random latents with guidance
+// 4 (relative errors), and restores of drawn faces, damaged moderately, with one reference (levels of 255):
 //   node bench/precision.mjs [device] [model] [faces]          (default cuda, models/tiny, 3)
 import { fileURLToPath } from 'node:url'
 import { networkCases } from '../dist/bench/networks.js'

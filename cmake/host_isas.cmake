@@ -1,4 +1,5 @@
-# host_isas(OUT ALL): of the instruction sets ALL (best first), the best that this machine's CPU has, and the portable one.
+# host_isas(OUT ALL): of the instruction sets ALL (best first), the best that this machine's CPU has, and the portable
+# one.
 #
 # The compiler tells: with -march=native it defines a macro for every extension of the CPU it runs on.
 function(host_isas out all)

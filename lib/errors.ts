@@ -157,7 +157,9 @@ function className(value: object): string | undefined {
   return typeof name === 'string' && name !== '' ? name : undefined
 }
 
-/** The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for what is not there, else `ERR_ICONFACE_IO`. */
+/**
+ * The error of a failed file system call: `ERR_ICONFACE_FILE_NOT_FOUND` for what is not there, else `ERR_ICONFACE_IO`.
+ */
 export function fileError(action: string, path: string, cause: unknown): IConFaceError {
   const code = (cause as NodeJS.ErrnoException | null)?.code
   const name = shortened(path)

@@ -168,8 +168,8 @@ export class IConFace implements AsyncDisposable {
    * @returns          RGB pixels of the model's size, the seed used, and how similar the face became.
    * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE` when a picture cannot be decoded (says which one),
    *         `ERR_ICONFACE_ABORTED` when `signal` fires, `ERR_ICONFACE_OUT_OF_MEMORY` before any work, with figures,
-   *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`; for a prompt of its own
-   *         `ERR_ICONFACE_UNSUPPORTED` when the model has no text encoder, and `ERR_ICONFACE_INVALID_CHECKPOINT`.
+   *         `ERR_ICONFACE_QUEUE_FULL`, `ERR_ICONFACE_DISPOSED`, `ERR_ICONFACE_INVALID_ARGUMENT`; for a prompt of its
+   *         own `ERR_ICONFACE_UNSUPPORTED` when the model has no text encoder, and `ERR_ICONFACE_INVALID_CHECKPOINT`.
    * @example
    * const face = await model.restore('blurred.jpg', ['me.jpg'], {
    *   seed: 42,

@@ -1,5 +1,6 @@
 /**
- * Pictures in: files, encoded bytes and raw pixels, all to 8-bit sRGB pixels that nobody changes while a job reads them.
+ * Pictures in: files, encoded bytes and raw pixels, all to 8-bit sRGB pixels that nobody changes while a job reads
+ * them.
  *
  * A job reads its pixels on another thread while the caller's code goes on. The caller could detach, shrink or
  * overwrite an ordinary buffer meanwhile, so its bytes are copied once, at the call. Memory that can neither move nor
@@ -21,8 +22,8 @@ import { sharp } from './picture/sharp'
 import { allocated } from './util/shortage'
 
 /**
- * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF), or raw
- * pixels.
+ * A picture: a path, a `file:` URL, a `data:` URL of at most 128 MiB, encoded bytes (JPEG, PNG, WebP, TIFF, GIF, AVIF),
+ * or raw pixels.
  *
  * Decoding honours EXIF orientation, converts colours to sRGB (ICC profiles, CMYK, 16 bits, grey), drops alpha and
  * takes the first frame of an animation.

@@ -26,8 +26,8 @@ export interface Addon {
   /** Names an open file that has no name; 0, or the system's error number (`os.constants.errno`). */
   linkOpenFile(fd: number, path: string): number
   /**
-   * Memory and threads that this machine and its control groups leave to this process; `why` names the limit where it is
-   * one of theirs. `root` stands before every path that is read (tests: a folder with made-up files).
+   * Memory and threads that this machine and its control groups leave to this process; `why` names the limit where it
+   * is one of theirs. `root` stands before every path that is read (tests: a folder with made-up files).
    */
   limits(root?: string): MachineLimits
   /** Whether the system would start so many threads just now. */
@@ -37,8 +37,8 @@ export interface Addon {
   /** Tests, builds with the emulator: its n-th CUDA call or launch from now on fails; 0 turns it off. */
   failCudaCall?(n: number): void
   /**
-   * Tests, builds with the emulator: the n-th object that the addon makes with `new` (lists, strings, closures) fails; 0
-   * turns it off. Returns how far off the failure asked for before still was: 0 when it has happened.
+   * Tests, builds with the emulator: the n-th object that the addon makes with `new` (lists, strings, closures) fails;
+   * 0 turns it off. Returns how far off the failure asked for before still was: 0 when it has happened.
    */
   failNew?(n: number): number
   /** Tests, builds with the emulator: runs a kernel with a planted bug (native/emulator/planted.cu). */
@@ -187,8 +187,8 @@ export interface NativeRestoration {
 }
 
 /**
- * Called on the JavaScript thread when a stage begins, after each of its steps, and within what lasts longer. `done` are
- * the operations of the stage that are done; `plan`, those of every stage, comes with the first call.
+ * Called on the JavaScript thread when a stage begins, after each of its steps, and within what lasts longer. `done`
+ * are the operations of the stage that are done; `plan`, those of every stage, comes with the first call.
  */
 export type NativeProgress = (
   stage: string,

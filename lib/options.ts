@@ -107,9 +107,9 @@ export interface LoadOptions {
   /** `auto` (default), `cpu`, `cuda` or `cuda:<n>`. Only `auto` may choose for itself. */
   device?: string | undefined
   /**
-   * What matrix products read. `f32` is twice the work and memory. `fp8` is approximate: the linears of the transformer's
-   * blocks multiply in 8 bits (e4m3, a scale for every row), everything else is as in bf16, and those weights take half the
-   * memory; only on GPUs of compute capability 8.9 or later. Default `auto`: bf16.
+   * What matrix products read. `f32` is twice the work and memory. `fp8` is approximate: the linears of the
+   * transformer's blocks multiply in 8 bits (e4m3, a scale for every row), everything else is as in bf16, and those
+   * weights take half the memory; only on GPUs of compute capability 8.9 or later. Default `auto`: bf16.
    */
   precision?: 'auto' | Precision | undefined
   /** Threads to compute with, 1 to 1024. Default: one per core this process may use. */
@@ -142,7 +142,9 @@ export const LOAD_OPTIONS = namesOf<LoadOptions>({
   signal: true,
 })
 
-/** What each option of a restore must be, where it is given. A new option is added here and to {@link RestoreOptions}. */
+/**
+ * What each option of a restore must be, where it is given. A new option is added here and to {@link RestoreOptions}.
+ */
 const RESTORE_CHECKS: { readonly [Name in keyof Required<RestoreOptions>]: (value: unknown) => void } = {
   steps: (value) => checkWithin('steps', value, LIMITS.steps),
   guidance: (value) => checkWithin('guidance', value, LIMITS.guidance),

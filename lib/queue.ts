@@ -8,7 +8,9 @@ import { IConFaceError } from './errors'
 /** Stops a job, which then rejects with `error`. Does nothing if the job is stopped already or has ended. */
 export type Fail = (error: unknown) => void
 
-/** A job's work. It must end soon after `stop` fires; the job then rejects with what stopped it, whatever the work gave. */
+/**
+ * A job's work. It must end soon after `stop` fires; the job then rejects with what stopped it, whatever the work gave.
+ */
 export type Work<T> = (stop: AbortSignal, fail: Fail) => Promise<T>
 
 export interface JobOptions {
@@ -16,7 +18,10 @@ export interface JobOptions {
   readonly signal?: AbortSignal | undefined
   /** Most jobs that may wait before this one is refused. Default: the queue's. */
   readonly limit?: number | undefined
-  /** Called with the number of jobs before this one whenever that number falls; never within the call that asked for the job. */
+  /**
+   * Called with the number of jobs before this one whenever that number falls; never within the call that asked for the
+   * job.
+   */
   readonly onWait?: ((ahead: number, stop: AbortSignal, fail: Fail) => void) | undefined
 }
 

@@ -38,9 +38,9 @@ export interface Restore {
    * `restore.dispose()`; `IConFace.load` gives a model whose life you decide.
    *
    * A folder is loaded once for each device and precision, whatever the other options: `maxPixels`, `maxReferences`,
-   * `maxQueue` and `signal` are this call's alone. Without `threads` and `isa` a call takes the model as it is; with them
-   * it needs one that computes so, and loads it where there is none, in memory of its own. `signal` gives up waiting for a
-   * load; the load itself goes on for other calls.
+   * `maxQueue` and `signal` are this call's alone. Without `threads` and `isa` a call takes the model as it is; with
+   * them it needs one that computes so, and loads it where there is none, in memory of its own. `signal` gives up
+   * waiting for a load; the load itself goes on for other calls.
    *
    * @param input      The degraded face: path, encoded bytes or raw pixels. Aligned 512 px crops work best.
    * @param references Photos of the same person, best first; none is fine.

@@ -46,7 +46,8 @@ export function loadedModel(folder: string, wanted: Wanted): IConFace | null {
 }
 
 /**
- * A shared model, loaded at the first call. Simultaneous calls share one load, which goes on when one of them is aborted.
+ * A shared model, loaded at the first call. Simultaneous calls share one load, which goes on when one of them is
+ * aborted.
  *
  * @throws {IConFaceError} as `IConFace.load`; a load that failed is not remembered. `ERR_ICONFACE_DISPOSED` when
  *         {@link disposeModels} is called meanwhile.

@@ -10,9 +10,9 @@ const EMBEDDING = 512
  * and where there is only the degraded picture, which resembles everybody less.
  *
  * Measured with the package's own model on 60 drawn people at 128 px, mildly to severely degraded, with 1 to 3
- * references: 15 of 540 restores warn although all pictures show one person (11 of them have one reference), and 1430 of
- * 1620 warn where the last reference is a stranger's. Of photographs, which this model's encoder was not trained on, 60
- * pairs of one person stay above 0.26 in 57 cases; strangers there are mostly as similar, so they go unnoticed.
+ * references: 15 of 540 restores warn although all pictures show one person (11 of them have one reference), and 1430
+ * of 1620 warn where the last reference is a stranger's. Of photographs, which this model's encoder was not trained on,
+ * 60 pairs of one person stay above 0.26 in 57 cases; strangers there are mostly as similar, so they go unnoticed.
  */
 const LEAST_AMONG_REFERENCES = 0.2
 const LEAST_TO_INPUT = 0.15

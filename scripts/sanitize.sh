@@ -2,7 +2,7 @@
 # The tests once more, with instruments.
 #   scripts/sanitize.sh [test file...]   AddressSanitizer and UBSan: all tests that fit, unless some are named
 #   scripts/sanitize.sh threads          ThreadSanitizer: the job queue and the thread pool under stress
-#   scripts/sanitize.sh soak [options]   AddressSanitizer and UBSan: parts of the soak, as tools/soak/main.mjs takes them
+#   scripts/sanitize.sh soak [options]   AddressSanitizer and UBSan: parts of the soak; options of tools/soak
 # ICONFACE_ISAS names the instruction sets to instrument. Leaks are not looked for: node itself ends without freeing;
 # what the core holds is counted by test/robust.
 set -euo pipefail
@@ -19,7 +19,8 @@ build() {
   node scripts/build-addon.cjs test -O build-asan "--CDICONFACE_ISAS=${ICONFACE_ISAS:-avx2}" --CDICONFACE_SANITIZE=ON
 }
 
-# What runs other programs, measures the package, stands a fake in the addon's place or never enters it is no matter of its memory.
+# What runs other programs, measures the package, stands a fake in the addon's place or never enters it is no matter of
+# its memory.
 tests() {
   grep -rlE "fixtures/(tiny|tensors|linear|golden|heads)'|OpContext|IConFace\b|Networks|loadAddon|restore" test --include='*.test.ts' |
     xargs grep -LE 'useFakeAddon|FAKE_ADDON' | grep -vE '/(package|cli|bench|bench-gpu|killed|default-model|types|degrade|portraits|metrics)\.test|/cli/' | sort

@@ -1,4 +1,5 @@
-// What callers may do to their buffers while a job reads them: anything. A job sees the pixels of the moment of the call.
+// What callers may do to their buffers while a job reads them: anything. A job sees the pixels of the moment of the
+// call.
 import t, { type Test } from 'tap'
 import { join } from 'node:path'
 import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'

@@ -1,6 +1,6 @@
-// What a degradation's seed means is frozen: every operation by itself on a small picture, the draws of both pipelines, and
-// what a strength is. An implementation of its own in Python gave the same bytes, but for single ties of rounding. What
-// sharp's encoders do belongs to its version and is only bounded.
+// What a degradation's seed means is frozen: every operation by itself on a small picture, the draws of both pipelines,
+// and what a strength is. An implementation of its own in Python gave the same bytes, but for single ties of rounding.
+// What sharp's encoders do belongs to its version and is only bounded.
 import t from 'tap'
 import { createHash } from 'node:crypto'
 import { type Blur, blur } from '../dist/degrade/blur.js'

@@ -151,10 +151,12 @@ t.test('5000 candidates and 750 faces', async (t) => {
     }
   await using detector = await FaceDetector.load(await write('same.safetensors', same))
   const grey = { width: 640, height: 640, data: new Uint8Array(640 * 640 * 3).fill(90) }
-  // All 16,800 anchors score alike, so the first 5,000 are taken: rows 0 to 31 of the 80 x 80 cells with two anchors each.
+  // All 16,800 anchors score alike, so the first 5,000 are taken: rows 0 to 31 of the 80 x 80 cells with two anchors
+  // each.
   t.equal((await detector.detect(grey, { overlap: 1 })).length, 750)
   const apart = await detector.detect(grey, { overlap: 0 })
-  // Boxes of 16 pixels whose last ones count touch what is two cells away: every third of 80 columns and of 31 whole rows.
+  // Boxes of 16 pixels whose last ones count touch what is two cells away: every third of 80 columns and of 31 whole
+  // rows.
   t.equal(apart.length, 27 * 11)
   t.equal(Math.max(...apart.map(({ box }) => (box[1] + box[3]) / 2)), 8 * 30 + 4)
 })

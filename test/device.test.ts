@@ -160,7 +160,8 @@ t.test(
         (error: unknown) => error as { code: string },
       )
     const expected = await restore()
-    // Every try costs a restore or two before it, so the quick tier takes one call of each time that is not among the first.
+    // Every try costs a restore or two before it, so the quick tier takes one call of each time that is not among the
+    // first.
     const every = (factor: number) => Array.from({ length: 12 }, (_, i) => factor ** i)
     for (const [what, before, calls, most] of [
       ['captured', 1, full ? every(3) : [81], 60],

@@ -1,5 +1,5 @@
-// The emulator of CUDA: kernels with one planted bug each are caught, with a report that says what and where; without the
-// bug there is none. Every order of threads gives the same report's kind and the same result.
+// The emulator of CUDA: kernels with one planted bug each are caught, with a report that says what and where; without
+// the bug there is none. Every order of threads gives the same report's kind and the same result.
 import t from 'tap'
 import { loadAddon, native } from '../dist/native.js'
 import { f32, OpContext, toFloat32 } from '../dist/ops/index.js'

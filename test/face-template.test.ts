@@ -1,5 +1,5 @@
-// Where the face encoder's 112 px face lies in an aligned crop: the least-squares similarity between two published sets of
-// landmarks, solved here, and the plain resize.
+// Where the face encoder's 112 px face lies in an aligned crop: the least-squares similarity between two published sets
+// of landmarks, solved here, and the plain resize.
 import t from 'tap'
 import { Networks } from '../dist/networks/index.js'
 

@@ -43,7 +43,9 @@ t.test('native code', async (t) => {
   t.same(circles(graph), [], 'no circle')
 })
 
-/** TypeScript, from the bottom to the top: each entry may name those above it in this list, and those in its own line. */
+/**
+ * TypeScript, from the bottom to the top: each entry may name those above it in this list, and those in its own line.
+ */
 const LIB = lowestFirst([
   ['lib/util', 'lib/errors.ts', 'lib/warning.ts', 'lib/limits.ts'],
   ['lib/native.ts'],

@@ -60,7 +60,7 @@ function random(seed: number) {
     )
 }
 
-// Cases -------------------------------------------------------------------------------------------------------------------
+// Cases ---------------------------------------------------------------------------------------------------------------
 
 const HEADS = 3
 const AXES = [4, 12, 12, 4]
@@ -342,7 +342,7 @@ async function textCase(): Promise<Case> {
   return { name: 'text encoder', checkpoint, run, expected, precisions: PRECISIONS }
 }
 
-// Tests -------------------------------------------------------------------------------------------------------------------
+// Tests ---------------------------------------------------------------------------------------------------------------
 
 async function outputs({ checkpoint, run }: Case, options: NetworksOptions): Promise<Outputs> {
   await using networks = await Networks.load(checkpoint, options)

@@ -1,5 +1,5 @@
-// Every public function that takes options refuses those that it does not know, and takes undefined for what is left out.
-// Which functions there are is read from the declarations, so that a new one cannot be forgotten.
+// Every public function that takes options refuses those that it does not know, and takes undefined for what is left
+// out. Which functions there are is read from the declarations, so that a new one cannot be forgotten.
 import t from 'tap'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -222,8 +222,8 @@ t.test('the package in a realm that is not the main one, as Jest loads it', asyn
 t.test('nothing is judged by the realm that made it', (t) => {
   const files = (readdirSync(DIST, { recursive: true }) as string[]).filter((name) => name.endsWith('.js'))
   const texts = files.map((file) => readFileSync(join(DIST, file), 'utf8').replace(/^\s*(\/\/|\/?\*).*$/gm, ''))
-  // Classes of the package's own may be told apart by their prototype where callers cannot make them. Its errors come from
-  // other copies of the package, too.
+  // Classes of the package's own may be told apart by their prototype where callers cannot make them. Its errors come
+  // from other copies of the package, too.
   const own = new Set(texts.flatMap((text) => [...text.matchAll(/\bclass (\w+)/g)].map(([, name]) => name!)))
   own.delete('IConFaceError')
   t.ok(own.has('PickleDict'))

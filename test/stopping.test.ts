@@ -1,5 +1,5 @@
-// What stops a job, and when: signals, dispose and progress callbacks at every wait, over a fake addon. One listener per
-// signal, none left behind.
+// What stops a job, and when: signals, dispose and progress callbacks at every wait, over a fake addon. One listener
+// per signal, none left behind.
 import t from 'tap'
 import { getEventListeners } from 'node:events'
 import { join } from 'node:path'

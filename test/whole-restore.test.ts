@@ -1,5 +1,5 @@
-// restore() against a restore that is written out in the test (fixtures/reference/restore.ts): ids, order, prompts, noise,
-// schedule, anchor, guidance and steps.
+// restore() against a restore that is written out in the test (fixtures/reference/restore.ts): ids, order, prompts,
+// noise, schedule, anchor, guidance and steps.
 import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'

@@ -4,9 +4,10 @@
  *
  *     node training/align_faces.mjs --faces DIR --out FOLDER --size 256 --role train
  *
- * DIR/labels.json has `files`: { file, set, person, role, aligned, alignedInside, transform }, where `transform` is the 2 x 3
- * similarity from pixel centres of the file to those of a 512 px template, and `aligned` the side of the cut in pixels of the
- * file. Written: FOLDER/<person>/<file>.png, SIZE x SIZE; what lies outside a photograph is its reflection.
+ * DIR/labels.json has `files`: { file, set, person, role, aligned, alignedInside, transform }, where `transform` is the
+ * 2 x 3 similarity from pixel centres of the file to those of a 512 px template, and `aligned` the side of the cut in
+ * pixels of the file. Written: FOLDER/<person>/<file>.png, SIZE x SIZE; what lies outside a photograph is its
+ * reflection.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -40,8 +41,8 @@ function reflect(i, length) {
 }
 
 /**
- * The cut of one photograph, bilinear. A photograph with more pixels than the cut is reduced first (Lanczos), so that no
- * detail folds over.
+ * The cut of one photograph, bilinear. A photograph with more pixels than the cut is reduced first (Lanczos), so that
+ * no detail folds over.
  *
  * @param transform Row-major [a, -b, tx, b, a, ty], from pixel centres of the photograph to those of the template.
  */

@@ -5,8 +5,8 @@
  *     node training/structure.mjs [--model models/tiny] [--people 100] [--severity severe]
  *
  * Restores every person without references, with one reference, and with another picture of the same person in another
- * state. Prints landmark errors to the truth, their paired difference, and how far the landmarks move when the reference's
- * state is swapped, all in units of the distance between the eyes, with 95 % confidence intervals.
+ * state. Prints landmark errors to the truth, their paired difference, and how far the landmarks move when the
+ * reference's state is swapped, all in units of the distance between the eyes, with 95 % confidence intervals.
  */
 import { parseArgs } from 'node:util'
 import { IConFace } from '@iconface/native'

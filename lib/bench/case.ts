@@ -18,7 +18,10 @@ export interface Family<P extends Precision = Stored> {
   readonly axes: readonly string[]
   /** Sizes of FLUX.2 [klein] 4B, of its autoencoder at 512 px, of AdaFace IR-50. */
   readonly shapes: readonly (readonly number[])[]
-  /** On a GPU, of a whole restore at 512 px: both branches of the guidance at once, 0, 1 or 3 references. Default `shapes`. */
+  /**
+   * On a GPU, of a whole restore at 512 px: both branches of the guidance at once, 0, 1 or 3 references. Default
+   * `shapes`.
+   */
   readonly gpuShapes?: readonly (readonly number[])[]
   /** One small shape for `--quick`. */
   readonly quick: readonly number[]
@@ -31,8 +34,8 @@ export interface Case {
   /** What limits it: arithmetic in its precision, or memory. */
   readonly work: { readonly flops: number } | { readonly bytes: number }
   /**
-   * Times of the runs, and the difference of some results to float64. `counted` replaces `work` where only the operation
-   * itself can count it.
+   * Times of the runs, and the difference of some results to float64. `counted` replaces `work` where only the
+   * operation itself can count it.
    */
   run(ops: OpContext, params: RunParams): Promise<Times & { error: number; counted?: Case['work'] }>
 }
@@ -113,8 +116,8 @@ export function* some(n: number, count: number): Generator<number> {
 }
 
 /**
- * What `qk_norm_rope` makes of one head, by channel: RMSNorm times the learned scale, then adjacent pairs rotated by the
- * angles from `angle` on.
+ * What `qk_norm_rope` makes of one head, by channel: RMSNorm times the learned scale, then adjacent pairs rotated by
+ * the angles from `angle` on.
  */
 export function* rotatedHead(
   head: readonly number[],

@@ -1,4 +1,7 @@
-/** Benchmarks of operations that only the face detector has, at the sizes of a photograph of 640 x 480; all are limited by memory. */
+/**
+ * Benchmarks of operations that only the face detector has, at the sizes of a photograph of 640 x 480; all are limited
+ * by memory.
+ */
 
 import { type Family, operation, random, reader, some } from './case'
 

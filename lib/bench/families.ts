@@ -16,7 +16,9 @@ import { identityAnchor, randomNormal, ropeTable, timestepEmbedding } from './ta
 import { causalAttention, embedding, rmsNorm } from './text'
 import { packLatents, resizeTokens, tokenDetail } from './tokens'
 
-/** One of every operation's own name at least; others, such as `linear_gated`, are a part of one that matters by itself. */
+/**
+ * One of every operation's own name at least; others, such as `linear_gated`, are a part of one that matters by itself.
+ */
 export const FAMILIES: readonly Family<Precision>[] = [
   linear,
   linearSwiglu,

@@ -38,8 +38,8 @@ const RESTORES = 12
 const WARM_UP = 50
 
 /**
- * Restores raw pixels with the tiny model at `size` px, with one reference, and watches timers and file reads meanwhile.
- * What decoding a file costs is the decoder's matter and not counted here.
+ * Restores raw pixels with the tiny model at `size` px, with one reference, and watches timers and file reads
+ * meanwhile. What decoding a file costs is the decoder's matter and not counted here.
  */
 export async function hostReport(
   size: number,

@@ -1,11 +1,13 @@
 /**
- * Benchmarks of the degraded cross-attention in rank space: what is made of the memory once for a restore, and what every
- * block does with it in every step.
+ * Benchmarks of the degraded cross-attention in rank space: what is made of the memory once for a restore, and what
+ * every block does with it in every step.
  */
 
 import { type Family, operation, random, reader, some } from './case'
 
-/** One block's keys and values. Counted: two projections of the memory, and for every head U_q^T U_k times one of them. */
+/**
+ * One block's keys and values. Counted: two projections of the memory, and for every head U_q^T U_k times one of them.
+ */
 export const lowrankMemory: Family = {
   name: 'lowrank_memory',
   axes: ['memory', 'heads', 'width', 'rank'],
@@ -53,8 +55,8 @@ export const lowrankMemory: Family = {
 type Weight = ReturnType<typeof random>
 
 /**
- * One block's cross-attention of image tokens to the degraded memory. In f32 arithmetic limits it, exponentials not counted;
- * products of bf16 on a GPU's tensor cores leave the memory: h is read and written.
+ * One block's cross-attention of image tokens to the degraded memory. In f32 arithmetic limits it, exponentials not
+ * counted; products of bf16 on a GPU's tensor cores leave the memory: h is read and written.
  */
 export const lowrankCrossAttention: Family = {
   name: 'lowrank_cross_attention',

@@ -106,7 +106,10 @@ export async function flopsLimits(
   return fp8 ? { ...usual, fp8: await peak('f8_e4m3') } : usual
 }
 
-/** Rounds that take 2 ms, in which launching is negligible; 100 runs of them also bring the clock to its steady frequency. */
+/**
+ * Rounds that take 2 ms, in which launching is negligible; 100 runs of them also bring the clock to its steady
+ * frequency.
+ */
 async function roundsOnDevice(ops: OpContext, dtype: PeakType, quick: boolean): Promise<number> {
   const [enough, most] = [2e-3, 1e6]
   for (let rounds = 1; ;) {

@@ -22,7 +22,8 @@ const MOST = 200
 
 /**
  * Two runs to load kernels and to see how long one takes, then `round` seconds of them queued behind each other, their
- * operands in places that the L2 cache does not hold; `fewest` runs, whatever they last. The first of those is not counted.
+ * operands in places that the L2 cache does not hold; `fewest` runs, whatever they last. The first of those is not
+ * counted.
  */
 export const deviceMeter = (round: number, fewest: number): Meter => ({
   workers: null,

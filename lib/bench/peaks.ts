@@ -1,6 +1,6 @@
 /**
- * Benchmarks of what the others are divided by: arithmetic in registers, and copies. Their share of the limit, which was
- * measured in the same run, says how steady the machine is.
+ * Benchmarks of what the others are divided by: arithmetic in registers, and copies. Their share of the limit, which
+ * was measured in the same run, says how steady the machine is.
  */
 
 import type { Result } from '../ops'
@@ -29,7 +29,9 @@ export const peakFlops: Family<Precision> = {
   },
 }
 
-/** What fits into a core's own cache, into all caches together, and into none; past the caches where it does not fit. */
+/**
+ * What fits into a core's own cache, into all caches together, and into none; past the caches where it does not fit.
+ */
 export const streamCopy: Family = {
   name: 'stream_copy',
   axes: ['elements'],

@@ -1,6 +1,6 @@
 /**
- * Benchmarks of what lies between pictures and tensors. Bytes are those of the picture and of the result; resizing reads
- * pixels several times and multiplies.
+ * Benchmarks of what lies between pictures and tensors. Bytes are those of the picture and of the result; resizing
+ * reads pixels several times and multiplies.
  */
 
 import type { Tensor } from '../ops'

@@ -55,7 +55,9 @@ export const linearSwiglu: Family<Precision> = {
   make: (shape, precision) => product(shape, precision, 'swiglu'),
 }
 
-/** `out += gate * x W^T`, the stream in f32: the ways back into it; a gate for the text rows and one for the image's. */
+/**
+ * `out += gate * x W^T`, the stream in f32: the ways back into it; a gate for the text rows and one for the image's.
+ */
 export const linearGated: Family<Precision> = {
   name: 'linear_gated',
   axes: ['tokens', 'outputs', 'inputs'],
@@ -73,8 +75,8 @@ export const linearGated: Family<Precision> = {
 }
 
 /**
- * A double block's way into attention: the text's rows and the image's by weights of their own in one launch, q and k, two
- * thirds of `outputs`, normalised and rotated as heads of 128.
+ * A double block's way into attention: the text's rows and the image's by weights of their own in one launch, q and k,
+ * two thirds of `outputs`, normalised and rotated as heads of 128.
  */
 export const linearQkv: Family = {
   name: 'linear_qkv',

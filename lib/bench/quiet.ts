@@ -44,8 +44,8 @@ const QUIET = 0.03
 const LONG = 3
 
 /**
- * Times `run(repeat)`, which gives the times of every repetition, in rounds until three were quiet or `patience` seconds
- * are over. The first repetition of a round touches new memory and does not count, unless it is a long one.
+ * Times `run(repeat)`, which gives the times of every repetition, in rounds until three were quiet or `patience`
+ * seconds are over. The first repetition of a round touches new memory and does not count, unless it is a long one.
  */
 export async function quietest<T extends Times>(
   run: (repeat: number) => Promise<T>,

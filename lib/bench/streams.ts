@@ -1,6 +1,6 @@
 /**
- * Benchmarks of operations limited by memory: normalisations of tokens and feature maps, and the sampler's step. Each is
- * compared with a copy of as many bytes, so that operands in a cache are compared with a copy in a cache.
+ * Benchmarks of operations limited by memory: normalisations of tokens and feature maps, and the sampler's step. Each
+ * is compared with a copy of as many bytes, so that operands in a cache are compared with a copy in a cache.
  */
 
 import { bytesOf, type Family, operation, random, reader, rotatedHead, sigmoid, some } from './case'

@@ -190,7 +190,10 @@ function precisionsOf({ precisions }: Pick<Family<Precision>, 'precisions'>, pla
   return plan.device === 'cpu' || !usual.includes('bf16') ? usual : ['bf16']
 }
 
-/** Largest error that rounding explains: of f32 results; of bf16 results (8 bits); of products of e4m3 operands (4 bits each). */
+/**
+ * Largest error that rounding explains: of f32 results; of bf16 results (8 bits); of products of e4m3 operands (4 bits
+ * each).
+ */
 const TOLERANCE: Record<Precision, number> = { f32: 2e-5, bf16: 1e-2, fp8: 0.12 }
 
 async function runCase(

@@ -1,6 +1,6 @@
 /**
- * Benchmarks of operations that only the text encoder has, at Qwen3-4B's sizes: `embedding`, `rms_norm`, and attention whose keys
- * and values serve four heads of queries each and where a token sees only those before it.
+ * Benchmarks of operations that only the text encoder has, at Qwen3-4B's sizes: `embedding`, `rms_norm`, and attention
+ * whose keys and values serve four heads of queries each and where a token sees only those before it.
  */
 
 import { i32 } from '../ops'

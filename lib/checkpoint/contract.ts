@@ -1,6 +1,6 @@
 /**
- * Checks that the tensors of a file make a complete network. Sizes are read off tensor shapes, the complete list of tensors
- * follows from the sizes (expected.ts), and every difference is reported at once.
+ * Checks that the tensors of a file make a complete network. Sizes are read off tensor shapes, the complete list of
+ * tensors follows from the sizes (expected.ts), and every difference is reported at once.
  */
 import { WEIGHT_DTYPES } from '../formats/dtype'
 import {
@@ -37,7 +37,9 @@ export interface Checked<Sizes> {
   readonly problems: readonly Problem[]
 }
 
-/** Checks the tensors of one network, unless they are quantised in a way that makes everything else about them wrong. */
+/**
+ * Checks the tensors of one network, unless they are quantised in a way that makes everything else about them wrong.
+ */
 export function checkUnlessQuantised<Sizes>(
   part: string,
   tensors: NamedTensors,

@@ -13,7 +13,8 @@ const OTHER_NAMES: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * A file of RetinaFace's weights as a checkpoint for `Networks`, under the names `fx.`, `fpn.`, `ssh1.`, `bbox_head.` ...
+ * A file of RetinaFace's weights as a checkpoint for `Networks`, under the names `fx.`, `fpn.`, `ssh1.`, `bbox_head.`
+ * ...
  *
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT`, `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`.
  */

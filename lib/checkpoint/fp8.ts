@@ -1,12 +1,12 @@
 /**
- * Weights in 8-bit floating point. Black Forest Labs' fp8 files store most matrices `<module>.weight` as F8_E4M3 beside a
- * number `<module>.weight_scale` (F32; one, or one per row) by which the values are to be multiplied, and an
+ * Weights in 8-bit floating point. Black Forest Labs' fp8 files store most matrices `<module>.weight` as F8_E4M3 beside
+ * a number `<module>.weight_scale` (F32; one, or one per row) by which the values are to be multiplied, and an
  * `<module>.input_scale` that rounds activations, which bf16 arithmetic does not need. ComfyUI's older files say
  * `scale_weight` and `scale_input`. A weight without a scale is to be taken as it is.
  *
- * Such a file is not computed with as it is: `iconface convert` and `prepare` write it once more in bf16, which holds every
- * fp8 value exactly and a scaled one to 8 bits, and which then is mapped like any other (precision `fp8` quantises that anew,
- * with a scale for every row).
+ * Such a file is not computed with as it is: `iconface convert` and `prepare` write it once more in bf16, which holds
+ * every fp8 value exactly and a scaled one to 8 bits, and which then is mapped like any other (precision `fp8`
+ * quantises that anew, with a scale for every row).
  */
 import type { DType } from '../formats/dtype'
 import type { NamedTensor, NamedTensors } from '../formats/named-tensors'

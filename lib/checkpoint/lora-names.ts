@@ -73,8 +73,9 @@ export function loraModule(published: string): Module | undefined {
 }
 
 /**
- * Tensors for a text encoder, which some files hold too: `text_encoders.`, `text_encoder_2.`, `te_`, `te1_`, `lora_te_`,
- * `cond_stage_model.`, a language model's layers, or words that were learned with it (OneTrainer's `bundle_emb.`).
+ * Tensors for a text encoder, which some files hold too: `text_encoders.`, `text_encoder_2.`, `te_`, `te1_`,
+ * `lora_te_`, `cond_stage_model.`, a language model's layers, or words that were learned with it (OneTrainer's
+ * `bundle_emb.`).
  */
 export function isTextEncoderLora(name: string): boolean {
   const bare = name.slice(0, LONGEST).replace(/^(base_model\.model\.)+/, '')

@@ -1,6 +1,6 @@
 /**
- * LoRA files: low-rank changes `W += strength * (alpha / r) B A` of the transformer's matrices (model-specification.md 3), merged
- * in float32 where the model is loaded. The layouts are those of lora-names.ts.
+ * LoRA files: low-rank changes `W += strength * (alpha / r) B A` of the transformer's matrices (model-specification.md
+ * 3), merged in float32 where the model is loaded. The layouts are those of lora-names.ts.
  */
 import path from 'node:path'
 import { IConFaceError } from '../errors'

@@ -1,6 +1,6 @@
 /**
- * The modules of FLUX.2's transformer under every name they have: Black Forest Labs' (which are the canonical ones), the
- * diffusers library's, XLabs', and all of them with some or all dots turned into underscores, as kohya's trainers
+ * The modules of FLUX.2's transformer under every name they have: Black Forest Labs' (which are the canonical ones),
+ * the diffusers library's, XLabs', and all of them with some or all dots turned into underscores, as kohya's trainers
  * (`double_blocks_0_img_attn_qkv`) and musubi-tuner's converter (`double_blocks.0.img_attn_qkv`) write them.
  */
 

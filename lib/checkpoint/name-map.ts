@@ -1,5 +1,6 @@
 /**
- * Adapters whose tensors have other names: a JSON file, which `adapter.names` of iconface.json names, says which is which.
+ * Adapters whose tensors have other names: a JSON file, which `adapter.names` of iconface.json names, says which is
+ * which.
  *
  * ```jsonc
  * {
@@ -13,10 +14,10 @@
  * }
  * ```
  *
- * `{i}`, `{j}`, `{k}` and `{n}` stand for whole numbers, which `{i+5}` raises; any other name in braces stands for one or
- * more letters, digits, `_`, `-` and `.`. A list in `to` receives equal pieces of the rows, a list in `from` is joined row
- * under row. A tensor that no rule fits keeps its name. Further axes of size 1, such as those of queries [1, N, D], are
- * dropped. Nothing is copied: rules move byte ranges.
+ * `{i}`, `{j}`, `{k}` and `{n}` stand for whole numbers, which `{i+5}` raises; any other name in braces stands for one
+ * or more letters, digits, `_`, `-` and `.`. A list in `to` receives equal pieces of the rows, a list in `from` is
+ * joined row under row. A tensor that no rule fits keeps its name. Further axes of size 1, such as those of queries [1,
+ * N, D], are dropped. Nothing is copied: rules move byte ranges.
  */
 import { expectation, IConFaceError } from '../errors'
 import { readJson } from '../formats/json'

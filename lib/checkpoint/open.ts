@@ -1,6 +1,6 @@
 /**
- * Opens a model folder: finds the tensors of every part in its files, checks them, and makes the checkpoint that the native
- * side loads. Headers are parsed here; weights are only mapped there.
+ * Opens a model folder: finds the tensors of every part in its files, checks them, and makes the checkpoint that the
+ * native side loads. Headers are parsed here; weights are only mapped there.
  */
 import { IConFaceError } from '../errors'
 import type { IConFaceWarning } from '../warning'
@@ -37,7 +37,9 @@ import type { SafetensorsFile } from '../formats/safetensors'
 import { openWeights } from '../formats/shards'
 import type { Checkpoint, JoinedTensor, LoraUpdate, StoredTensor } from './spec'
 
-/** The checkpoint of a model folder. Every byte range lies inside its file and has the size that dtype and shape make. */
+/**
+ * The checkpoint of a model folder. Every byte range lies inside its file and has the size that dtype and shape make.
+ */
 export interface ModelCheckpoint extends Checkpoint {
   readonly name: string
   readonly folder: string
@@ -57,7 +59,10 @@ export interface ModelCheckpoint extends Checkpoint {
   readonly warnings: readonly IConFaceWarning[]
 }
 
-/** A LoRA's change of one module, named `lora.<i>.<module>` (`.<row>` where that is not 0), and where its factor is from. */
+/**
+ * A LoRA's change of one module, named `lora.<i>.<module>` (`.<row>` where that is not 0), and where its factor is
+ * from.
+ */
 export interface ModelLora extends LoraUpdate {
   readonly row: number
   readonly rank: number
@@ -113,7 +118,9 @@ export function openCheckpoint(folder: string): ModelCheckpoint {
   )
 }
 
-/** Examines a model folder and reports problems instead of throwing; a file that is no safetensors file still throws. */
+/**
+ * Examines a model folder and reports problems instead of throwing; a file that is no safetensors file still throws.
+ */
 export function examineCheckpoint(folder: string): Examination {
   return examineConfig(readModelConfig(folder))
 }
@@ -310,7 +317,10 @@ class CheckpointBuilder {
     else this.joins.push({ name, dtype, shape, parts })
   }
 
-  /** diffusers stores the attention's 1x1 convolutions as matrices; the bytes are the same, the shape becomes [o, i, 1, 1]. */
+  /**
+   * diffusers stores the attention's 1x1 convolutions as matrices; the bytes are the same, the shape becomes [o, i, 1,
+   * 1].
+   */
   private squareConvolutions(sizes: AutoencoderSizes): void {
     for (const [name, shape] of autoencoderTensors(sizes)) {
       const tensor = this.tensors[PREFIX.autoencoder + name]
@@ -324,7 +334,10 @@ export function withoutIdentity(naming: Naming): Naming {
   return { ...naming, tensors: new Map([...naming.tensors].filter(([name]) => !name.startsWith('identity.'))) }
 }
 
-/** All numbers of a model, by part. Sizes read off shapes are included, so that the native side need not infer them again. */
+/**
+ * All numbers of a model, by part. Sizes read off shapes are included, so that the native side need not infer them
+ * again.
+ */
 function modelNumbers(config: ModelConfig, sizes: ModelSizes): Record<string, readonly number[]> {
   const { transformer, autoencoder, adapter, face, prompt } = sizes
   const groups: Record<string, object | undefined> = {

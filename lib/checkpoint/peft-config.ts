@@ -1,6 +1,6 @@
 /**
- * `adapter_config.json`, which PEFT writes beside a LoRA and diffusers into its metadata: alpha, and other alphas and ranks
- * for some modules.
+ * `adapter_config.json`, which PEFT writes beside a LoRA and diffusers into its metadata: alpha, and other alphas and
+ * ranks for some modules.
  */
 import fs from 'node:fs'
 import type { RE2JS } from 're2js'
@@ -50,8 +50,8 @@ const MAX_COST_OF_ALL = 16_384
  *
  * @param file      `adapter_config.json` beside its weights, which need not exist
  * @param weights   path and metadata of the weights
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` for what cannot be understood, `ERR_ICONFACE_UNSUPPORTED` for
- *         another kind of adapter
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` for what cannot be understood, `ERR_ICONFACE_UNSUPPORTED`
+ *         for another kind of adapter
  */
 export function readPeftConfig(
   file: string,
@@ -123,7 +123,10 @@ function patterns(key: string, value: Value, label: string): Pattern[] {
   return entries.map(([text, number]) => ({ expression: compile(text, key, label), value: number }))
 }
 
-/** How much there is to try at each character of a name: a pattern's length times what it repeats; nothing for a plain name. */
+/**
+ * How much there is to try at each character of a name: a pattern's length times what it repeats; nothing for a plain
+ * name.
+ */
 function patternCost(text: string): number {
   if (!/[*+?{}()|[\]]/.test(text)) return 0
   const counts = [...text.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].map(([, least, most]) => Number(most || least))
@@ -131,8 +134,8 @@ function patternCost(text: string): number {
 }
 
 /**
- * PEFT takes the first pattern for which Python's `re.match(rf"(.*\.)?({pattern})$", name)` holds. RE2 understands the same
- * expressions but for those (looking around, references back) that would make matching take more than linear time.
+ * PEFT takes the first pattern for which Python's `re.match(rf"(.*\.)?({pattern})$", name)` holds. RE2 understands the
+ * same expressions but for those (looking around, references back) that would make matching take more than linear time.
  */
 function compile(text: string, key: string, label: string): RE2JS {
   if (text.length > MAX_PATTERN_LENGTH) {

@@ -1,6 +1,6 @@
 /**
- * A checkpoint as it is computed with: which bytes of which file are which tensor, and the numbers that shapes do not tell.
- * The native side maps the byte ranges; it parses no file.
+ * A checkpoint as it is computed with: which bytes of which file are which tensor, and the numbers that shapes do not
+ * tell. The native side maps the byte ranges; it parses no file.
  */
 import type { DType } from '../formats/dtype'
 import type { ByteRange } from '../formats/named-tensors'
@@ -9,9 +9,9 @@ import type { ByteRange } from '../formats/named-tensors'
  * Weights to compute with: byte ranges of files, under canonical names. A model folder is turned into one by
  * `Networks.load`; whoever holds weights in another arrangement writes it down directly.
  *
- * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.`, `detector.` before the published names (Black Forest Labs'
- * for transformer and autoencoder, the state dict's for AdaFace and RetinaFace, Hugging Face's without `model.` for Qwen3,
- * model-specification.md 4 and 5 for the adapter); `prompt.prompt`, `prompt.empty` and, if they differ,
+ * Names: `transformer.`, `vae.`, `adapter.`, `face.`, `text.`, `detector.` before the published names (Black Forest
+ * Labs' for transformer and autoencoder, the state dict's for AdaFace and RetinaFace, Hugging Face's without `model.`
+ * for Qwen3, model-specification.md 4 and 5 for the adapter); `prompt.prompt`, `prompt.empty` and, if they differ,
  * `prompt.prompt_without_references`. A network that has no tensors is absent, and so is a pathway of the adapter.
  */
 export interface Checkpoint {

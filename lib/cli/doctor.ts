@@ -52,7 +52,9 @@ interface Report {
   memory: { totalBytes: number; freeBytes: number; limitBytes: number | null }
   gpu: { driver: string | null; cuda: NativeInfo['cuda'] }
   addon: Finding<AddonFacts> & { places: string[] }
-  /** The highest versions of the system's libraries that the addon needs, and what is missing where it does not load. */
+  /**
+   * The highest versions of the system's libraries that the addon needs, and what is missing where it does not load.
+   */
   libraries: { needed: string[]; missing: MissingVersion[] }
   dependencies: Record<DependencyName, { error: string | null }>
   model: Finding<{ folder: string; name: string; synthesized: boolean }>

@@ -2,8 +2,8 @@
 /**
  * `iconface <command>`: finds the command, and turns its outcome into messages and an exit code.
  *
- * 0 done, also where a reader of the output went away; 1 an error, also where the output cannot be written; 2 wrong usage;
- * 130 stopped by Ctrl-C.
+ * 0 done, also where a reader of the output went away; 1 an error, also where the output cannot be written; 2 wrong
+ * usage; 130 stopped by Ctrl-C.
  */
 
 import { closest } from '../util/closest'

@@ -1,9 +1,9 @@
 /**
  * Writing to the standard streams, also where that fails.
  *
- * Results go to standard output. A reader that has seen enough, such as `head`, ends the command quietly; a full disk or
- * a broken device ends it with an error. Progress and messages go to standard error: where that is full or gone, nobody
- * can be told, and the work goes on.
+ * Results go to standard output. A reader that has seen enough, such as `head`, ends the command quietly; a full disk
+ * or a broken device ends it with an error. Progress and messages go to standard error: where that is full or gone,
+ * nobody can be told, and the work goes on.
  */
 
 import { messageOf } from '../util/realm'

@@ -82,7 +82,10 @@ interface Bytes {
   readonly totalBytes: number
 }
 
-/** Progress in MiB; the time left is estimated from the bytes received since `elapsedMs` began, which a resumed download exceeds. */
+/**
+ * Progress in MiB; the time left is estimated from the bytes received since `elapsedMs` began, which a resumed download
+ * exceeds.
+ */
 function megabytes(stage: string, { bytes, totalBytes }: Bytes, elapsedMs: number): Shown {
   const etaMs = bytes === 0 ? null : (elapsedMs * (totalBytes - bytes)) / bytes
   return { stage, step: Math.floor(bytes / 2 ** 20), steps: Math.ceil(totalBytes / 2 ** 20), elapsedMs, etaMs }

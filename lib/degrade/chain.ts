@@ -1,8 +1,8 @@
 /**
  * One picture on its way through a pipeline: applies operations one after the other and keeps the record of them.
  *
- * All random numbers are drawn at every strength, also those that turn out not to matter: the same seed then makes the same
- * choices at every strength.
+ * All random numbers are drawn at every strength, also those that turn out not to matter: the same seed then makes the
+ * same choices at every strength.
  */
 
 import { setImmediate } from 'node:timers/promises'

@@ -131,7 +131,9 @@ function rowOfMost(matrix: Float64Array, size: number): Float64Array {
   return rows.reduce((most, row) => (norm(row) > norm(most) ? row : most))
 }
 
-/** The matrix times a vector; its transpose with `inner` and `outer` exchanged: the steps within and between the sums. */
+/**
+ * The matrix times a vector; its transpose with `inner` and `outer` exchanged: the steps within and between the sums.
+ */
 function product(matrix: Float64Array, vector: Float64Array, size: number, inner: number, outer: number): Float64Array {
   const out = new Float64Array(size)
   for (let i = 0; i < size; i++) {

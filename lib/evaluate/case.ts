@@ -12,7 +12,9 @@ export interface CasePictures {
   truth: ImageInput
   /** Photos of the same person, best first. */
   references: readonly ImageInput[]
-  /** Where the truth's landmarks are, in its pixels; `null` where nobody knows. The truth then has the size asked for. */
+  /**
+   * Where the truth's landmarks are, in its pixels; `null` where nobody knows. The truth then has the size asked for.
+   */
   landmarks: { points: readonly Point[]; interocular: number } | null
 }
 

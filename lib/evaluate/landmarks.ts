@@ -19,7 +19,10 @@ export interface LandmarkError {
   mean: number | null
   /** Landmarks that count, the lost ones among them. */
   used: number
-  /** Landmarks that nothing within reach resembles. Each counts as the largest error: a picture without any structure must not score well. */
+  /**
+   * Landmarks that nothing within reach resembles. Each counts as the largest error: a picture without any structure
+   * must not score well.
+   */
   lost: number
   /** Landmarks left out: their patch leaves the picture, or lacks texture in some direction and could slide. */
   skipped: number
@@ -45,8 +48,8 @@ const ITERATIONS = 20
  * How far the structures at `landmarks` of `truth` lie from there in `image`.
  *
  * On drawn faces whose true displacement is known it agrees within 0.01 for shifts, tilts and expressions; light from
- * another side is taken for displacement, up to 0.1. The search is limited to `0.2 sqrt(2)` of the inter-ocular distance:
- * no displacement comes out larger, and landmarks that are lost, as all are in a flat picture, count as that.
+ * another side is taken for displacement, up to 0.1. The search is limited to `0.2 sqrt(2)` of the inter-ocular
+ * distance: no displacement comes out larger, and landmarks that are lost, as all are in a flat picture, count as that.
  *
  * Computes on the calling thread: about 0.1 s for 28 landmarks at 64 pixels, 0.5 s at 512.
  *

@@ -30,8 +30,8 @@ interface Files {
 /**
  * The cases in `folder`, by name. No picture is read yet: a broken one is found when its case is loaded.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` for a picture that is missing, `ERR_ICONFACE_INVALID_ARGUMENT` for
- *         a file that belongs to no case (each names it) and for what is no path.
+ * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` for a picture that is missing, `ERR_ICONFACE_INVALID_ARGUMENT`
+ *         for a file that belongs to no case (each names it) and for what is no path.
  */
 export const pairedCases = showsCaller(async function pairedCases(folder: string): Promise<EvaluationCase[]> {
   if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a folder', folder)

@@ -28,7 +28,9 @@ export function estimate(values: readonly number[]): Estimate | null {
   return { n, mean, interval: [mean - half, mean + half] }
 }
 
-/** {@link estimate} of the differences `a[i] - b[i]` of values that belong together; pairs with a `null` are left out. */
+/**
+ * {@link estimate} of the differences `a[i] - b[i]` of values that belong together; pairs with a `null` are left out.
+ */
 export function pairedDifference(a: readonly (number | null)[], b: readonly (number | null)[]): Estimate | null {
   if (a.length !== b.length) throw invalid('the paired values', `${a.length} on either side`, b.length)
   return estimate(a.flatMap((value, i) => (value === null || b[i]! === null ? [] : [value - b[i]!])))

@@ -31,8 +31,8 @@ export interface SyntheticOptions {
   /** Other states and degradations of the same people, 0 to 2^31 - 1. Default 0. */
   seed?: number | undefined
   /**
-   * References in yet other states, while truth and input stay as they are: what then changes in a result comes from the
-   * references' pose, expression and light. Default `false`.
+   * References in yet other states, while truth and input stay as they are: what then changes in a result comes from
+   * the references' pose, expression and light. Default `false`.
    */
   otherReferences?: boolean | undefined
 }
@@ -49,8 +49,8 @@ const OPTIONS = namesOf<SyntheticOptions>({
  * Cases of drawn faces. The same options give the same pictures.
  *
  * The truth and every reference are drawn in states of their own: pose, expression, light, background, make-up. The
- * severities of a face share truth, references (the same arrays: leave them as they are) and the degradation's seed: only
- * its strength differs. One face is kept at a time, the last.
+ * severities of a face share truth, references (the same arrays: leave them as they are) and the degradation's seed:
+ * only its strength differs. One face is kept at a time, the last.
  *
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`
  * @example

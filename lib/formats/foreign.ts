@@ -1,6 +1,6 @@
 /**
- * Weight files in formats that this package does not read (GGUF, ONNX, ...): recognised by their first bytes or their name,
- * for an error that says what to take in their place.
+ * Weight files in formats that this package does not read (GGUF, ONNX, ...): recognised by their first bytes or their
+ * name, for an error that says what to take in their place.
  */
 import fs from 'node:fs'
 import path from 'node:path'

@@ -10,8 +10,8 @@ const MAX_CONFIG_BYTES = 1 << 20
 /**
  * The parsed contents of a JSON file.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` for a file of more than `maxBytes`, and for what is no JSON;
- *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` for a file of more than `maxBytes`, and for what is no
+ *         JSON; `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`
  */
 export function readJson(file: string, maxBytes = MAX_CONFIG_BYTES): unknown {
   let text: string

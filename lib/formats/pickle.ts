@@ -1,7 +1,7 @@
 /**
  * Python's pickle format as data: a stack machine that builds numbers, texts, lists, tuples and dicts, and hands every
- * name of a class or function to the caller, who decides what, if anything, it stands for. No code is ever run: a pickle
- * can only ask for names, and names the caller does not know are errors.
+ * name of a class or function to the caller, who decides what, if anything, it stands for. No code is ever run: a
+ * pickle can only ask for names, and names the caller does not know are errors.
  *
  * Protocols 2 to 5. Opcodes: CPython, Lib/pickletools.py.
  */

@@ -1,6 +1,6 @@
 /**
- * Quantisations that this package does not read (NF4, GPTQ, ...): recognised by the names and types of their scales, for an
- * error that names them.
+ * Quantisations that this package does not read (NF4, GPTQ, ...): recognised by the names and types of their scales,
+ * for an error that names them.
  */
 import type { DType } from './dtype'
 

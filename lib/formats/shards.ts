@@ -34,8 +34,8 @@ export interface WeightFiles {
  * these once.
  *
  * @param firstFile  number that the first file gets in byte ranges
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` when a header or an index is damaged, or shards do not belong
- *         together; `ERR_ICONFACE_FILE_NOT_FOUND` when a shard is missing (the message says which)
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT` when a header or an index is damaged, or shards do not
+ *         belong together; `ERR_ICONFACE_FILE_NOT_FOUND` when a shard is missing (the message says which)
  */
 export function openWeights(target: string, firstFile = 0): WeightFiles {
   const chosen = weightsPath(target)

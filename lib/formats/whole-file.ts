@@ -6,8 +6,8 @@
  * addon, no /proc) it is written under a hidden name beside its destination, synced and renamed; such a file is removed
  * when the process exits, and left behind when it is killed.
  *
- * A file that is replaced hands on its mode and, where the system lets it, its owner; a new one follows the umask. Symbolic
- * links are followed, as by `cp`: what they name is written, whether it is there yet or not.
+ * A file that is replaced hands on its mode and, where the system lets it, its owner; a new one follows the umask.
+ * Symbolic links are followed, as by `cp`: what they name is written, whether it is there yet or not.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -18,7 +18,9 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { fileError, IConFaceError, invalid, isIConFaceError } from '../errors'
 import { type Addon, loadAddon, native } from '../native'
 
-/** `__O_TMPFILE`, which Node does not name, of every Linux that Node runs on. The folder is opened, a file comes out. */
+/**
+ * `__O_TMPFILE`, which Node does not name, of every Linux that Node runs on. The folder is opened, a file comes out.
+ */
 const UNNAMED = 0o20000000 | constants.O_DIRECTORY | constants.O_RDWR
 
 /**
@@ -56,7 +58,8 @@ export class WholeFile {
     const hidden = hiddenName(target)
     remember(hidden)
     try {
-      // Synchronously: a file still being created when the process exits would be left behind. The owner may write it whatever the mode.
+      // Synchronously: a file still being created when the process exits would be left behind. The owner may write it
+      // whatever the mode.
       closeSync(openSync(hidden, 'wx', (mode & 0o777) | 0o600))
       return new WholeFile(path, target, await open(hidden, 'r+'), hidden)
     } catch (cause) {
@@ -256,8 +259,8 @@ function linker(): Addon['linkOpenFile'] | undefined {
 }
 
 /**
- * Gives the file behind `fd` its name; false where the system has no way to. A name that is taken is taken over by way of
- * a hidden one, with nothing of this process between the two calls.
+ * Gives the file behind `fd` its name; false where the system has no way to. A name that is taken is taken over by way
+ * of a hidden one, with nothing of this process between the two calls.
  */
 function giveName(fd: number, path: string): boolean {
   const link = (name: string) => native(() => linker()!(fd, name))

@@ -1,8 +1,8 @@
 /**
  * Reading zip archives, as far as PyTorch writes them and people repack them: stored and deflated entries, zip64.
  *
- * The central directory is the only list of entries. Every offset and size is compared with the file, every local header
- * with the directory, and entries may not overlap, so no entry is what another reader would not see.
+ * The central directory is the only list of entries. Every offset and size is compared with the file, every local
+ * header with the directory, and entries may not overlap, so no entry is what another reader would not see.
  *
  * Format: PKWARE APPNOTE.TXT 6.3.10, sections 4.3 and 4.5.3. Numbers are little-endian.
  */

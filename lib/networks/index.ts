@@ -1,6 +1,7 @@
 /**
  * The networks by themselves: the transformer, its blocks, the sampler, the autoencoder, the face encoder and the face
- * detector over a checkpoint, tensors in and tensors out. For parity runs, tests, and people who train against this runtime.
+ * detector over a checkpoint, tensors in and tensors out. For parity runs, tests, and people who train against this
+ * runtime.
  *
  * @example
  * import { f32 } from '@iconface/native/ops'

@@ -81,8 +81,8 @@ export interface NetworkKinds {
   text_embedding: { tensors: { ids: Tensor }; params: { real?: number }; results: { embeddings: Result } }
   /**
    * Photograph [H, W, 3] u8 RGB, resized to `height` and `width` (its own; at most 16384) -> for each of P anchors what
-   * its box [P, 4] and five landmarks [P, 10] differ from the prior by, and the logits of background and face [P, 2]. See
-   * `FaceDetector`.
+   * its box [P, 4] and five landmarks [P, 10] differ from the prior by, and the logits of background and face [P, 2].
+   * See `FaceDetector`.
    */
   face_detection: {
     tensors: { pixels: Tensor }

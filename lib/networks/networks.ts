@@ -18,8 +18,8 @@ type Traced = { readonly [name: `trace.${string}`]: Result }
 /** How the networks are loaded. */
 export interface NetworksOptions {
   /**
-   * What matrix products read: f32 exactly, bf16 with float32 sums, or fp8 in the transformer's blocks, which is approximate
-   * and for GPUs of compute capability 8.9 or later. Default bf16.
+   * What matrix products read: f32 exactly, bf16 with float32 sums, or fp8 in the transformer's blocks, which is
+   * approximate and for GPUs of compute capability 8.9 or later. Default bf16.
    */
   precision?: Precision | undefined
   /** Threads that compute, 1 to 1024; one per core by default. Results do not depend on it. */
@@ -44,9 +44,9 @@ export class Networks {
    * Maps the weights and prepares the networks that they hold.
    *
    * @param source  A model folder, or a checkpoint already described.
-   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_INVALID_CHECKPOINT` when a tensor is missing or has another shape,
-   *         `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`, `ERR_ICONFACE_UNSUPPORTED`
-   *         for an unknown instruction set, or `fp8` where the device does not multiply it.
+   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT`; `ERR_ICONFACE_INVALID_CHECKPOINT` when a tensor is missing
+   *         or has another shape, `ERR_ICONFACE_FILE_NOT_FOUND`, `ERR_ICONFACE_IO`, `ERR_ICONFACE_OUT_OF_MEMORY`,
+   *         `ERR_ICONFACE_UNSUPPORTED` for an unknown instruction set, or `fp8` where the device does not multiply it.
    */
   @showsCaller
   static async load(source: string | Checkpoint, options: NetworksOptions = {}): Promise<Networks> {

@@ -9,9 +9,9 @@ import type { Operations } from './operations'
 import type { Result } from './tensor'
 
 /**
- * Parameters of every kind: `repeat` runs it several times and `seconds` then holds the time of each, on a device by the
- * device's clock. `rotate` (devices): no run finds its operands in the device's cache, and none waits to be launched;
- * operands that change in place then go on from what earlier runs left.
+ * Parameters of every kind: `repeat` runs it several times and `seconds` then holds the time of each, on a device by
+ * the device's clock. `rotate` (devices): no run finds its operands in the device's cache, and none waits to be
+ * launched; operands that change in place then go on from what earlier runs left.
  */
 export interface RunParams {
   repeat?: number | undefined

@@ -1,7 +1,7 @@
 /**
  * Drawn portraits of people who do not exist, from two seeds: who it is, and how the picture was taken. Every parameter
- * and landmark is known, so identity and structure can be measured exactly. Drawing computes on the calling thread, so a
- * server draws in a worker.
+ * and landmark is known, so identity and structure can be measured exactly. Drawing computes on the calling thread, so
+ * a server draws in a worker.
  *
  * @example
  * import { portraitIdentity, portraitState, renderPortrait } from '@iconface/native/portraits'

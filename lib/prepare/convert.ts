@@ -58,14 +58,14 @@ export interface Conversion {
 }
 
 /**
- * Writes the tensors of a PyTorch checkpoint or of safetensors files as one safetensors file; fp8 weights are multiplied
- * by their scales. `output` appears whole, once everything is read and written, or not at all; a file that was there
- * stays until then.
+ * Writes the tensors of a PyTorch checkpoint or of safetensors files as one safetensors file; fp8 weights are
+ * multiplied by their scales. `output` appears whole, once everything is read and written, or not at all; a file that
+ * was there stays until then.
  *
  * @param input  a PyTorch file, a safetensors file, the index of several, or a folder that holds one of the latter
- * @throws {IConFaceError} what {@link openPytorch} and {@link openWeights} throw; `ERR_ICONFACE_INVALID_ARGUMENT` when no
- *         name begins with the prefix or `output` is an input; `ERR_ICONFACE_NUMERICAL` when a value is too large for
- *         `dtype`; `ERR_ICONFACE_ABORTED`.
+ * @throws {IConFaceError} what {@link openPytorch} and {@link openWeights} throw; `ERR_ICONFACE_INVALID_ARGUMENT` when
+ *         no name begins with the prefix or `output` is an input; `ERR_ICONFACE_NUMERICAL` when a value is too large
+ *         for `dtype`; `ERR_ICONFACE_ABORTED`.
  * @example
  * await convertWeights('adaface_ir50_ms1mv2.ckpt', 'adaface.safetensors', { prefix: 'model.' })
  */

@@ -77,7 +77,9 @@ function describeModel(folder: string): Description {
   }
 }
 
-/** The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here. */
+/**
+ * The text encoder, which a model opens only for a prompt that it does not know: what is wrong with it is said here.
+ */
 function describeTextEncoder({ file, ...settings }: TextEncoderConfig): {
   parts: readonly PartDescription[]
   problems: readonly Problem[]

@@ -1,6 +1,6 @@
 /**
- * Downloads one file over HTTP, resuming what is already there. The file gets its name only if its checksum is the expected
- * one.
+ * Downloads one file over HTTP, resuming what is already there. The file gets its name only if its checksum is the
+ * expected one.
  */
 import { createHash, type Hash } from 'node:crypto'
 import fs from 'node:fs'
@@ -24,7 +24,9 @@ export interface Download {
   readonly onProgress?: ((bytes: number) => void) | undefined
   /** Milliseconds without a byte after which a connection counts as lost. Default 60 000. */
   readonly idleMs?: number | undefined
-  /** Milliseconds before a lost connection is taken up again; every further attempt waits twice as long. Default 500. */
+  /**
+   * Milliseconds before a lost connection is taken up again; every further attempt waits twice as long. Default 500.
+   */
   readonly pauseMs?: number | undefined
 }
 

@@ -16,7 +16,8 @@ const ABANDONED_MS = 6000
 /**
  * Does `action` while this process holds the lock; others wait for it meanwhile.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_ABORTED`; `ERR_ICONFACE_IO` when the file cannot be written; what `action` throws
+ * @throws {IConFaceError} `ERR_ICONFACE_ABORTED`; `ERR_ICONFACE_IO` when the file cannot be written; what `action`
+ * throws
  */
 export async function locked<T>(lock: string, signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
   let seen = ''

@@ -1,6 +1,6 @@
 /**
- * Requests over HTTP, directly or through the proxy that the environment names. Node's own `fetch` knows no proxies before
- * Node 24, and there only with a switch; `undici`, which it is made of, has them as parts.
+ * Requests over HTTP, directly or through the proxy that the environment names. Node's own `fetch` knows no proxies
+ * before Node 24, and there only with a switch; `undici`, which it is made of, has them as parts.
  */
 import type { Dispatcher } from 'undici'
 import { loadDependency } from '../util/dependency'
@@ -13,8 +13,8 @@ type Way = 'connect' | 'fetch'
 /**
  * `fetch` that heeds `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for a proxy that cannot be used; `ERR_ICONFACE_IO` when a proxy
- *         refuses, with or without a user name and password. Failed connections are ordinary errors.
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` for a proxy that cannot be used; `ERR_ICONFACE_IO` when a
+ *         proxy refuses, with or without a user name and password. Failed connections are ordinary errors.
  */
 export const request: typeof fetch = async (input, init) => {
   const url = new URL(typeof input === 'string' || !('url' in input) ? input : input.url)

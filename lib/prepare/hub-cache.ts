@@ -6,8 +6,8 @@
  *                                    /refs/<revision>                      the commit that a branch or tag meant
  *                                    /.iconface/<commit>.json              ours: which files the commit has
  *
- * It is `HF_HUB_CACHE`, else `HF_HOME/hub`, else `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`. With `HF_HUB_OFFLINE`
- * it is all there is. Format: https://huggingface.co/docs/hub/local-cache
+ * It is `HF_HUB_CACHE`, else `HF_HOME/hub`, else `huggingface/hub` in `XDG_CACHE_HOME` or `~/.cache`. With
+ * `HF_HUB_OFFLINE` it is all there is. Format: https://huggingface.co/docs/hub/local-cache
  */
 import fs from 'node:fs'
 import os from 'node:os'
@@ -178,7 +178,9 @@ function missingOfList(snapshot: string, files: readonly HubFile[]): string | un
 /** The parts of a diffusers pipeline that a model takes. */
 const COMPONENTS = ['transformer', 'vae', 'text_encoder', 'tokenizer']
 
-/** What is missing of a snapshot that another library made, as far as it tells: links to nothing, and folders of parts. */
+/**
+ * What is missing of a snapshot that another library made, as far as it tells: links to nothing, and folders of parts.
+ */
 function missingByItself(snapshot: string, inside: string | undefined): string | undefined {
   const start = inside ?? ''
   if (!fs.existsSync(path.join(snapshot, start))) return start

@@ -1,8 +1,8 @@
 /**
  * Weights from the Hugging Face Hub, in the cache that all Hugging Face libraries share (hub-cache.ts). The server is
- * `HF_ENDPOINT`, else https://huggingface.co; the token `HF_TOKEN`, else what `hf auth login` stored. The list of files comes
- * through `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off nor check
- * what came.
+ * `HF_ENDPOINT`, else https://huggingface.co; the token `HF_TOKEN`, else what `hf auth login` stored. The list of files
+ * comes through `@huggingface/hub`; their content does not, because its downloads neither go on where they broke off
+ * nor check what came.
  */
 import type { HubApiError, ListFileEntry } from '@huggingface/hub'
 import fs from 'node:fs'
@@ -61,7 +61,8 @@ const OPTIONS = namesOf<HubOptions>({
  * Downloads the weights of a repository, or one file or folder of it, into the cache; what is there is not asked for
  * again.
  *
- * @param text  `owner/name`, with `@revision` (a branch, tag or commit; default `main`) and `:path` (a file or folder in it)
+ * @param text  `owner/name`, with `@revision` (a branch, tag or commit; default `main`) and `:path` (a file or folder
+ *          in it)
  * @returns     where it lies: a folder, or the file that `path` names
  * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` for no such repository, revision or path; `ERR_ICONFACE_IO`,
  *         `ERR_ICONFACE_INVALID_CHECKPOINT` (damaged on the way), `ERR_ICONFACE_ABORTED`; with `HF_HUB_OFFLINE`

@@ -1,6 +1,6 @@
 /**
- * The plan of a model folder: which of the given files become which part, what is missing, and why no model can be made of
- * them. `inspect` reports it and `prepare` follows it.
+ * The plan of a model folder: which of the given files become which part, what is missing, and why no model can be made
+ * of them. `inspect` reports it and `prepare` follows it.
  */
 import path from 'node:path'
 import { type IConFaceErrorCode, IConFaceError, isIConFaceError } from '../errors'

@@ -33,8 +33,8 @@ export interface TextPlan {
 }
 
 /**
- * Decides about the text encoder among `chosen`; takes out of it embeddings that are of another prompt than `wanted`, and
- * a text encoder that can encode nothing for want of a tokenizer.
+ * Decides about the text encoder among `chosen`; takes out of it embeddings that are of another prompt than `wanted`,
+ * and a text encoder that can encode nothing for want of a tokenizer.
  *
  * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` when `wanted` cannot be encoded
  */
@@ -97,8 +97,8 @@ export function textSettings({ encoder: { part } }: TextPlan): {
 /**
  * Refuses, before anything is converted, a text encoder that cannot serve.
  *
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT`, `ERR_ICONFACE_UNSUPPORTED`; `ERR_ICONFACE_INVALID_ARGUMENT`
- *         for a prompt that is too long
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_CHECKPOINT`, `ERR_ICONFACE_UNSUPPORTED`;
+ *         `ERR_ICONFACE_INVALID_ARGUMENT` for a prompt that is too long
  */
 export function checkText(plan: TextPlan, { single }: Chosen): void {
   const { encoder, tokenizer, prompt } = plan

@@ -35,15 +35,15 @@ const OPTIONS = namesOf<PrepareOptions>({
 })
 
 /**
- * Makes a model folder. Files stay where they lie and are named by relative path; only PyTorch and fp8 files are written
- * once more, into the folder. A text encoder makes the embeddings of the prompt and of the empty one, unless those are
- * given. `iconface.json` appears last, and only if the model would load.
+ * Makes a model folder. Files stay where they lie and are named by relative path; only PyTorch and fp8 files are
+ * written once more, into the folder. A text encoder makes the embeddings of the prompt and of the empty one, unless
+ * those are given. `iconface.json` appears last, and only if the model would load.
  *
  * @param paths  files, and folders to look for files in; a file that is named goes before one that was found
  * @throws {IConFaceError} `ERR_ICONFACE_FILE_NOT_FOUND` when a part is missing that nothing works without (the message
  *         says which, and where to get it); `ERR_ICONFACE_INVALID_ARGUMENT` when two files could be the same part, the
- *         prompt is too long, or the folder holds a model; `ERR_ICONFACE_INVALID_CHECKPOINT` with all that is wrong with
- *         the files; `ERR_ICONFACE_UNSUPPORTED` for what this package would compute wrongly; `ERR_ICONFACE_IO`,
+ *         prompt is too long, or the folder holds a model; `ERR_ICONFACE_INVALID_CHECKPOINT` with all that is wrong
+ *         with the files; `ERR_ICONFACE_UNSUPPORTED` for what this package would compute wrongly; `ERR_ICONFACE_IO`,
  *         `ERR_ICONFACE_ABORTED`
  * @example
  * await prepareModel(['FLUX.2-klein-base-4B', 'FaceIR-LoRA', 'adaface_ir50_ms1mv2.ckpt'], 'models/iconface-4b')

@@ -1,7 +1,7 @@
 /**
  * Which proxy the environment names for an address, as curl and Python read it: `HTTPS_PROXY` or `HTTP_PROXY` by the
- * scheme of the address, else `ALL_PROXY`; none for what `NO_PROXY` lists. Names in lower case go first, and a proxy without
- * a scheme is an HTTP proxy.
+ * scheme of the address, else `ALL_PROXY`; none for what `NO_PROXY` lists. Names in lower case go first, and a proxy
+ * without a scheme is an HTTP proxy.
  */
 import { BlockList, isIP } from 'node:net'
 import { describeValue, IConFaceError } from '../errors'
@@ -20,8 +20,8 @@ export interface Proxy {
 type Environment = Readonly<Record<string, string | undefined>>
 
 /**
- * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` when the variable holds no address, `ERR_ICONFACE_UNSUPPORTED`
- *         when it names a proxy of another kind (SOCKS)
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_ARGUMENT` when the variable holds no address,
+ *         `ERR_ICONFACE_UNSUPPORTED` when it names a proxy of another kind (SOCKS)
  */
 export function proxyFor(url: URL, environment: Environment = process.env): Proxy | undefined {
   const scheme = url.protocol.slice(0, -1)

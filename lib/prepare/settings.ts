@@ -1,6 +1,6 @@
 /**
- * Settings that shapes do not tell, from the files beside the weights: the `iconface.json` of a model that they are part of,
- * or the `config.json` of a diffusers folder.
+ * Settings that shapes do not tell, from the files beside the weights: the `iconface.json` of a model that they are
+ * part of, or the `config.json` of a diffusers folder.
  */
 import fs from 'node:fs'
 import path from 'node:path'

@@ -305,8 +305,8 @@ interface Distribution {
 }
 
 /**
- * Values that keep every network finite and let every part of it change the result: matrices at 1/sqrt(fan-in), norms near 1,
- * variances positive (the values of {@link fillNormal} stay within 3.45 deviations).
+ * Values that keep every network finite and let every part of it change the result: matrices at 1/sqrt(fan-in), norms
+ * near 1, variances positive (the values of {@link fillNormal} stay within 3.45 deviations).
  */
 function initialValues(role: PresetFile['role'], name: string, shape: Shape): Distribution {
   if (role === 'prompt') return { mean: 0, deviation: 1 }

@@ -121,7 +121,9 @@ export function configuredTheta(folder: string): number | undefined {
   return theta
 }
 
-/** Default places of the tokenizer of a text encoder's weights: beside them, or in the folder `tokenizer` beside theirs. */
+/**
+ * Default places of the tokenizer of a text encoder's weights: beside them, or in the folder `tokenizer` beside theirs.
+ */
 export function tokenizerPlaces(weights: string): string[] {
   const folder = path.dirname(weights)
   return [folder, path.join(folder, '..', 'tokenizer')].map((place) => path.join(place, 'tokenizer.json'))
@@ -176,8 +178,8 @@ const SAMPLE_BYTES = 4096
 const SAMPLES = 64
 
 /**
- * A hash of what a prompt's embeddings depend on: the tokenizer, the settings, and the weights, of which the headers and
- * samples are read (all of their 8 GB would take longer than encoding the prompt).
+ * A hash of what a prompt's embeddings depend on: the tokenizer, the settings, and the weights, of which the headers
+ * and samples are read (all of their 8 GB would take longer than encoding the prompt).
  */
 export function fingerprint({ checkpoint, weights }: OpenTextEncoder, tokenizer: string): string {
   const hash = createHash('sha256').update(JSON.stringify(checkpoint.numbers)).update(fs.readFileSync(tokenizer))

@@ -17,7 +17,10 @@ const MAX_BYTES = 64 << 20
 const MAX_TOKENS = 1 << 20
 const MAX_ADDED_TOKENS = 10_000
 
-/** The regular expression by which Qwen's tokenizers split text before merging: contractions, words, single digits, punctuation, white space. */
+/**
+ * The regular expression by which Qwen's tokenizers split text before merging: contractions, words, single digits,
+ * punctuation, white space.
+ */
 const PIECES = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 /** A prompt's tokens, padded. */

@@ -6,7 +6,8 @@
 import { isIConFaceError } from '../errors'
 
 /**
- * An asynchronous function whose errors have the frames of its caller at the end of their stack. Decorates methods, too.
+ * An asynchronous function whose errors have the frames of its caller at the end of their stack. Decorates methods,
+ * too.
  *
  * @example
  * export const degrade = showsCaller(async function degrade(input: ImageInput): Promise<Degraded> { … })

@@ -1,6 +1,6 @@
 /**
- * Other packages that this one needs, loaded at their first use: features that do not need a missing one still work, and
- * `iconface doctor` names it.
+ * Other packages that this one needs, loaded at their first use: features that do not need a missing one still work,
+ * and `iconface doctor` names it.
  */
 
 import { IConFaceError } from '../errors'

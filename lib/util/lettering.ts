@@ -1,9 +1,11 @@
 /**
- * Lettering for captions: one stroke per letter, drawn as SVG paths. Many servers have no fonts, so SVG text would come out
- * as a row of boxes.
+ * Lettering for captions: one stroke per letter, drawn as SVG paths. Many servers have no fonts, so SVG text would come
+ * out as a row of boxes.
  */
 
-/** Strokes of each character: y 0 at the ascenders' top, 2 at the x-height, 6 at the baseline, 8 at the descenders' end. */
+/**
+ * Strokes of each character: y 0 at the ascenders' top, 2 at the x-height, 6 at the baseline, 8 at the descenders' end.
+ */
 const O = 'M3 4A1.5 2 0 1 1 0 4A1.5 2 0 1 1 3 4'
 const STROKES: Readonly<Record<string, string>> = {
   a: `${O}M3 2V6`,

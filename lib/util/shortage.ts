@@ -1,6 +1,6 @@
 /**
- * Failures for want of threads, memory or open files, reported by sharp, Node or the addon. They have error codes of their
- * own: the machine or its limits are the cause, not the call.
+ * Failures for want of threads, memory or open files, reported by sharp, Node or the addon. They have error codes of
+ * their own: the machine or its limits are the cause, not the call.
  */
 
 import { IConFaceError, isIConFaceError } from '../errors'

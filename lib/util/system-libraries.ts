@@ -17,7 +17,9 @@ export interface MissingVersion {
   highest: string | null
 }
 
-/** The highest version of each kind that a binary needs, such as `['GLIBC_2.34', 'GLIBCXX_3.4.29']`; of no binary, none. */
+/**
+ * The highest version of each kind that a binary needs, such as `['GLIBC_2.34', 'GLIBCXX_3.4.29']`; of no binary, none.
+ */
 export function neededVersions(binary: string): string[] {
   const versions = Object.values(readSymbolVersions(binary)?.needed ?? {}).flat()
   const kinds = [...new Set(versions.map(kindOf))].sort()

@@ -1,4 +1,5 @@
-// Values of the two 8-bit types, every one, by their definitions; times one scale or one a row; in every type they go to.
+// Values of the two 8-bit types, every one, by their definitions; times one scale or one a row; in every type they go
+// to.
 import t from 'tap'
 import { toFloat32 } from '../../dist/formats/dtype.js'
 import { dequantise, type Fp8 } from '../../dist/checkpoint/fp8.js'

@@ -1,4 +1,5 @@
-// The name of a repository where a model folder is expected: the error says what to do, in the API and in every command.
+// The name of a repository where a model folder is expected: the error says what to do, in the API and in every
+// command.
 import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'

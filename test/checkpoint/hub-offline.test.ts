@@ -1,4 +1,5 @@
-// HF_HUB_OFFLINE and the places that the environment names: what the cache holds is enough, or the missing file is named.
+// HF_HUB_OFFLINE and the places that the environment names: what the cache holds is enough, or the missing file is
+// named.
 import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'

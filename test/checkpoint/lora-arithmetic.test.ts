@@ -1,5 +1,5 @@
-// W + s (alpha / r) B A written out in float64, against the weights that are computed with. All numbers are multiples of
-// powers of two and small, so that the sum is exact and the networks must give the same bits.
+// W + s (alpha / r) B A written out in float64, against the weights that are computed with. All numbers are multiples
+// of powers of two and small, so that the sum is exact and the networks must give the same bits.
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,4 +1,5 @@
-// Layouts of files: a transformer in shards, the fp8 values that Black Forest Labs publish, an adapter under other names.
+// Layouts of files: a transformer in shards, the fp8 values that Black Forest Labs publish, an adapter under other
+// names.
 import t from 'tap'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -299,7 +299,9 @@ t.test('cut at every byte, and continued', async (t) => {
   }
 })
 
-/** Bytes as a source that counts what is read of it: work that grows without bound reads, or is counted by the reader. */
+/**
+ * Bytes as a source that counts what is read of it: work that grows without bound reads, or is counted by the reader.
+ */
 function countedSource(file: Buffer): ByteSource & { bytesRead: number } {
   const source = memorySource(file, 'file.pt')
   const counted = {

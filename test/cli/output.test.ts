@@ -19,7 +19,9 @@ t.before(async () => {
   copyFileSync(join(ROOT, 'docs', 'demo.png'), photo)
 })
 
-/** Files that take no bytes: a full disk, and a device that fails. Nothing lies at the beginning of a process' memory. */
+/**
+ * Files that take no bytes: a full disk, and a device that fails. Nothing lies at the beginning of a process' memory.
+ */
 const BROKEN = { ENOSPC: '/dev/full', EIO: '/proc/self/mem' }
 const skip = existsSync(BROKEN.ENOSPC) && existsSync(BROKEN.EIO) ? false : 'no such devices here'
 

@@ -1,4 +1,5 @@
-// `iconface prepare` with a text encoder: published files alone become a model that restores, by the prompt or by another.
+// `iconface prepare` with a text encoder: published files alone become a model that restores, by the prompt or by
+// another.
 import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -45,7 +46,10 @@ async function prepare(...args: string[]) {
   }
 }
 
-/** A repository as the Hub has it: a folder for each part, with its config.json, and the transformer once more as a file. */
+/**
+ * A repository as the Hub has it: a folder for each part, with its config.json, and the transformer once more as a
+ * file.
+ */
 t.before(async () => {
   const tiny = await tinyModel()
   const part = async (name: string, tensors: Parameters<typeof writeTensors>[1], config: object) => {

@@ -16,7 +16,9 @@ import { casesOn } from '../fixtures/tier'
 
 type Named = Record<string, Tensor>
 
-/** The definition, in float64: the rows of all queries in order, over the keys of all segments; causal: up to their own. */
+/**
+ * The definition, in float64: the rows of all queries in order, over the keys of all segments; causal: up to their own.
+ */
 function reference(tensors: Named, scale?: number, causal = false): Float64Array {
   const rows = (letter: string) => {
     const parts = [0, 1, 2, 3].flatMap((i) => tensors[`${letter}${i}`] ?? [])
@@ -133,7 +135,10 @@ for (const { isa, ops } of everyIsa()) {
   })
 }
 
-/** Around the blocks of tensor-core kernels: every size of head they know, cut blocks of every segment, several tiles each. */
+/**
+ * Around the blocks of tensor-core kernels: every size of head they know, cut blocks of every segment, several tiles
+ * each.
+ */
 const TILE_CASES: Case[] = [
   { queries: [300], keys: [700], heads: 2, d: 128 },
   { queries: [130, 0, 40, 1], keys: [257, 130, 0, 3], heads: 3, d: 128 },

@@ -91,7 +91,9 @@ const HEADS: Case[] = [
   { batch: 2, tokens: 13, n: 100, k: 31, heads: { q: 3, k: 0, d: 32 } },
   { tokens: 29, n: 384, k: 40, heads: { q: 0, k: 2, d: 128 }, bias: true },
 ]
-/** Heads of 128 channels in tiles: of q and k in one tile and in several, tokens that are no multiple of a tile's rows. */
+/**
+ * Heads of 128 channels in tiles: of q and k in one tile and in several, tokens that are no multiple of a tile's rows.
+ */
 const HEAD_TILES: Case[] = [
   { batch: 2, tokens: 150, n: 384, k: 72, heads: { q: 1, k: 1, d: 128 } },
   { batch: 1, tokens: 257, n: 640, k: 136, heads: { q: 2, k: 1, d: 128 }, bias: true },

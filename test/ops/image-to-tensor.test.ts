@@ -6,7 +6,7 @@ import { everyIsa, largestError, numbers, sameBits, threadCounts } from '../fixt
 
 const u8 = (shape: number[], data: ArrayLike<number>): Tensor => ({ dtype: 'u8', shape, data: Uint8Array.from(data) })
 
-// ---- the same resize, written as plainly as possible ------------------------------------------------------------------
+// ---- the same resize, written as plainly as possible ----------------------------------------------------------------
 
 function cubic(x: number): number {
   const d = Math.abs(x)
@@ -66,7 +66,7 @@ function reference(pixels: Tensor, size: number): Tensor {
 const normalised = (levels: Tensor) =>
   Float32Array.from(levels.data as Uint8Array, (v) => Math.fround(Math.fround(Math.fround(v / 255) - 0.5) / 0.5))
 
-// ---- tests ------------------------------------------------------------------------------------------------------------
+// ---- tests ----------------------------------------------------------------------------------------------------------
 
 // Height, width, size.
 const CASES = [

@@ -121,7 +121,8 @@ const TILE_CASES: LinearCase[] = [
   { tokens: 64, n: 256, k: 8 },
   { tokens: 700, n: 130, k: 24 },
   { tokens: 257, n: 129, k: 65, bias: true }, // rows of x and W that are not aligned
-  // Tiles of rows that pairs of blocks share: odd in number, across batch items, blocks alone, more than a stripe of them.
+  // Tiles of rows that pairs of blocks share: odd in number, across batch items, blocks alone, more than a stripe of
+  // them.
   { tokens: 257, n: 512, k: 328, bias: true },
   { batch: 3, tokens: 130, n: 300, k: 136, activation: 'swiglu' },
   { batch: 3, tokens: 260, n: 40, k: 72, residual: [200, 60] },

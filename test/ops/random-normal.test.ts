@@ -6,7 +6,7 @@ import { elements, everyIsa, largestError, relativeError, sameBits, threadCounts
 
 const { fround } = Math
 
-// ---- the generators, from their publications, checked below against published values ------------------------------------
+// ---- the generators, from their publications, checked below against published values --------------------------------
 
 function mersenneTwister(seed: number): () => number {
   const state = new Uint32Array(624)
@@ -98,7 +98,7 @@ t.test('the references give the published values', async (t) => {
   t.strictSame(rounded(torchCpu(42n, 16).slice(0, 4)), [1.9269, 1.4873, 0.9007, -2.1055])
 })
 
-// ---- tests ------------------------------------------------------------------------------------------------------------
+// ---- tests ----------------------------------------------------------------------------------------------------------
 
 const SEEDS = [0n, 42n, (1n << 40n) + 7n, (1n << 64n) - 1n]
 

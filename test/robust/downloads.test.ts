@@ -1,5 +1,5 @@
-// Downloads by processes that are killed, and by several at once: the cache holds each file whole or not at all, and nobody
-// asks for what somebody else already brings.
+// Downloads by processes that are killed, and by several at once: the cache holds each file whole or not at all, and
+// nobody asks for what somebody else already brings.
 import t, { type Test } from 'tap'
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,6 +1,6 @@
 // Mutated JSON files beside weights: indexes of shards, name maps, adapter_config.json, iconface.json, config.json,
-// tokenizer.json. Each ends in a result or in an IConFaceError that names the file. ICONFACE_FUZZ_CASES sets the number for
-// each; a thousand in all.
+// tokenizer.json. Each ends in a result or in an IConFaceError that names the file. ICONFACE_FUZZ_CASES sets the number
+// for each; a thousand in all.
 import t from 'tap'
 import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// Kept embeddings of prompts: an entry serves the model, prompt, encoder, shape and precision that it is of, and no other;
-// one that is damaged serves nobody.
+// Kept embeddings of prompts: an entry serves the model, prompt, encoder, shape and precision that it is of, and no
+// other; one that is damaged serves nobody.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

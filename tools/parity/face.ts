@@ -43,7 +43,9 @@ async function compareEmbeddings(
   run.compare('embedding_raw', results.get('raw'), expected('embedding_raw'), LIMITS.network.f32)
 }
 
-/** What the encoder reads, [112, 112, 3] each: as the case stores it, which its pictures must give, or else from these. */
+/**
+ * What the encoder reads, [112, 112, 3] each: as the case stores it, which its pictures must give, or else from these.
+ */
 async function encoderInputs(golden: Golden, run: Run): Promise<Tensor[]> {
   const crops: Tensor[] = []
   for (const pixels of items(golden.read('input.image_rgb_u8'))) {

@@ -1,6 +1,6 @@
 /**
- * A `sampler` case by the function that restores faces: its pictures go in as bytes, its noise instead of the seed's, and
- * what passes on the way is compared too. `sampler.ts` puts the same case together from networks.
+ * A `sampler` case by the function that restores faces: its pictures go in as bytes, its noise instead of the seed's,
+ * and what passes on the way is compared too. `sampler.ts` puts the same case together from networks.
  */
 import { native, type NativeSession, type NativeTensor } from '../../dist/native.js'
 import type { Checkpoint, StoredTensor } from '../../dist/networks/index.js'

@@ -56,8 +56,8 @@ export class Run {
   }
 
   /**
-   * The case's weights as a checkpoint: those that it stores, and those that it describes by a formula, which are written
-   * to a file for as long as the run lasts.
+   * The case's weights as a checkpoint: those that it stores, and those that it describes by a formula, which are
+   * written to a file for as long as the run lasts.
    *
    * @param prefixes  Prefix in the case -> prefix in the checkpoint; names with none of them are left out.
    */

@@ -1,6 +1,6 @@
 /**
- * Measures of error, the limits that judge an implementation (model-specification.md 9 and the golden files' own notes), and the
- * rows of the table they make.
+ * Measures of error, the limits that judge an implementation (model-specification.md 9 and the golden files' own
+ * notes), and the rows of the table they make.
  */
 
 export type Precision = 'f32' | 'bf16'

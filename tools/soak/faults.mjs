@@ -14,8 +14,8 @@ const say = (r) =>
 /**
  * Lets one event of `work` fail, the first, then one `factor` times as late, until `work` has no more of them.
  *
- * @param fail  Makes the n-th event from now on fail. It gives how far off the one asked for before still was, or nothing
- *              where a failure always ends the work.
+ * @param fail  Makes the n-th event from now on fail. It gives how far off the one asked for before still was, or
+ *              nothing where a failure always ends the work.
  * @param works Whether the next, undisturbed call gives what it must.
  * @returns     how many events failed
  */

@@ -1,4 +1,6 @@
-/** One model under an hour of valid, invalid and aborted jobs, as a server would see them; and what others feel of it. */
+/**
+ * One model under an hour of valid, invalid and aborted jobs, as a server would see them; and what others feel of it.
+ */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'

@@ -96,7 +96,10 @@ export const parts = {
   },
 }
 
-/** Ends `count` processes at random times, in these ways by turns. A killed one writes to new names, others replace one file. */
+/**
+ * Ends `count` processes at random times, in these ways by turns. A killed one writes to new names, others replace one
+ * file.
+ */
 async function killMany(folder, count, ways) {
   const random = generator(11)
   const out = fs.mkdtempSync(path.join(os.tmpdir(), FOLDER_PREFIX))
