@@ -18,8 +18,8 @@ def needs(path):
 
 class Golden:
     def __init__(self, path):
-        self.tensors, metadata = safetensors.read(ROOT / path)
-        self.config = json.loads(metadata["config"])
+        self.tensors, self.metadata = safetensors.read(ROOT / path)
+        self.config = json.loads(self.metadata["config"])
 
     def __getitem__(self, name):
         tensor = self.tensors[name]

@@ -5,7 +5,7 @@ import unittest
 
 import torch
 
-from iconface import adapter, autoencoder, face_encoder, lora, safetensors, sampler, transformer
+from iconface import adapter, autoencoder, detector, face_encoder, lora, safetensors, sampler, transformer
 from .golden import ROOT, Golden, GoldenTest, needs
 
 
@@ -155,6 +155,34 @@ class FaceEncoderTest(GoldenTest):
         alignment = json.loads((ROOT / "face/adaface_alignment.json").read_text())
         expected = torch.tensor(alignment["least_squares_similarity_512_to_112"], dtype=torch.float64)
         self.assert_close(torch.from_numpy(face_encoder.crop_matrix(512)), expected, 1e-9)
+
+
+class DetectorTest(GoldenTest):
+    @needs("face/retinaface_mobilenet025.safetensors")
+    def test_outputs_priors_and_faces(self):
+        golden = Golden("face/retinaface_mobilenet025.safetensors")
+        model = detector.Detector().double().eval()
+        model.load_state_dict(golden.part("weight."))
+        for run, about in json.loads(golden.metadata["runs"]).items():
+            boxes, logits, landmarks = model(golden[f"input.{run}.tensor_bgr"])
+            self.assert_close(boxes, golden[f"output.{run}.loc"])
+            self.assert_close(logits, golden[f"intermediate.{run}.class_logits"])
+            self.assert_close(landmarks, golden[f"output.{run}.landmarks"])
+            height, width = about["network_hw"]
+            prior = detector.priors(height, width)
+            shares = golden[f"intermediate.{run}.priors"]
+            self.assert_close(prior, shares * torch.tensor([width, height, width, height]))
+            found = detector.detections(
+                (boxes[0], logits[0], landmarks[0]), prior, about["conf_threshold"], about["nms_threshold"]
+            )
+            parts = [found[0] / about["scale"], found[1][:, None], found[2].flatten(1) / about["scale"]]
+            self.assert_close(torch.cat(parts, 1), golden[f"output.{run}.detections"], 1e-5)
+
+    @needs("face/retinaface_mobilenet025.safetensors")
+    def test_input(self):
+        golden = Golden("face/retinaface_mobilenet025.safetensors")
+        picture = golden.tensors["input.plain.image_rgb_u8"][None]
+        self.assert_close(detector.network_input(picture), golden["input.plain.tensor_bgr"], 1e-12)
 
 
 class ScheduleTest(GoldenTest):
