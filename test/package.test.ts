@@ -86,7 +86,7 @@ t.test('the package', onlyFull, async (t) => {
       t.ok(paths.includes(path), path)
     }
     const kinds =
-      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|models\/tiny\/.*\.(json|safetensors|md|txt|sha256)|CMakeLists\.txt|package\.json)$/
+      /^(dist\/.*\.(js|d\.ts)|native\/.*\.(h|cc|cu|cuh|map|md)|prebuilds\/.*\.node|[A-Z]+(\.md)?|models\/(tiny|detector)\/.*\.(json|safetensors|md|txt|sha256)|CMakeLists\.txt|package\.json)$/
     t.same(
       paths.filter((path) => !kinds.test(path)),
       [],
