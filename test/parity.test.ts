@@ -128,10 +128,10 @@ void t.test('the command', async (t) => {
   t.match(wrong.stdout, /unknown\.json \(unknown\): skipped/)
   t.match(wrong.stdout, /0 of 1 comparisons/)
 
-  await writeSafetensors(join(folder, 'later.safetensors'), [noise(0)], { case: 'paste_back' })
+  await writeSafetensors(join(folder, 'later.safetensors'), [noise(0)], { case: 'later' })
   const skipped = run(join(folder, 'later.safetensors'))
   t.equal(skipped.status, 1, 'skipping is not passing')
-  t.match(skipped.stdout, /later\.safetensors \(paste_back\): skipped/)
+  t.match(skipped.stdout, /later\.safetensors \(later\): skipped/)
   t.match(skipped.stdout, /nothing was compared/)
 
   await writeSafetensors(join(folder, 'vae.safetensors'), [noise(0)], { case: 'vae' })

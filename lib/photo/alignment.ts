@@ -4,7 +4,7 @@
  * An {@link Alignment} is plain JSON. With it the same crop is cut again, and a restored crop is pasted back, without looking
  * for the face. Coordinates count pixel centres: (0, 0) is the centre of a picture's first pixel.
  *
- * Source: model-specification.md 8.
+ * Source: model-specification.md 10.
  */
 import { IConFaceError, invalid, shortened } from '../errors'
 import { checkWithin, expectedOf, isWithin, type Limit } from '../limits'

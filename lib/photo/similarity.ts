@@ -1,7 +1,7 @@
 /**
  * Similarities of the plane (scale, rotation, shift; no reflection), and their robust fit to five pairs of points.
  *
- * Source: model-specification.md 8. Five points leave nothing to chance: the random draws of the published workflow's robust
+ * Source: model-specification.md 10. Five points leave nothing to chance: the random draws of the published workflow's robust
  * estimator always are the six pairs below, so the fit is the same at every call, and equals theirs.
  */
 import type { Point } from './anchors'

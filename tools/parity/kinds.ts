@@ -6,6 +6,7 @@ import { compareAutoencoder, compareDiffusersNames } from './autoencoder'
 import { compareDetectionPolicy, compareDetector } from './detector'
 import { compareAlignment, compareAnchors, compareFaceEncoder } from './face'
 import { Golden, type Json, readJson } from './golden'
+import { compareAlignmentParameters, compareFaceAlign, compareLandmarkTable, comparePasteBack } from './photo'
 import { comparePreprocessing } from './pixels'
 import { compareQkRope } from './rope'
 import type { Run } from './run'
@@ -45,6 +46,10 @@ const KINDS: Readonly<Record<string, Kind>> = {
   preprocess: tensors(comparePreprocessing, false),
   randn: tensors(compareNoise, false),
   schedule: numbers(compareSchedule),
+  face_align: tensors(compareFaceAlign, false),
+  face_align_params: numbers(compareAlignmentParameters),
+  landmark_table: tensors(compareLandmarkTable, false),
+  paste_back: tensors(comparePasteBack, false),
   adaface_alignment: numbers(compareAlignment),
   detection_policy: numbers(compareDetectionPolicy),
   formula_values: numbers(compareFormulaValues),
@@ -60,11 +65,15 @@ const COMPANIONS: Readonly<Record<string, string>> = {
   adapter_config: 'an adapter, read with its case',
 }
 
-/** Kinds of parts of a restore that the library does not have. */
-const LATER = /^(face_align|paste_back|landmark)/
-
-/** Kinds of which there are several cases, named after the kind. */
-const FAMILIES = ['adaface_ir', 'qwen3', 'retinaface']
+/** Kinds of which there are several cases, named after the kind: adaface_ir50_full, qwen3_hd32, paste_back/small. */
+const FAMILIES: readonly (readonly [cases: RegExp, kind: string])[] = [
+  [/^adaface_ir/, 'adaface_ir'],
+  [/^qwen3/, 'qwen3'],
+  [/^retinaface/, 'retinaface'],
+  [/^face_align\/landmark_table/, 'landmark_table'],
+  [/^face_align/, 'face_align'],
+  [/^paste_back/, 'paste_back'],
+]
 
 /** What is to be done with a file. */
 export type Decision =
@@ -74,11 +83,9 @@ export type Decision =
 export function decide(file: string): Decision {
   const kind = file.endsWith('.json') ? kindOfJson(readJson(file)) : kindOfTensors(file)
   if (kind === undefined) return { kind: 'unknown', skipped: 'no known kind' }
-  // Cases of some networks are named after them: adaface_ir50_full, qwen3_hd32.
-  const family = Object.hasOwn(KINDS, kind) ? kind : FAMILIES.find((name) => kind.startsWith(name))
+  const family = Object.hasOwn(KINDS, kind) ? kind : FAMILIES.find(([cases]) => cases.test(kind))?.[1]
   if (family !== undefined) return { kind, ...KINDS[family]! }
-  if (COMPANIONS[kind] !== undefined) return { kind, skipped: COMPANIONS[kind] }
-  return { kind, skipped: LATER.test(kind) ? 'not part of this version' : 'no known kind' }
+  return { kind, skipped: COMPANIONS[kind] ?? 'no known kind' }
 }
 
 /** Keys that only one kind of JSON file has. */
@@ -89,7 +96,7 @@ const JSON_KINDS: readonly (readonly [key: string, kind: string])[] = [
   ['lora_alpha', 'adapter_config'],
   ['adaface_template_112', 'adaface_alignment'],
   ['detector', 'detection_policy'],
-  ['crop_scale', 'face_align/params'],
+  ['crop_scale', 'face_align_params'],
 ]
 
 function kindOfJson(json: Json): string | undefined {
@@ -114,6 +121,7 @@ const CONTENTS: readonly (readonly [name: RegExp, kind: string])[] = [
   [/^output\.torch_/, 'randn'],
   [/^output\.hidden_states\.|^output\.prompt_embeds$/, 'qwen3'],
   [/^output\..*\b(loc|landmarks)$/, 'retinaface'],
+  [/^output\.corner_shift_px$/, 'landmark_table'],
   [/^output\.affine_/, 'face_align'],
   [/^output\.mask_/, 'paste_back'],
 ]

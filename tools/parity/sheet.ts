@@ -54,6 +54,10 @@ export const LIMITS = {
   detectorFormula: { absolute: 2e-5 },
   detectedPixels: { absolute: 0.01 },
   detectedScores: { absolute: 1e-4 },
+  /** Matrices of faces; their shifts are pixels. */
+  alignment: { relative: 1e-6, absolute: 1e-4 },
+  pasteMask: { absolute: 5e-6 },
+  pastedPixels: { absolute: 1, share: 1e-4 },
   image: { absolute: 1e-6 },
   pixels: { absolute: 1, share: 0.005 },
   exact: { absolute: 0 },
