@@ -57,22 +57,24 @@ struct Source {
   T outside[3] = {};
 };
 
+/// @param sums  [width, colours], scratch
 template <class T, int kColours>
-void crop_row(const Source<T, kColours>& source, const Positions& positions, int64_t y, int64_t n, const Pixels& out) {
-  T* to = static_cast<T*>(out.data) + y * out.width * kColours;
-  const auto count = static_cast<uint64_t>(n * n);
-  for (int64_t x = 0; x < out.width; x++) {
-    uint64_t sums[3] = {};
+void crop_row(const Source<T, kColours>& source, const Positions& positions, int64_t y, int64_t n, const Pixels& out,
+              uint64_t* sums) {
+  const int64_t values = out.width * kColours;
+  std::fill(sums, sums + values, uint64_t{0});
+  for (int64_t j = 0; j < n; j++) {
+    const Positions::Row row = positions.row(y * n + j);
     uint32_t value[3];
-    for (int64_t j = 0; j < n; j++) {
-      const Positions::Row row = positions.row(y * n + j);
-      for (int64_t i = 0; i < n; i++) {
-        source.sample(row.x(x * n + i), row.y(x * n + i), value);
-        for (int c = 0; c < kColours; c++) sums[c] += value[c];
+    for (int64_t x = 0; x < out.width; x++)
+      for (int64_t i = x * n; i < (x + 1) * n; i++) {
+        source.sample(row.x(i), row.y(i), value);
+        for (int c = 0; c < kColours; c++) sums[x * kColours + c] += value[c];
       }
-    }
-    for (int c = 0; c < kColours; c++) to[x * kColours + c] = static_cast<T>((sums[c] + count / 2) / count);
   }
+  T* const to = static_cast<T*>(out.data) + y * values;
+  const auto count = static_cast<uint64_t>(n * n);
+  for (int64_t i = 0; i < values; i++) to[i] = static_cast<T>((sums[i] + count / 2) / count);
 }
 
 }  // namespace
@@ -86,7 +88,11 @@ void crop(ThreadPool& pool, const Pixels& photo, const double m[6], Border borde
   const Positions positions(n == 1 ? m : fine, out.width * n);
   with_type(photo, [&](auto type, auto colours) {
     const Source<decltype(type), colours.value> source(photo, border);
-    parallel_for(pool, out.height, [&](int64_t y, int) { crop_row(source, positions, y, n, out); });
+    const int64_t values = out.width * colours.value;
+    const Pages sums(pool.workers() * values * static_cast<int64_t>(sizeof(uint64_t)));
+    parallel_for(pool, out.height, [&](int64_t y, int worker) {
+      crop_row(source, positions, y, n, out, reinterpret_cast<uint64_t*>(sums.data()) + worker * values);
+    });
   });
 }
 

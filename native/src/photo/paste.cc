@@ -76,6 +76,10 @@ void Paste::write_row(int64_t y, const float* weights, float* shares) const {
         return there ? restored + (j * side_ + i) * kColours : kBlack;
       });
     }
+    if (weight == 1 && share == 1) {
+      for (int c = 0; c < kColours; c++) pixel[c] = static_cast<T>(value[c]);
+      continue;
+    }
     for (int c = 0; c < kColours; c++) {
       const float mixed = weight * static_cast<float>(value[c]) + (1 - share) * static_cast<float>(pixel[c]);
       pixel[c] = static_cast<T>(std::min<int32_t>(rounded(mixed), static_cast<T>(-1)));

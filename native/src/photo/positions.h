@@ -49,10 +49,12 @@ class Positions {
 /// Bilinear between four pixels, at x and y in parts of a pixel; `across` and `down` lead to the neighbours.
 template <int kColours, class T>
 inline void between(const T* p, int64_t across, int64_t down, uint32_t x, uint32_t y, uint32_t* out) {
+  const T* const lower = p + down;
+  const auto part_x = static_cast<int32_t>(x), part_y = static_cast<int32_t>(y);
   for (int c = 0; c < kColours; c++) {
-    const uint32_t upper = p[c] * (kPart - x) + p[across + c] * x;
-    const uint32_t lower = p[down + c] * (kPart - x) + p[down + across + c] * x;
-    out[c] = (upper * (kPart - y) + lower * y + kPart * kPart / 2) / (kPart * kPart);
+    const int32_t above = p[c] * kPart + (p[across + c] - p[c]) * part_x;
+    const int32_t below = lower[c] * kPart + (lower[across + c] - lower[c]) * part_x;
+    out[c] = static_cast<uint32_t>(above * kPart + (below - above) * part_y + kPart * kPart / 2) / (kPart * kPart);
   }
 }
 
