@@ -31,7 +31,7 @@ if (what === 'model') {
   const model = await timed('load', () => IConFace.load(folder, { precision: 'bf16' }))
   const picture = allocateImage(Number(pixels), Number(pixels))
   picture.data.fill(120)
-  const options = { size: Number(pixels), steps: Number(steps) }
+  const options = { size: Number(pixels), steps: Number(steps), align: 'none' }
   await timed(`restore, ${pixels} px, ${steps} steps, one reference`, () => model.restore(picture, [picture], options))
   await model.dispose()
 } else if (what === 'text') {

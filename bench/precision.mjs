@@ -27,7 +27,8 @@ async function results(precision) {
   await loaded.dispose()
   const model = await IConFace.load(folder, { device, precision })
   const restored = []
-  for (const { input, references } of pictures) restored.push(...(await model.restore(input, references)).data)
+  for (const { input, references } of pictures)
+    restored.push(...(await model.restore(input, references, { align: 'none' })).data)
   const { deviceWeights, mappedWeights } = model.estimate({ references: 1 })
   await model.dispose()
   return { values, restored, weights: deviceWeights ?? mappedWeights }

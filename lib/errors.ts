@@ -13,6 +13,8 @@ export const ICONFACE_ERROR_CODES = [
   'ERR_ICONFACE_INVALID_ARGUMENT',
   /** A picture cannot be decoded or has an impossible size. */
   'ERR_ICONFACE_INVALID_IMAGE',
+  /** No face was found in a picture that has to be aligned to its face. */
+  'ERR_ICONFACE_NO_FACE',
   /** A model folder, its configuration or one of its weight files is malformed, incomplete or contradictory. */
   'ERR_ICONFACE_INVALID_CHECKPOINT',
   /** A named file or folder does not exist. */

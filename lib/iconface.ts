@@ -2,44 +2,46 @@
  * A loaded model and what it does: restore, embed, estimate.
  */
 
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { abortable, checkAborted } from './util/abort'
 import { showsCaller } from './util/caller'
+import { detectorCheckpoint } from './checkpoint/detector'
 import { openCheckpoint } from './checkpoint/open'
 import { IConFaceError, invalid } from './errors'
-import { capturePictures, type ImageInput, type Picture } from './image'
-import { abandon, loadAddon, native, type NativeRestoration, type NativeSession, type RestoreJob } from './native'
+import { capturePictures, type ImageInput } from './image'
+import { Engine, restorationOf } from './engine'
+import { abandon, loadAddon, native, type NativeSession } from './native'
 import {
   type CheckedLoad,
-  type CheckedRestore,
   checkLoadOptions,
   checkRestoreOptions,
   checkInteger,
   checkKnown,
+  DEFAULT_ALIGN,
   namesOf,
   type LoadOptions,
   type RestoreOptions,
   restoreSettings,
-  type Stage,
 } from './options'
 import { type Precision } from './limits'
-import type { Decoded } from './picture/decode'
-import { type Course, Pace } from './util/pace'
-import { shapeWarnings } from './picture/shape'
+import type { AlignOptions } from './photo/align-picture'
+import { type PhotoOptions, type PhotoRequest, preparePhoto } from './photo/photo-options'
+import type { PhotoRestoration } from './photo/photo-restoration'
+import { readFaces } from './photo/read-faces'
+import { restorePhotograph } from './photo/restore-photo'
 import { sizeWarnings } from './picture/size'
 import type { FaceEmbedding, ModelInfo, RestoreEstimate } from './model-info'
 import { type Report, reporter, waiting } from './progress'
 import { JobQueue } from './queue'
-import { Restoration } from './restoration'
+import type { Restoration } from './restoration'
+import { prepareRestore, type RestoreRequest } from './restore-request'
 import { strangerWarnings } from './strangers'
-import { allocated } from './util/shortage'
 import { checkThreadRoom } from './picture/thread-room'
 import { Prompts } from './text/prompts'
 import { IConFaceWarning } from './warning'
 
 /** What `IConFace.embed` takes of a restore's options. */
-export type EmbedOptions = Pick<RestoreOptions, 'size' | 'strict' | 'signal'>
-const EMBED_OPTIONS = namesOf<EmbedOptions>({ size: true, strict: true, signal: true })
+export type EmbedOptions = Pick<RestoreOptions, 'size' | 'align' | 'strict' | 'signal'>
+const EMBED_OPTIONS = namesOf<EmbedOptions>({ size: true, align: true, strict: true, signal: true })
 
 /** The restore that `IConFace.estimate` is asked about: `references` is their number. */
 export interface EstimateOptions extends Pick<RestoreOptions, 'size' | 'steps' | 'guidance' | 'variant'> {
@@ -52,30 +54,6 @@ const ESTIMATE_OPTIONS = namesOf<EstimateOptions>({
   guidance: true,
   variant: true,
 })
-
-/** A restore whose arguments are checked and whose pictures are captured. */
-export interface RestoreRequest {
-  pictures: Picture[]
-  options: CheckedRestore
-}
-
-/** Checks a restore's arguments and captures its pictures, at the moment of the call. */
-export function prepareRestore(
-  input: ImageInput,
-  references: readonly ImageInput[],
-  options: RestoreOptions,
-  { maxPixels, maxReferences }: Pick<CheckedLoad, 'maxPixels' | 'maxReferences'>,
-): RestoreRequest {
-  const checked = checkRestoreOptions(options)
-  checkAborted(checked.signal)
-  if (!Array.isArray(references)) throw invalid('references', 'an array of pictures', references)
-  if (references.length > maxReferences) {
-    throw invalid('references', `at most ${maxReferences} pictures (maxReferences)`, references.length)
-  }
-  const named = Array.from(references, (image: ImageInput, i) => ({ name: `reference ${i + 1}`, image })) // no holes
-  const pictures = capturePictures([{ name: 'input', image: input }, ...named], maxPixels, checked.strict)
-  return { options: checked, pictures }
-}
 
 /**
  * A model, loaded. It computes on threads of its own; restores asked for at the same time wait their turn.
@@ -90,11 +68,9 @@ export class IConFace implements AsyncDisposable {
   readonly device: string
   readonly precision: Precision
   readonly info: ModelInfo
-  readonly #session: NativeSession
+  readonly #engine: Engine
   readonly #limits: CheckedLoad
   readonly #queue: JobQueue
-  readonly #prompts: Prompts
-  readonly #pace = new Pace()
   #disposal: Promise<void> | null = null
 
   private constructor(
@@ -105,10 +81,9 @@ export class IConFace implements AsyncDisposable {
     info: ModelInfo,
   ) {
     this.device = device
-    this.#prompts = prompts
     this.precision = precision
     this.info = info
-    this.#session = session
+    this.#engine = new Engine(session, prompts, precision, info)
     this.#limits = limits
     this.#queue = new JobQueue(limits.maxQueue)
   }
@@ -128,6 +103,7 @@ export class IConFace implements AsyncDisposable {
     if (typeof folder !== 'string' || folder === '') throw invalid('folder', 'the path of a model folder', folder)
     const checked = checkLoadOptions(options)
     checkAborted(checked.signal)
+    if (checked.detector !== undefined) detectorCheckpoint(checked.detector) // its faults show now, not at a picture
     const addon = loadAddon()
     checkThreadRoom()
     const checkpoint = openCheckpoint(folder)
@@ -187,6 +163,38 @@ export class IConFace implements AsyncDisposable {
     return this.submit(prepareRestore(input, references, options, this.#limits))
   }
 
+  /**
+   * Restores the faces of a whole photograph: finds them, gives each person's references to the face that resembles them,
+   * restores each face and pastes it back. All else stays as it is, byte by byte, in the photograph's own depth and colours.
+   *
+   * @param references Photos of one person, for the face that resembles them most; `people` of the options names several.
+   * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_NO_FACE` where none is found, with every attempt;
+   *         `ERR_ICONFACE_UNSUPPORTED` where faces have to be told apart and the model has no face encoder.
+   * @example
+   * const photo = await model.restorePhoto('wedding.jpg', [], { people: { mother: ['m1.jpg', 'm2.jpg'], uncle: ['u.jpg'] } })
+   * await photo.toFile('restored.jpg')
+   */
+  @showsCaller
+  async restorePhoto(
+    photo: ImageInput,
+    references: readonly ImageInput[] = [],
+    options: PhotoOptions = {},
+  ): Promise<PhotoRestoration> {
+    this.#queue.check() // as in restore
+    return this.submitPhoto(preparePhoto(photo, references, options, this.#limits))
+  }
+
+  /** @internal As `submit`. */
+  submitPhoto(request: PhotoRequest, limit?: number): Promise<PhotoRestoration> {
+    const { onProgress, restore } = request.options
+    // What a waiting job reports knows nothing of faces.
+    const report = reporter(onProgress && ((progress) => onProgress({ face: 0, faces: 0, ...progress })))
+    return this.#queue.run(
+      (stop, fail) => restorePhotograph(this.#engine, request, stop, (said) => report(said as Report, stop, fail)),
+      { signal: restore.signal, limit, onWait: waiting(report) },
+    )
+  }
+
   /** @internal Throws if a restore asked for now would be refused. */
   check(limit?: number): void {
     this.#queue.check(limit)
@@ -208,76 +216,47 @@ export class IConFace implements AsyncDisposable {
 
   /** The work of a restore whose turn has come. */
   async #restore(
-    { pictures, options }: RestoreRequest,
+    { pictures, options, detector }: RestoreRequest,
     stop: AbortSignal,
     report: (progress: Report) => void,
   ): Promise<Restoration> {
     const began = performance.now()
     const elapsedMs = () => performance.now() - began
-    const pixels: Decoded[] = []
-    for (const [i, picture] of pictures.entries()) {
-      pixels.push(await picture.read())
-      stop.throwIfAborted()
-      report({ stage: 'read', step: i + 1, steps: pictures.length, elapsedMs: elapsedMs() })
-    }
-    const prompt = await this.#embeddings(options.prompt, stop, () =>
+    const { size } = restoreSettings(this.info.defaults, options)
+    const faces = await readFaces(pictures, this.#aligning(options, size, detector, stop), (stage, step, steps) =>
+      report({ stage, step, steps, elapsedMs: elapsedMs() }),
+    )
+    const prompt = await this.#engine.prompt(options.prompt, stop, () =>
       report({ stage: 'prompt', step: 0, steps: 1, elapsedMs: elapsedMs() }),
     )
-    const { steps, guidance, seed, size, rng } = restoreSettings(this.info.defaults, options)
+    const read = elapsedMs()
+    const pixels = faces.map((face) => face.pixels)
+    const restored = await this.#engine.face({ pixels, options, prompt }, stop, ({ elapsedMs, ...progress }) =>
+      report({ ...progress, elapsedMs: read + elapsedMs }),
+    )
     const warnings = [
       ...this.info.warnings,
       ...sizeWarnings(size, this.info.defaults.size),
-      ...pictureWarnings(pictures, pixels, size),
+      ...faces.flatMap((face) => face.warnings),
+      ...(this.info.synthesized ? [] : strangerWarnings(restored.embeddings)),
     ]
-    const bytes = size * size * 3 // not zeroed: the job writes all of them
-    const out = allocated(bytes, () => new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer))
-    const { variant } = options
-    const job: RestoreJob = { pixels, steps, guidance, seed: BigInt(seed), rng, size, variant, prompt, out }
-    await nextTurn() // lets a rejection of onProgress stop the job before it computes
-    stop.throwIfAborted()
-    const read = elapsedMs()
-    const { identity, embeddings, timings } = await this.#compute(job, stop, ({ elapsedMs, ...progress }) =>
-      report({ ...progress, elapsedMs: read + elapsedMs }),
-    )
-    await nextTurn() // lets a late rejection of onProgress reject the restore
-    return new Restoration({
-      data: out,
-      width: size,
-      height: size,
-      seed,
-      identity,
-      timings: { read, ...timings, total: elapsedMs() },
-      warnings: this.info.synthesized ? warnings : [...warnings, ...strangerWarnings(embeddings)],
-    })
+    const { alignment } = faces[0]!
+    return restorationOf(restored, { alignment, warnings, timings: { read, ...restored.timings, total: elapsedMs() } })
   }
 
-  /** Runs the addon's part of a restore. `stop` must not have fired yet. */
-  async #compute(job: RestoreJob, stop: AbortSignal, report: (progress: Report) => void): Promise<NativeRestoration> {
-    const began = performance.now()
-    let course: Course | undefined
-    const running = native(() =>
-      this.#session.restore(job, (stage, step, steps, elapsedMs, done, plan) => {
-        if (plan) course = this.#pace.follow(plan)
-        report({ stage: stage as Stage, step, steps, elapsedMs, ...course?.at(stage, done, elapsedMs) })
-      }),
-    )
-    stop.addEventListener('abort', () => running.cancel(), { once: true })
-    const result = await native(() => running.promise)
-    course?.end(performance.now() - began)
-    return result
-  }
-
-  /** Embeddings of the caller's prompt, if there is one. */
-  async #embeddings(prompt: string | undefined, signal: AbortSignal, onEncode: () => void) {
-    if (prompt === undefined) return undefined
-    const { info } = this
-    const precision = this.precision === 'f32' ? 'f32' : 'bf16'
-    return this.#prompts.embeddings(prompt, { precision, threads: info.threads, isa: info.isa, signal }, onEncode)
+  /** How pictures are aligned for a result of `size` pixels. */
+  #aligning(
+    { align = DEFAULT_ALIGN }: Pick<RestoreOptions, 'align'>,
+    size: number,
+    file: string | undefined,
+    signal: AbortSignal,
+  ): AlignOptions {
+    return { align, size, signal, detector: () => this.#engine.detectors.get(file) }
   }
 
   /**
-   * The embedding of an aligned face. A restore of the same `size` finds the same: it embeds every
-   * picture as it was fitted to its size.
+   * The embedding of a face. A restore of the same `size` finds the same: it aligns every picture as `align` says and
+   * embeds it as it was fitted to its size.
    *
    * @param options `size`: side in pixels that the picture is fitted to first. Default: the model's.
    * @throws {IConFaceError} as `restore`; `ERR_ICONFACE_UNSUPPORTED` when the checkpoint holds no face encoder.
@@ -289,7 +268,7 @@ export class IConFace implements AsyncDisposable {
   async embed(image: ImageInput, options: EmbedOptions = {}): Promise<FaceEmbedding> {
     this.#queue.check() // as in restore
     checkKnown('options', options, EMBED_OPTIONS)
-    const { strict, signal, ...given } = checkRestoreOptions(options)
+    const { strict, signal, align, ...given } = checkRestoreOptions(options)
     const { size } = restoreSettings(this.info.defaults, given)
     checkAborted(signal)
     if (!this.info.identityEncoder) {
@@ -301,11 +280,10 @@ export class IConFace implements AsyncDisposable {
     const [picture] = capturePictures([{ name: 'image', image }], this.#limits.maxPixels, strict)
     return this.#queue.run(
       async (stop) => {
-        const pixels = await picture!.read()
-        stop.throwIfAborted()
-        const embedding = await native(() => this.#session.embed(pixels, size))
+        const [face] = await readFaces([picture!], this.#aligning({ align }, size, this.#limits.detector, stop))
+        const embedding = await this.#engine.embed(face!.pixels, size)
         const norm = Math.hypot(...embedding)
-        const warnings = [...this.info.warnings, ...pictureWarnings([picture!], [pixels], size)]
+        const warnings = [...this.info.warnings, ...face!.warnings]
         return { embedding: norm > 0 ? embedding.map((x) => x / norm) : embedding, norm, warnings }
       },
       { signal },
@@ -327,12 +305,12 @@ export class IConFace implements AsyncDisposable {
     const { variant, ...given } = checkRestoreOptions(options)
     const { size, steps, guidance } = restoreSettings(this.info.defaults, given)
     const request = { references, size, steps, guidance, variant }
-    const { bytes, operations } = native(() => this.#session.estimate(request))
+    const { bytes, operations } = native(() => this.#engine.session.estimate(request))
     return {
       ...bytes,
       total: sum(Object.values(bytes)),
       operations: sum(Object.values(operations)),
-      milliseconds: this.#pace.milliseconds(operations),
+      milliseconds: this.#engine.pace.milliseconds(operations),
     }
   }
 
@@ -342,7 +320,12 @@ export class IConFace implements AsyncDisposable {
    */
   @showsCaller
   dispose(): Promise<void> {
-    return (this.#disposal ??= this.#queue.close(disposedError).then(() => native(() => this.#session.dispose())))
+    return (this.#disposal ??= this.#dispose())
+  }
+
+  async #dispose(): Promise<void> {
+    await this.#queue.close(disposedError)
+    await this.#engine.dispose()
   }
 
   /** `await using model = …` disposes at the end of the block. */
@@ -367,9 +350,4 @@ function sum(numbers: readonly number[]): number {
 function randomWeights(folder: string): IConFaceWarning {
   const message = `${folder} has random weights: it restores nothing, whatever the result looks like`
   return new IConFaceWarning('WARN_ICONFACE_RANDOM_WEIGHTS', message)
-}
-
-/** Warnings of decoding each picture and of fitting it to `size`. */
-function pictureWarnings(pictures: readonly Picture[], decoded: readonly Decoded[], size: number): IConFaceWarning[] {
-  return decoded.flatMap((pixels, i) => [...pixels.warnings, ...shapeWarnings(pictures[i]!.name, pixels, size)])
 }

@@ -15,7 +15,17 @@ import { expectation, IConFaceError, invalid, shortened } from './errors'
 import { checkWithin, LIMITS } from './limits'
 import { checkInteger } from './options'
 import type { Pixels } from './native'
-import { type Decoded, decode, type DecodeOptions, greyToRgb, imageError, tooLarge, unreadable } from './picture/decode'
+import {
+  type Decoded,
+  type DecodeOptions,
+  decodeRgb,
+  type EncodedPicture,
+  greyToRgb,
+  imageError,
+  openPicture,
+  tooLarge,
+  unreadable,
+} from './picture/decode'
 import { dataUrlBytes, isBareBase64, isDataUrl } from './picture/data-url'
 import { type Bytes, isArrayBuffer, isBytes, isSharedArrayBuffer, isUint8Array, isUrl, pathOfUrl } from './util/realm'
 import { sharp } from './picture/sharp'
@@ -66,7 +76,18 @@ export function ownRgb({ data, width, height, channels }: Pixels): RgbImage {
 export interface Picture {
   /** What messages call it: `input`, `reference 2`. */
   name: string
+  /** Decodes to 8-bit sRGB. */
   read(): Promise<Decoded>
+  /** Reads without decoding, for who wants other pixels than those; raw pixels are what they are. */
+  open(): Promise<EncodedPicture | OwnPixels>
+}
+
+/** Raw pixels that nobody changes, with the channels that they came with. */
+export interface OwnPixels {
+  data: Uint8Array
+  width: number
+  height: number
+  channels: 1 | 2 | 3 | 4
 }
 
 /**
@@ -140,7 +161,7 @@ function prepare(name: string, image: ImageInput, options: DecodeOptions): Captu
     if (bytes.byteLength === 0) throw imageError(name, 'it holds no bytes (an empty or detached buffer)')
     const capture = () => {
       const copy = allocated(bytes.byteLength, () => Buffer.from(bytes))
-      return { name, read: () => decode(name, copy, options) }
+      return encodedPicture(name, async () => copy, options)
     }
     return { name, capture }
   }
@@ -162,20 +183,25 @@ function isRaw(image: unknown): image is RawImage {
 }
 
 function fileIn(name: string, path: string, options: DecodeOptions): Picture {
-  const read = async () => {
+  const source = async () => {
     await checkPictureFile(name, path)
-    return decode(name, path, options)
+    return path
   }
-  return { name, read }
+  return encodedPicture(name, source, options)
 }
 
 function dataUrlIn(name: string, url: string, options: DecodeOptions): Picture {
-  const read = () => {
+  const source = async () => {
     const bytes = dataUrlBytes(url)
     if (typeof bytes === 'string') throw imageError(name, `of the data: URL ${shortened(url)}: ${bytes}`)
-    return decode(name, bytes, options)
+    return bytes
   }
-  return { name, read: async () => read() }
+  return encodedPicture(name, source, options)
+}
+
+function encodedPicture(name: string, source: () => Promise<string | Buffer>, options: DecodeOptions): Picture {
+  const open = async () => openPicture(name, await source(), options)
+  return { name, read: async () => decodeRgb(await open()), open }
 }
 
 /** Refuses a path that does not exist or is no file. A `data:` URL passes: it names no file. */
@@ -209,7 +235,8 @@ function rawIn(name: string, image: RawImage, maxPixels: number): Capture {
   const capture = () => {
     // Only shared memory is sure to stay where it is: whoever holds any other buffer may detach or shrink it.
     const own = takes ? takeOver(name, data, takes) : isSharedArrayBuffer(buffer) ? inPlace(data) : copied(data)
-    return { name, read: () => rawPixels(own, width, height, channels) }
+    const open = async () => ({ data: own, width, height, channels })
+    return { name, read: () => rawPixels(own, width, height, channels), open }
   }
   return { name, takes, capture }
 }

@@ -27,6 +27,8 @@ export const STAGES = [
   'queued',
   /** Pictures are read and decoded, a step each. */
   'read',
+  /** Faces are looked for, a step for each picture that may need aligning. */
+  'detect',
   /** The text encoder encodes a prompt that is new. */
   'prompt',
   'prepare',
@@ -70,6 +72,11 @@ export interface Variant {
   references?: boolean | undefined
 }
 
+/** What becomes of pictures that are no aligned crops of a face; see `RestoreOptions.align`. */
+export type Align = (typeof ALIGN_MODES)[number]
+export const ALIGN_MODES = ['auto', 'face', 'none'] as const
+export const DEFAULT_ALIGN: Align = 'none'
+
 /** How a picture is restored. */
 export interface RestoreOptions {
   /** Sampling steps, 1 to 1000. Default: the checkpoint's, 12 in the paper. */
@@ -88,6 +95,12 @@ export interface RestoreOptions {
    */
   prompt?: string | undefined
   variant?: Variant | undefined
+  /**
+   * What becomes of pictures that are no aligned crops of a face. `none` (default): nothing is looked for, the centre is
+   * taken. `auto`: a picture is left as it is where its face fits the template, where it is square and shows no face, and
+   * where it is smaller than 64 px; any other is aligned to its largest face. `face`: every picture is aligned to its face.
+   */
+  align?: Align | undefined
   /**
    * Refuses pictures that the decoder complains about. Default `false`: what can be decoded is, and its words are a
    * warning; a picture whose rows are missing is an error either way.
@@ -116,6 +129,8 @@ export interface LoadOptions {
   threads?: number | undefined
   /** Instruction set, one of those `iconface doctor` lists. Default: the best. */
   isa?: string | undefined
+  /** A file of RetinaFace's weights that finds faces, as `FaceDetector.load` takes it. Default: the package's own. */
+  detector?: string | undefined
   /** Largest picture accepted, in pixels (width x height), 1 to 16383². Default 100 million. */
   maxPixels?: number | undefined
   /** Most references per restore, 0 to 64. Default 8. */
@@ -136,6 +151,7 @@ export const LOAD_OPTIONS = namesOf<LoadOptions>({
   precision: true,
   threads: true,
   isa: true,
+  detector: true,
   maxPixels: true,
   maxReferences: true,
   maxQueue: true,
@@ -153,6 +169,7 @@ const RESTORE_CHECKS: { readonly [Name in keyof Required<RestoreOptions>]: (valu
   rng: (value) => checkOneOf('rng', value, RNGS),
   prompt: checkPromptText,
   variant: (value) => void checkVariant(value as Variant),
+  align: (value) => checkOneOf('align', value, ALIGN_MODES),
   strict: (value) => checkBoolean('strict', value),
   signal: checkSignal,
   onProgress: (value) => {
@@ -191,10 +208,13 @@ type Limit = 'maxPixels' | 'maxReferences' | 'maxQueue'
 
 export function checkLoadOptions(options: LoadOptions = {}): CheckedLoad {
   checkKnown('options', options, LOAD_OPTIONS)
-  const { device = 'auto', precision = 'auto', threads, isa } = options
+  const { device = 'auto', precision = 'auto', threads, isa, detector } = options
   if (device !== 'auto') checkDevice(device, "'auto', 'cpu', 'cuda' or 'cuda:<number>'")
   checkOneOf('precision', precision, ['auto', ...PRECISIONS])
   checkCompute({ threads, isa })
+  if (detector !== undefined && (typeof detector !== 'string' || detector === '')) {
+    throw invalid('detector', 'the path of a safetensors file', detector)
+  }
   checkSignal(options.signal)
   return { ...options, device, precision, ...checkLimits(options) }
 }

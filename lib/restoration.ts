@@ -11,6 +11,7 @@ import { type RgbImage, toSharp } from './image'
 import { checkInteger, checkKnown, namesOf, checkOneOf } from './options'
 import { isUrl, pathOfUrl } from './util/realm'
 import { allocated, cannot } from './util/shortage'
+import type { Alignment } from './photo/alignment'
 import type { IConFaceWarning } from './warning'
 import { writeWhole } from './formats/whole-file'
 
@@ -43,6 +44,8 @@ export class Restoration implements RgbImage {
   /** The seed, as it was given. */
   readonly seed: number | bigint
   readonly identity: IdentityReport
+  /** How the face was cut out of the degraded picture; `null` where that was left as it is. */
+  readonly alignment: Alignment | null
   /** Milliseconds by stage, and their `total`. */
   readonly timings: Readonly<Record<string, number>>
   /** What to know about the result: of the pictures first, in the order given. Empty when all is well. */
@@ -51,13 +54,14 @@ export class Restoration implements RgbImage {
   /** For this package: instances come from `restore`. */
   constructor(
     result: Pick<Restoration, 'data' | 'width' | 'height' | 'seed' | 'identity' | 'timings'> &
-      Partial<Pick<Restoration, 'warnings'>>,
+      Partial<Pick<Restoration, 'alignment' | 'warnings'>>,
   ) {
     this.data = result.data
     this.width = result.width
     this.height = result.height
     this.seed = result.seed
     this.identity = result.identity
+    this.alignment = result.alignment ?? null
     this.timings = result.timings
     this.warnings = result.warnings ?? []
   }
@@ -122,7 +126,8 @@ export function outputFormat(file: string): OutputFormat {
   return extension as OutputFormat
 }
 
-function filePath(path: string | URL): string {
+/** A file's path, as callers name it. */
+export function filePath(path: string | URL): string {
   if (typeof path === 'string' && path !== '') return path
   const named = isUrl(path) ? pathOfUrl(path) : undefined
   if (named !== undefined) return named

@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import { abortable } from './util/abort'
 import { showsCaller } from './util/caller'
 import { IConFaceError, invalid } from './errors'
-import { prepareRestore } from './iconface'
 import type { ImageInput } from './image'
 import { PACKAGE_ROOT } from './util/package'
 import {
@@ -19,7 +18,10 @@ import {
   RESTORE_OPTIONS,
   type RestoreOptions,
 } from './options'
+import { type PhotoOptions, PHOTO_OPTIONS, preparePhoto } from './photo/photo-options'
+import type { PhotoRestoration } from './photo/photo-restoration'
 import type { Restoration } from './restoration'
+import { prepareRestore } from './restore-request'
 import { disposeModels, loadedModel, sharedModel } from './shared-models'
 
 /** Those of `IConFace.load` and of `IConFace.restore`, and the model's folder. */
@@ -69,17 +71,53 @@ export const restore: Restore = Object.assign(
     options: RestoreOnceOptions = {},
   ): Promise<Restoration> {
     checkKnown('options', options, ALL_OPTIONS)
-    const { model: folder = findModel(), ...others } = options
-    if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
-    const load = checkLoadOptions(only(others, LOAD_OPTIONS))
+    const { load, folder } = sharedOptions(options)
     const loaded = loadedModel(folder, load)
     loaded?.check(load.maxQueue) // a refused call must not detach the caller's buffers
-    const request = prepareRestore(input, references, only(others, RESTORE_OPTIONS), load)
+    const request = prepareRestore(input, references, only(options, RESTORE_OPTIONS), load)
     const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
     return model.submit(request, load.maxQueue)
   }),
   { dispose: showsCaller(disposeModels) },
 )
+
+/** Those of `IConFace.load` and of `IConFace.restorePhoto`, and the model's folder. */
+export interface RestorePhotoOnceOptions extends LoadOptions, PhotoOptions {
+  /** As in {@link RestoreOnceOptions}. */
+  model?: string | undefined
+}
+
+const ALL_PHOTO_OPTIONS: readonly string[] = [...new Set([...LOAD_OPTIONS, ...PHOTO_OPTIONS]), 'model']
+
+/**
+ * Restores the faces of a whole photograph with a model that is shared by all calls, as {@link restore} shares it; see
+ * `IConFace.restorePhoto`. `restore.dispose()` frees the models.
+ *
+ * @throws {IConFaceError} as `IConFace.load` and `IConFace.restorePhoto`; `ERR_ICONFACE_FILE_NOT_FOUND` without any model.
+ * @example
+ * const photo = await restorePhoto('wedding.jpg', ['me-2019.jpg'], { faces: 'largest' })
+ * await photo.toFile('restored.jpg')
+ */
+export const restorePhoto = showsCaller(async function restorePhoto(
+  photo: ImageInput,
+  references: readonly ImageInput[] = [],
+  options: RestorePhotoOnceOptions = {},
+): Promise<PhotoRestoration> {
+  checkKnown('options', options, ALL_PHOTO_OPTIONS)
+  const { load, folder } = sharedOptions(options)
+  const loaded = loadedModel(folder, load)
+  loaded?.check(load.maxQueue) // a refused call must not detach the caller's buffers
+  const request = preparePhoto(photo, references, only(options, PHOTO_OPTIONS), load)
+  const model = loaded ?? (await abortable(sharedModel(folder, load), load.signal))
+  return model.submitPhoto(request, load.maxQueue)
+})
+
+/** How a shared model is loaded, and its folder. */
+function sharedOptions(options: LoadOptions & { model?: string | undefined }) {
+  const { model: folder = findModel() } = options
+  if (typeof folder !== 'string' || folder === '') throw invalid('model', 'the path of a model folder', folder)
+  return { folder, load: checkLoadOptions(only(options, LOAD_OPTIONS)) }
+}
 
 /** The options among `names`. */
 function only<T extends object, Name extends keyof T>(options: T, names: readonly Name[]): Pick<T, Name> {

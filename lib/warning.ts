@@ -10,6 +10,10 @@ export const ICONFACE_WARNING_CODES = [
   'WARN_ICONFACE_RANDOM_WEIGHTS',
   /** A picture is not square: what lies beyond its centre was cut away. */
   'WARN_ICONFACE_CROPPED',
+  /** No face was found in a picture; the message says what was done with it. */
+  'WARN_ICONFACE_NO_FACE',
+  /** A picture shows several faces where one is meant; the message says which was taken. */
+  'WARN_ICONFACE_SEVERAL_FACES',
   /** A picture is so much larger than the model's that it may show more than a face. */
   'WARN_ICONFACE_REDUCED',
   /** A picture is so much smaller than the model's that little of a face can be in it. */
@@ -22,6 +26,8 @@ export const ICONFACE_WARNING_CODES = [
   'WARN_ICONFACE_DAMAGED',
   /** A picture says what its colours are in a way that is not followed: they are taken for sRGB. */
   'WARN_ICONFACE_COLOURS',
+  /** The kind of a photograph's colours cannot be kept: the result is in 8-bit sRGB. */
+  'WARN_ICONFACE_CONVERTED',
   /** Tensors of the model's files are left out: those of a LoRA that are for the text encoder. */
   'WARN_ICONFACE_LEFT_OUT',
 ] as const

@@ -11,7 +11,8 @@ import { openCheckpoint } from '../dist/checkpoint/open.js'
 import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
 import { checkDegradeOptions, degrade } from '../dist/degrade/index.js'
 import { evaluate, type EvaluationCase, syntheticCases } from '../dist/evaluate/index.js'
-import { IConFace, Restoration, restore, type RestoreOptions } from '../dist/index.js'
+import { IConFace, PhotoRestoration, Restoration, restore, restorePhoto, type RestoreOptions } from '../dist/index.js'
+import { alignFace } from '../dist/photo/alignment.js'
 import { type Checkpoint, FaceDetector, Networks, openTextEncoder } from '../dist/networks/index.js'
 import { f32, OpContext } from '../dist/ops/index.js'
 import { publicFunctions } from './fixtures/declarations'
@@ -68,6 +69,22 @@ const result = new Restoration({
     weights: new Float32Array(),
   },
 })
+const photo = new PhotoRestoration(
+  { data: face.data, width: face.width, height: face.height, channels: 3 },
+  { icc: undefined, exif: undefined, density: undefined },
+  { faces: [], warnings: [], timings: {} },
+)
+/** A face in the middle of the picture. */
+const ALIGNMENT = alignFace(
+  [
+    [3, 3],
+    [5, 3],
+    [4, 4],
+    [3.2, 5],
+    [4.8, 5],
+  ],
+  { size: 32 },
+)
 const one: EvaluationCase = {
   name: 'one',
   severity: 'none',
@@ -80,10 +97,16 @@ const CALLS: Record<string, (options: object) => unknown> = {
   restore: (options) => restore(face, [], { model: folder, steps: 1, size: 32, ...options }),
   'IConFace.load': (options) => IConFace.load(folder, options),
   'IConFace#restore': (options) => model.restore(face, [], { steps: 1, size: 32, ...options }),
+  restorePhoto: (options) =>
+    restorePhoto(face, [], { model: folder, steps: 1, size: 32, alignments: [ALIGNMENT], ...options }),
+  'IConFace#restorePhoto': (options) =>
+    model.restorePhoto(face, [], { steps: 1, size: 32, alignments: [ALIGNMENT], ...options }),
   'IConFace#embed': (options) => model.embed(face, options),
   'IConFace#estimate': (options) => model.estimate(options),
   'Restoration#toFile': (options) => result.toFile(join(folder, 'a.png'), options),
   'Restoration#toBuffer': (options) => result.toBuffer('png', options),
+  'PhotoRestoration#toFile': (options) => photo.toFile(join(folder, 'a.png'), options),
+  'PhotoRestoration#toBuffer': (options) => photo.toBuffer('png', options),
   'new OpContext': (options) => new OpContext(options).dispose(),
   'OpContext#run': (options) => ops.run('add', { a: f32([1], [1]), b: f32([1], [2]) }, options),
   'Networks.load': async (options) => (await Networks.load(folder, options)).dispose(),
@@ -160,7 +183,7 @@ t.test('undefined is as good as leaving out', async (t) => {
     }
     const call = CALLS[name]!
     // What the table gives by itself stays: it is needed, or makes the call quick.
-    const quick = ['steps', 'size', 'references', 'count', 'model']
+    const quick = ['steps', 'size', 'references', 'count', 'model', 'alignments']
     const names = optional.map((property) => property.name).filter((key) => !quick.includes(key))
     const unsaid = Object.fromEntries(names.map((key) => [key, undefined]))
     const [plain, said] = [await attempt(() => call({})), await attempt(() => call(unsaid))]

@@ -53,7 +53,8 @@ t.test('results carry the warnings of the model and of every picture, by name', 
   t.match(model.info.warnings, [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS', message: /has random weights/ }])
   const { size } = model.info.defaults
   const restore = async (options: object) => {
-    const running = model.restore(plain(size, size, 9), [plain(size, size, 7), plain(2 * size, size, 7)], options)
+    const pictures = [plain(size, size, 7), plain(2 * size, size, 7)]
+    const running = model.restore(plain(size, size, 9), pictures, { ...options, align: 'none' })
     ;(await started(addon, addon.fake.jobs.length + 1)).finish()
     return (await running).warnings.map(({ code, message }) => [code, message.split(' of ')[0]])
   }
@@ -63,7 +64,7 @@ t.test('results carry the warnings of the model and of every picture, by name', 
   const enlarged = ['input', 'reference 1', 'reference 2'].map((name) => ['WARN_ICONFACE_ENLARGED', name])
   const far = ['WARN_ICONFACE_SIZE', sizeWarnings(8 * size, size)[0]!.message]
   t.same(await restore({ size: 8 * size }), [random, far, ...enlarged.slice(0, 2), cropped, enlarged[2]], 'size counts')
-  const { warnings } = await model.embed(plain(size, 2 * size, 9))
+  const { warnings } = await model.embed(plain(size, 2 * size, 9), { align: 'none' })
   t.match(warnings, [{ code: 'WARN_ICONFACE_RANDOM_WEIGHTS' }, { message: /^image of / }])
   t.equal(warnings.length, 2)
 })

@@ -52,8 +52,8 @@ export async function hostReport(
     await writeFile(file, random('f32', [1 << 14]).data)
     const picture = photo(size)
     await using model = await IConFace.load(join(folder, 'tiny'), { threads, isa, device })
-    const job = { size, steps: 4, seed: 1 }
-    for (let i = 0; i < WARM_UP; i++) await model.restore(picture, [picture], { size: 16, steps: 1 })
+    const job = { size, steps: 4, seed: 1, align: 'none' } as const
+    for (let i = 0; i < WARM_UP; i++) await model.restore(picture, [picture], { ...job, size: 16, steps: 1 })
     await model.restore(picture, [picture], { ...job, steps: 1 })
     const idle = await watch(file, () => sleep(2000))
     const walls: number[] = []

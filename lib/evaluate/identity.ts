@@ -25,7 +25,7 @@ export async function embedding(
   signal?: AbortSignal,
 ): Promise<Float32Array | null> {
   if (!model.info.identityEncoder) return null
-  return (await model.embed({ data, width, height, channels: 3 }, { signal })).embedding
+  return (await model.embed({ data, width, height, channels: 3 }, { align: 'none', signal })).embedding
 }
 
 /** Cosine of two unit vectors. */

@@ -100,7 +100,7 @@ export class FaceDetector {
    * tried. Confidences are rounded to hundredths.
    *
    * @param image  As in `detect`; larger sizes that would have more than 16384 pixels on a side are not tried.
-   * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE`, naming every attempt, when there is none; and what `detect` throws.
+   * @throws {IConFaceError} `ERR_ICONFACE_NO_FACE`, naming every attempt, when there is none; and what `detect` throws.
    */
   @showsCaller
   async find(image: ImageInput | RgbImage, options: FindOptions = {}): Promise<DetectedFace> {
@@ -123,7 +123,7 @@ export class FaceDetector {
       if (faces.length > 0) return faces[selectFace(faces, selection, height, width)]!
     }
     const message = `there is no face in the picture (looked for at ${tried.join(', ')})`
-    throw new IConFaceError('ERR_ICONFACE_INVALID_IMAGE', message)
+    throw new IConFaceError('ERR_ICONFACE_NO_FACE', message)
   }
 
   /** Frees the weights and threads before it resolves. */

@@ -33,6 +33,15 @@ export function allocatePixels(width: number, height: number, channels: number, 
   return { data, width, height, channels }
 }
 
+/** The same pixels over shared memory: copied, unless they are there already. */
+export function sharedPixels(pixels: PhotoPixels): PhotoPixels {
+  const { data, width, height, channels } = pixels
+  if (isSharedArrayBuffer(data.buffer)) return { data, width, height, channels }
+  const own = allocatePixels(width, height, channels, data.BYTES_PER_ELEMENT === 1 ? 8 : 16)
+  own.data.set(data)
+  return own
+}
+
 /** What is left of `channels` without alpha: grey or RGB. */
 export function coloursOf(channels: number): 1 | 3 {
   return channels < 3 ? 1 : 3

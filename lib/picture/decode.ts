@@ -3,6 +3,7 @@
  */
 
 import { readFile } from 'node:fs/promises'
+import type { SharpOptions } from 'sharp'
 import { fileError, IConFaceError, isIConFaceError, shortened } from '../errors'
 import type { Pixels } from '../native'
 import { messageOf } from '../util/realm'
@@ -34,37 +35,83 @@ const HEIC =
   'it is HEIC, which the sharp that comes from npm does not read; convert it to JPEG or PNG, ' +
   'or use a sharp built with a libheif that reads HEVC'
 
+/** A picture's bytes, and what its header says; nothing is decoded yet. */
+export interface EncodedPicture extends Encoded {
+  /** What errors call the picture: `input`, `reference 2`. */
+  name: string
+  /** Where it lies, for messages: `photo.jpg: `; empty for bytes. */
+  from: string
+  /** Its first bytes. */
+  head: Buffer
+  options: DecodeOptions
+}
+
+/** How a picture is decoded: from `source`, its bytes or what was mended of them, as strictly as `options` say. */
+export type Decoder<T> = (source: Buffer, options: SharpOptions) => Promise<T>
+
 /**
- * Decodes on the thread pool of libuv, as every use of sharp does.
+ * Decodes to 8-bit sRGB, on the thread pool of libuv, as every use of sharp does.
  *
  * A file that the decoder complains about is decoded all the same, with its words as a warning, as long as all of the
  * picture is there.
+ */
+export async function decodeRgb(picture: EncodedPicture): Promise<Decoded> {
+  const { header, profile, name, from, head } = picture
+  const decoder: Decoder<Pixels> = (source, options) => decodeColours({ source, header, profile }, options)
+  const { decoded, warnings } = await decodeWith(picture, decoder)
+  return { ...decoded, warnings: [...warnings, ...colourWarnings(name, from, { header, profile }, head)] }
+}
+
+/**
+ * Reads a picture and its header.
  *
  * @param name   What errors call the picture: `input`, `reference 2`.
  * @param source A path, or encoded bytes, which must not change meanwhile.
+ * @throws {IConFaceError} `ERR_ICONFACE_INVALID_IMAGE` for what is none, or of a kind or size that is not accepted.
  */
-export async function decode(
+export async function openPicture(
   name: string,
   source: string | Buffer,
-  { maxPixels, strict }: DecodeOptions,
-): Promise<Decoded> {
+  options: DecodeOptions,
+): Promise<EncodedPicture> {
   const from = typeof source === 'string' ? `${shortened(source)}: ` : ''
   const bytes = typeof source === 'string' ? await readPicture(source, name) : source
   const head = headOf(bytes)
-  try {
+  return attempt({ name, from, head }, async () => {
     const header = await sharp(bytes, { limitInputPixels: false, failOn: 'none' }).metadata() // headers only
     const { format, width, height, depth, space } = header
     if (!FORMATS.includes(format)) throw new Error(`pictures of type ${format} are not accepted; it has to be ${KINDS}`)
-    if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels)
+    if (width * height > options.maxPixels) throw tooLarge(name, width, height, options.maxPixels)
     if (!DEPTHS.includes(depth) && !space.startsWith('lab')) {
       throw new Error(`pictures with samples of type ${depth} are not accepted; convert it to 8 or 16 bits`)
     }
     const profile = header.icc ? readProfile(header.icc) : null
-    const decodeFrom = (source: Buffer, failOn: 'warning' | 'error') =>
-      decodeColours({ source, header, profile }, { failOn, autoOrient: true, limitInputPixels: maxPixels })
-    const { pixels, complaint } = await tolerantly(bytes, format, strict, decodeFrom)
-    const warnings = [...damage(name, from, complaint), ...colourWarnings(name, from, { header, profile }, head)]
-    return { ...pixels, warnings }
+    return { name, from, head, source: bytes, header, profile, options }
+  })
+}
+
+/** What `decoder` makes of a picture, upright, and a warning where the file has a fault. */
+export async function decodeWith<T>(
+  picture: EncodedPicture,
+  decoder: Decoder<T>,
+): Promise<{ decoded: T; warnings: IConFaceWarning[] }> {
+  const { name, from, source, header, options } = picture
+  const limits = { autoOrient: true, limitInputPixels: options.maxPixels }
+  return attempt(picture, async () => {
+    const { decoded, complaint } = await tolerantly(source, header.format, options.strict, (bytes, failOn) =>
+      decoder(bytes, { failOn, ...limits }),
+    )
+    return { decoded, warnings: damage(name, from, complaint) }
+  })
+}
+
+/** What `work` gives; its failures as errors about the picture. */
+async function attempt<T>(
+  { name, from, head }: Pick<EncodedPicture, 'name' | 'from' | 'head'>,
+  work: () => Promise<T>,
+) {
+  try {
+    return await work()
   } catch (cause) {
     if (isIConFaceError(cause)) throw cause
     throw shortage(cause) ?? imageError(name, from + reasonOf(cause, head), cause)
@@ -96,29 +143,29 @@ export async function greyToRgb(
 }
 
 /** Pixels, and what the decoder complained about when it was asked to be strict. */
-async function tolerantly(
+async function tolerantly<T>(
   source: Buffer,
   format: string,
   strict: boolean,
-  decodeFrom: (source: Buffer, failOn: 'warning' | 'error') => Promise<Pixels>,
-): Promise<{ pixels: Pixels; complaint: string | null }> {
+  decodeFrom: (source: Buffer, failOn: 'warning' | 'error') => Promise<T>,
+): Promise<{ decoded: T; complaint: string | null }> {
   try {
-    return { pixels: await decodeFrom(source, 'warning'), complaint: null }
+    return { decoded: await decodeFrom(source, 'warning'), complaint: null }
   } catch (first) {
     if (strict) throw first
     const fail = () => {
       throw first
     }
     const complaint = wordsOf(first)
-    if (format !== 'jpeg') return { pixels: await decodeFrom(source, 'error').catch(fail), complaint }
+    if (format !== 'jpeg') return { decoded: await decodeFrom(source, 'error').catch(fail), complaint }
     // libjpeg fills missing rows with grey and says so only in a warning, as it does for lesser faults.
     const mended = mendJpeg(source)
-    const pixels = await decodeFrom(mended, 'warning').catch((second: unknown) => {
+    const decoded = await decodeFrom(mended, 'warning').catch((second: unknown) => {
       if (/premature end/i.test(wordsOf(second)))
         throw new Error(`${wordsOf(second)}; rows are missing`, { cause: first })
       return decodeFrom(mended, 'error').catch(fail)
     })
-    return { pixels, complaint }
+    return { decoded, complaint }
   }
 }
 
@@ -142,7 +189,13 @@ function damage(name: string, from: string, complaint: string | null): IConFaceW
   return [new IConFaceWarning('WARN_ICONFACE_DAMAGED', message)]
 }
 
-function colourWarnings(name: string, from: string, encoded: Omit<Encoded, 'source'>, head: Buffer): IConFaceWarning[] {
+/** Warnings where the colours of a picture are not what it says. */
+export function colourWarnings(
+  name: string,
+  from: string,
+  encoded: Omit<Encoded, 'source'>,
+  head: Buffer,
+): IConFaceWarning[] {
   const unused = unusedProfile(encoded) ?? (encoded.header.icc ? null : ignoredColours(head))
   if (unused === null) return []
   const said = unused.startsWith('its colour profile') ? unused : `${unused} is not followed`

@@ -9,6 +9,11 @@ const UNNOTICED_LOSS = 0.01
 /** A picture this many times larger is hardly a crop of a face; one this many times smaller has hardly any detail of it. */
 const FAR = 4
 
+/** Whether hardly anything of a picture is cut away where it is made square. */
+export function isSquare({ width, height }: { width: number; height: number }): boolean {
+  return 1 - Math.min(width, height) / Math.max(width, height) <= UNNOTICED_LOSS
+}
+
 /**
  * What a caller should know about a picture of `width` x `height` pixels that is fitted to `size` x `size`.
  *
@@ -22,7 +27,7 @@ export function shapeWarnings(
   const [short, long] = [Math.min(width, height), Math.max(width, height)]
   const pixels = `${name} of ${width} x ${height} pixels`
   const warnings: IConFaceWarning[] = []
-  if (1 - short / long > UNNOTICED_LOSS) {
+  if (!isSquare({ width, height })) {
     const [lost, where] = [1 - short / long, width > height ? 'the left and right' : 'the top and bottom']
     warnings.push(
       new IConFaceWarning(

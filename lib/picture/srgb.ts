@@ -20,6 +20,11 @@ const PIECE = 1 << 16
 /** Entries of the table from light to sRGB: next to black, where it is steepest, they are 0.05 levels apart. */
 const LIGHT = 65535
 
+/** RGB bytes of samples whose numbers mean what the profile says; `null`: they are sRGB's. */
+export async function toSrgb(samples: Samples, shaper: Shaper | null): Promise<Uint8Array> {
+  return convert(samples, shaper ?? SRGB[samples.channels])
+}
+
 /** RGB bytes of samples whose numbers mean what the profile says; colours that sRGB does not have are clipped. */
 export async function convert(samples: Samples, { curves, matrix }: Shaper): Promise<Uint8Array> {
   const { data, channels } = samples
@@ -69,4 +74,15 @@ function encoding(): Uint8Array {
     const light = i / LIGHT
     return Math.round(255 * (light <= 0.0031308 ? 12.92 * light : 1.055 * light ** (1 / 2.4) - 0.055))
   }))
+}
+
+/** The light, 0 to 1, of a number of sRGB, 0 to 1. Source: IEC 61966-2-1. */
+export function srgbLight(value: number): number {
+  return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4
+}
+
+/** sRGB itself, by the number of channels. */
+const SRGB: Record<1 | 3, Shaper> = {
+  1: { curves: [srgbLight], matrix: [] },
+  3: { curves: [srgbLight, srgbLight, srgbLight], matrix: [1, 0, 0, 0, 1, 0, 0, 0, 1] },
 }
