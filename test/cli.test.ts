@@ -1,5 +1,5 @@
 // The command line, as a user runs it, over a fake addon (fixtures/fake-addon.cjs).
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { progressDisplay } from '../dist/cli/terminal.js'
 import { byteSize, duration } from '../dist/util/figures.js'
 import { strip as drawStrip } from '../dist/picture/strip.js'
 import { FAKE_ADDON, plain, scratchFolder } from './fixtures/fake'
+import { COMMAND_LINES, outcomes } from './fixtures/installed'
 
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
 const scratch = scratchFolder()
@@ -27,9 +28,10 @@ function iconface(
   args: string[],
   env: NodeJS.ProcessEnv = {},
   during?: (err: string, kill: (s: NodeJS.Signals) => void) => void,
+  program = MAIN,
 ) {
   const settings = { ICONFACE_BINARY: FAKE_ADDON, ICONFACE_MODEL: '', FAKE_STEP_MS: '0', ...env }
-  const child = spawn(process.execPath, [MAIN, ...args], { env: { ...process.env, ...settings }, cwd: scratch })
+  const child = spawn(process.execPath, [program, ...args], { env: { ...process.env, ...settings }, cwd: scratch })
   const outcome: Outcome = { code: null, out: '', err: '' }
   child.stdout.on('data', (chunk) => (outcome.out += String(chunk)))
   child.stderr.on('data', (chunk) => {
@@ -121,33 +123,35 @@ t.test('--json is JSON, --quiet is quiet', async (t) => {
 
 t.test('errors: one line with the code, and the exit code', async (t) => {
   mkdirSync(join(scratch, 'folder.png'))
-  const fails = async (t: Test, args: string[], exit: number, line: RegExp) => {
-    const { code, out, err } = await iconface(args)
+  const output = ['-o', 'none.png', '-m', folder]
+  const uses: [args: string[], exit: number, line: RegExp][] = [
+    [['restroe'], 2, /unknown command 'restroe'; did you mean 'restore'/],
+    [['restore', photo, '--stepz', '3'], 2, /unknown option '--stepz'; did you mean '--steps'/],
+    [['restore', photo, '--seed', '-1'], 2, /argument is ambiguous.* use '--seed=-XYZ'\.$/m],
+    [['restore', photo], 2, /-o is missing/],
+    [['restore', ...output], 2, /one photo/],
+    [['restore', photo, ...output, '--steps', 'x'], 2, /a number for --steps but received "x"/],
+    [['restore', photo, ...output, '--steps', '0'], 2, /steps but received 0/],
+    [['restore', photo, '-m', folder, '-o', 'none.bmp'], 2, /the extension of none\.bmp/],
+    [['restore', photo, '-m', folder, '-o', 'no/where.png'], 1, /FILE_NOT_FOUND: no does not exist; create/],
+    [['restore', photo, '-m', folder, '-o', 'folder.png'], 2, /a file, not of a folder, for the output/],
+    [['restore', photo, ...output, '--strip', './none.png'], 2, /another file than that of -o for --strip/],
+    [['restore', photo, '-o', 'none.png', '-m', 'none', '--size', '100'], 2, /multiple of 16.*for size/],
+    [['restore', 'none.jpg', '-o', 'none.png', '-m', 'none'], 1, /input: none\.jpg does not exist/],
+    [['doctor', 'x'], 2, /options only/],
+    [['restore', 'none.jpg', ...output], 1, /FILE_NOT_FOUND: input: none\.jpg does not exist/],
+    [['restore', photo, '--ref', folder, ...output], 1, /INVALID_IMAGE: cannot use reference 1/],
+  ]
+  const found = await iconface([JSON.stringify(uses.map(([args]) => args))], {}, undefined, COMMAND_LINES)
+  t.equal(outcomes(found).length, uses.length)
+  for (const [i, { code, out, err }] of outcomes(found).entries()) {
+    const [args, exit, line] = uses[i]!
     t.equal(code, exit, args.join(' '))
     t.equal(out, '')
     t.match(err, line)
     t.match(err, /^iconface: ERR_ICONFACE_[A-Z_]+: .*\n$/m)
     t.equal(err.split('\n').filter((line) => !/^(iconface: |read \d|$)/.test(line)).length, 0, err)
   }
-  const output = ['-o', 'none.png', '-m', folder]
-  await Promise.all([
-    fails(t, ['restroe'], 2, /unknown command 'restroe'; did you mean 'restore'/),
-    fails(t, ['restore', photo, '--stepz', '3'], 2, /unknown option '--stepz'; did you mean '--steps'/),
-    fails(t, ['restore', photo, '--seed', '-1'], 2, /argument is ambiguous.* use '--seed=-XYZ'\.$/m),
-    fails(t, ['restore', photo], 2, /-o is missing/),
-    fails(t, ['restore', ...output], 2, /one photo/),
-    fails(t, ['restore', photo, ...output, '--steps', 'x'], 2, /a number for --steps but received "x"/),
-    fails(t, ['restore', photo, ...output, '--steps', '0'], 2, /steps but received 0/),
-    fails(t, ['restore', photo, '-m', folder, '-o', 'none.bmp'], 2, /the extension of none\.bmp/),
-    fails(t, ['restore', photo, '-m', folder, '-o', 'no/where.png'], 1, /FILE_NOT_FOUND: no does not exist; create/),
-    fails(t, ['restore', photo, '-m', folder, '-o', 'folder.png'], 2, /a file, not of a folder, for the output/),
-    fails(t, ['restore', photo, ...output, '--strip', './none.png'], 2, /another file than that of -o for --strip/),
-    fails(t, ['restore', photo, '-o', 'none.png', '-m', 'none', '--size', '100'], 2, /multiple of 16.*for size/),
-    fails(t, ['restore', 'none.jpg', '-o', 'none.png', '-m', 'none'], 1, /input: none\.jpg does not exist/),
-    fails(t, ['doctor', 'x'], 2, /options only/),
-    fails(t, ['restore', 'none.jpg', ...output], 1, /FILE_NOT_FOUND: input: none\.jpg does not exist/),
-    fails(t, ['restore', photo, '--ref', folder, ...output], 1, /INVALID_IMAGE: cannot use reference 1/),
-  ])
   t.notOk(readdirSync(scratch).some((name) => name.includes('none.png')))
 })
 

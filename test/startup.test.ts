@@ -4,6 +4,7 @@ import t from 'tap'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { scratchFolder } from './fixtures/fake'
+import { COMMAND_LINES, outcomes } from './fixtures/installed'
 
 const ROOT = join(__dirname, '..')
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js')
@@ -119,10 +120,10 @@ t.test('without anything: commands that compute nothing work', async (t) => {
   t.match(help, { code: 0, err: '', out: /Usage: iconface <command>/ })
   const commands = [...help.out.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name!)
   t.ok(commands.length >= 10)
-  for (const name of commands) {
-    const own = await node(nothing, MAIN, name, '--help')
-    t.match(own, { code: 0, err: '', out: new RegExp(`^Usage: iconface ${name}`) }, name)
-  }
+  const each = await node(nothing, COMMAND_LINES, JSON.stringify(commands.map((name) => [name, '--help'])))
+  t.equal(outcomes(each).length, commands.length)
+  for (const [i, own] of outcomes(each).entries())
+    t.match(own, { code: 0, err: '', out: new RegExp(`^Usage: iconface ${commands[i]}`) }, commands[i]!)
   t.match(await node(nothing, MAIN, '--version'), { code: 0, err: '', out: /^\d+\.\d+\.\d+/ })
   t.match(await node(nothing, MAIN, 'inspect'), { code: 0, err: '', out: /no problems/ })
   t.match(await node(nothing, MAIN, 'synthesize', '--out', 'made'), { code: 0, out: /random weights/ })

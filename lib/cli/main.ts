@@ -65,14 +65,21 @@ function complain(error: unknown): number {
   return error.code === 'ERR_ICONFACE_INVALID_ARGUMENT' ? 2 : 1
 }
 
+/** Runs one command line, and says what went wrong. The exit code is left in `process.exitCode`, where it is not 0. */
+export async function run(args: string[], stop: AbortSignal): Promise<void> {
+  try {
+    await main(args, stop)
+  } catch (error) {
+    process.exitCode = stop.aborted ? 130 : complain(error)
+    if (stop.aborted) tell('iconface: ERR_ICONFACE_ABORTED: interrupted\n')
+  }
+}
+
 if (require.main === module) {
   const interrupt = new AbortController()
   process.once('SIGINT', () => {
     interrupt.abort() // a second Ctrl-C finds no listener and ends the process at once
   })
   watchStreams()
-  main(process.argv.slice(2), interrupt.signal).catch((error: unknown) => {
-    process.exitCode = interrupt.signal.aborted ? 130 : complain(error)
-    if (interrupt.signal.aborted) tell('iconface: ERR_ICONFACE_ABORTED: interrupted\n')
-  })
+  void run(process.argv.slice(2), interrupt.signal)
 }

@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path'
 import sharp from 'sharp'
 import type { Evaluation } from '../../dist/evaluate/index.js'
-import { node } from '../fixtures/installed'
+import { COMMAND_LINES, node, outcomes } from '../fixtures/installed'
 import { scratch, tinyModel } from '../fixtures/tiny'
 
 const ROOT = join(__dirname, '..', '..')
@@ -138,7 +138,7 @@ t.test('wrong uses of evaluate and demo are found before any work, and nothing i
   writeFileSync(join(work, 'file'), '')
   const before = readdirSync(work)
   const some = ['evaluate', '--synthetic', '1']
-  for (const [exit, message, ...args] of [
+  const uses: [exit: number, message: RegExp, ...args: string[]][] = [
     [2, /either --synthetic N or --pairs DIR/, 'evaluate'],
     [2, /either --synthetic N or --pairs DIR/, ...some, '--pairs', 'x'],
     [2, /nothing beside --pairs, .* for --severity/, 'evaluate', '--pairs', 'x', '--severity', 'mild'],
@@ -162,8 +162,12 @@ t.test('wrong uses of evaluate and demo are found before any work, and nothing i
     [2, /a folder, not a file, for --out but received "file"/, 'demo', '--out', 'file/sub/folder'],
     [2, /the name of a folder for --out but received ""/, 'demo', '--out', ''],
     [2, /options only/, 'demo', 'x'],
-  ] as [number, RegExp, ...string[]][]) {
-    const { code, out, err } = await iconface(...args)
+  ]
+  const lines = JSON.stringify(uses.map(([, , ...args]) => args))
+  const found = outcomes(await node(work, [COMMAND_LINES, lines], { ICONFACE_BINARY: ADDON, ICONFACE_MODEL: folder }))
+  t.equal(found.length, uses.length)
+  for (const [i, [exit, message, ...args]] of uses.entries()) {
+    const { code, out, err } = found[i]!
     t.match(err, message, args.join(' '))
     t.match({ code, out }, { code: exit, out: '' })
   }
