@@ -15,7 +15,9 @@ import { addNoise, NOISES } from '../dist/degrade/noise.js'
 import { resize, RESIZE_FILTERS } from '../dist/degrade/resize.js'
 import { rangesFor } from '../dist/degrade/strength.js'
 import { Random } from '../dist/util/random.js'
+import { sameBytes } from './fixtures/bytes'
 import { plain, scratchFolder } from './fixtures/fake'
+import { full } from './fixtures/tier'
 
 const exec = promisify(execFile)
 const MAIN = join(__dirname, '..', 'dist', 'cli', 'main.js')
@@ -213,7 +215,7 @@ t.test('noise: mean, deviation, equal over channels where grey', async (t) => {
     near(t, deviation(channel(0)), sigma, 0.4, `${kind} deviation`)
     const equal = channel(0).every((value, i) => value === channel(1)[i] && value === channel(2)[i])
     t.equal(equal, kind.endsWith('grey'), kind)
-    t.same(addNoise(flat, kind, 10, new Random(3, 'test')).data, data, 'same seed')
+    t.ok(sameBytes(addNoise(flat, kind, 10, new Random(3, 'test')).data, data), 'same seed')
   }
   t.same(
     addNoise({ ...flat, data: flat.data.map(() => 0) }, 'poisson-colour', 20, new Random(1, 'test')).data.every(
@@ -296,9 +298,9 @@ t.test('the same seed gives the same bytes, another one others; strength 0 chang
   for (const pipeline of ['real-esrgan', 'bsrgan'] as const) {
     const options = { strength: 7, seed: 2 ** 53 - 1, pipeline }
     const first = await degrade(image, options)
-    t.same(await degrade(image, options), first)
+    t.ok(sameBytes((await degrade(image, options)).data, first.data))
     t.match(first, { width: 48, height: 48, channels: 3, pipeline })
-    t.notSame((await degrade(image, { ...options, seed: 4 })).data, first.data)
+    t.notOk(sameBytes((await degrade(image, { ...options, seed: 4 })).data, first.data))
     t.same(await degrade(image, { ...options, strength: 0 }), { ...image, pipeline, operations: [], warnings: [] })
     t.ok(psnr((await degrade(image, { ...options, strength: 0.01 })).data, image.data) > 40, 'next to nothing')
   }
@@ -325,7 +327,7 @@ t.test('a strength too small to change a byte blurs nothing and adds no noise', 
 })
 
 t.test('more strength, more damage, at every size', async (t) => {
-  for (const side of [64, 160]) {
+  for (const side of full ? [64, 160] : [64]) {
     const image = scene(side)
     for (const pipeline of ['real-esrgan', 'bsrgan'] as const) {
       const quality: number[] = []
@@ -364,11 +366,11 @@ t.test('any picture: encoded, file, grey, alpha, tiny, long', async (t) => {
   const path = join(scratch, 'scene.png')
   writeFileSync(path, png)
   const { data } = await degrade(image, options)
-  t.same((await degrade(png, options)).data, data)
-  t.same((await degrade(path, options)).data, data)
+  t.ok(sameBytes((await degrade(png, options)).data, data))
+  t.ok(sameBytes((await degrade(path, options)).data, data))
   const rgba = new Uint8Array(40 * 24 * 4)
   for (let i = 0; i < 40 * 24; i++) rgba.set([...image.data.subarray(3 * i, 3 * i + 3), 7], 4 * i)
-  t.same((await degrade({ data: rgba, width: 40, height: 24, channels: 4 }, options)).data, data)
+  t.ok(sameBytes((await degrade({ data: rgba, width: 40, height: 24, channels: 4 }, options)).data, data))
   t.equal((await degrade({ data: new Uint8Array(64), width: 8, height: 8, channels: 1 }, options)).data.length, 192)
   const kept = image.data.slice()
   for (const pipeline of ['real-esrgan', 'bsrgan'] as const) {
@@ -384,7 +386,7 @@ t.test('any picture: encoded, file, grey, alpha, tiny, long', async (t) => {
     }
     await degrade(image, { ...options, pipeline })
   }
-  t.same(image.data, kept, 'the input stays as it was')
+  t.ok(sameBytes(image.data, kept), 'the input stays as it was')
 })
 
 t.test('errors by code', async (t) => {
@@ -459,7 +461,7 @@ t.test('the command writes the same picture and says what it did', async (t) => 
   const wanted = await degrade(input, { strength: 6, seed: 5, pipeline: 'bsrgan' })
   t.match(stdout, /^written +.*out\.png \(32 x 24, bsrgan, strength 6, seed 5\)\n/)
   t.match(stdout, /^jpeg +quality \d+$/m)
-  t.same(new Uint8Array(await sharp(readFileSync(output)).raw().toBuffer()), new Uint8Array(wanted.data))
+  t.ok(sameBytes(new Uint8Array(await sharp(readFileSync(output)).raw().toBuffer()), new Uint8Array(wanted.data)))
   const report = JSON.parse((await run(...args, '--json')).stdout) as object
   t.match(report, { strength: 6, seed: 5, pipeline: 'bsrgan', operations: wanted.operations })
   t.same(await run(...args, '-q'), { stdout: '', stderr: '' })

@@ -4,6 +4,7 @@ import t from 'tap'
 import { IConFace, type Progress, type RestoreOptions } from '../dist/index.js'
 import { loadAddon } from '../dist/native.js'
 import { f32, OpContext } from '../dist/ops/index.js'
+import { sameBytes } from './fixtures/bytes'
 import { devices, needsEmulator } from './fixtures/tensors'
 import { casesOn, full } from './fixtures/tier'
 import { facelessModel, picture, tinyModel } from './fixtures/tiny'
@@ -50,19 +51,23 @@ t.test('a device that is not there is refused by name, and nothing else is taken
 
 for (const device of found) {
   t.test(`${device}: what the CPU restores`, async (t) => {
-    await using cpu = await IConFace.load(folder, { device: 'cpu', precision: 'f32' })
+    // The quick tier's emulated device sees no faces: test/networks.test.ts proves their encoder there.
+    const source = full || device !== 'cuda-emulated' ? folder : faceless
+    await using cpu = await IConFace.load(source, { device: 'cpu', precision: 'f32' })
     const expected = await cpu.restore(input, references, settings)
     const limits = [
       ['f32', 1, 0.01],
       ['bf16', 12, 1.5],
     ] as const
     for (const [precision, largest, mean] of casesOn(device, limits, [0])) {
-      await using model = await IConFace.load(folder, { device, precision })
+      await using model = await IConFace.load(source, { device, precision })
       t.equal(model.device, device)
       const face = await model.restore(input, references, settings)
       const error = difference(face.data, expected.data)
       t.ok(error.largest <= largest && error.mean <= mean, `${precision}: ${JSON.stringify(error)}`)
-      t.ok(Math.abs(face.identity.after! - expected.identity.after!) < 0.01, `${precision}: the same similarity`)
+      t.equal(face.identity.after === null, source === faceless)
+      const [after, wanted] = [face.identity.after ?? 0, expected.identity.after ?? 0]
+      t.ok(Math.abs(after - wanted) < 0.01, `${precision}: the same similarity`)
     }
   })
 
@@ -170,12 +175,12 @@ t.test(
       while (graphs() > 0) await new Promise((resolve) => setTimeout(resolve, 50)) // until the model is idle
       let failed = 0
       for (const n of calls) {
-        for (let i = 0; i < before; i++) t.same(await restore(), expected)
+        for (let i = 0; i < before; i++) t.ok(sameBytes(await restore(), expected))
         addon.failCudaCall!(n)
         const outcome = await restore()
         addon.failCudaCall!(0)
         if (!('code' in outcome)) {
-          t.same(outcome, expected)
+          t.ok(sameBytes(outcome, expected))
           break
         }
         t.match(outcome.code, /^ERR_ICONFACE_(CUDA|OUT_OF_MEMORY)$/, `${what}: call ${n}`)

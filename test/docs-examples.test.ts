@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import sharp from 'sharp'
 import { portraitIdentity, portraitState, renderPortrait } from '../dist/portraits/index.js'
 import { synthesizeCheckpoint } from '../dist/prepare/synthesize.js'
+import { onlyFull } from './fixtures/tier'
 
 const ROOT = resolve(__dirname, '..')
 const CLI = join(ROOT, 'dist', 'cli', 'main.js')
@@ -66,7 +67,7 @@ const DATA = ['json', '']
 
 const found = PAGES.flatMap((page) => examples(page, readFileSync(join(ROOT, page), 'utf8')))
 
-t.test('every example runs, or says why not', async (t) => {
+t.test('every example runs, or says why not', onlyFull, async (t) => {
   const folder = t.testdir({})
   await scratch(folder)
   t.ok(found.length > 15, `${found.length} examples`)
@@ -84,7 +85,7 @@ t.test('examples of data are what they say', async (t) => {
   for (const { place, language, code } of found) if (language === 'json') t.doesNotThrow(() => JSON.parse(code), place)
 })
 
-t.test('examples that fail are noticed', async (t) => {
+t.test('examples that fail are noticed', onlyFull, async (t) => {
   const folder = t.testdir({})
   mkdirSync(join(folder, 'out'))
   t.match(examples('x.md', 'a\n<!-- not run: why -->\n```sh\nls\n```\n```ts\nx()\n```\n'), [

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url'
 import sharp from 'sharp'
 import { capturePictures, type ImageInput } from '../dist/image.js'
 import { Restoration } from '../dist/restoration.js'
+import { sameBytes } from './fixtures/bytes'
 import { scratchFolder } from './fixtures/fake'
 import { sharedFolder } from './fixtures/shared'
 
@@ -251,7 +252,7 @@ t.test('a result', async (t) => {
       t.match(await sharp(path).metadata(), { format, width: 32, height: 16, channels: 3 }, extension)
     }
     await result.toFile(pathToFileURL(join(folder, 'face.png')))
-    t.same(new Uint8Array(await sharp(join(folder, 'face.png')).raw().toBuffer()), data, 'PNG loses nothing')
+    t.ok(sameBytes(new Uint8Array(await sharp(join(folder, 'face.png')).raw().toBuffer()), data), 'PNG loses nothing')
     t.same(readdirSync(folder).sort(), ['face.JPEG', 'face.avif', 'face.jpg', 'face.png', 'face.tif', 'face.webp'])
   })
 

@@ -1,4 +1,4 @@
-// The comparison with golden files: of all of them where they are, and of its own parts everywhere.
+// The comparison with golden files: of all of them where they are, in the full tier, and of its own parts everywhere.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,13 +9,14 @@ import { fnv1a64, splitMix64 } from '../tools/parity/formula'
 import { KIND_NAMES } from '../tools/parity/kinds'
 import { difference, judge } from '../tools/parity/sheet'
 import { GOLDEN, needsGolden } from './fixtures/golden'
+import { onlyFull } from './fixtures/tier'
 
 const REFERENCE = join(__dirname, 'fixtures', 'reference')
 const NUMPY = spawnSync('python3', ['-c', 'import numpy']).status === 0
 
 const ALL = { precisions: ['f32', 'bf16'] as const, verbose: true }
 
-void t.test('golden files', needsGolden, async (t) => {
+void t.test('golden files', { skip: needsGolden.skip || onlyFull.skip }, async (t) => {
   let judged = 0
   for (const file of filesIn([GOLDEN!])) {
     const { kind, rows, skipped } = await compareFile(file, ALL)

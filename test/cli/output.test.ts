@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { synthesizeCheckpoint } from '../../dist/prepare/synthesize.js'
 import { FAKE_ADDON, scratchFolder } from '../fixtures/fake'
-import { full } from '../fixtures/tier'
+import { full, onlyFull } from '../fixtures/tier'
 
 const ROOT = join(__dirname, '..', '..')
 const MAIN = join(ROOT, 'dist', 'cli', 'main.js')
@@ -57,8 +57,11 @@ const COMMANDS: Record<string, string[]> = {
   prepare: ['prepare', folder, '--out', 'prepared', '--force'],
 }
 
+/** What the quick tier tries: a text, a result with progress, a report. All write through lib/cli/output.ts. */
+const QUICK = ['help', 'restore', 'inspect']
+
 for (const [name, args] of Object.entries(COMMANDS)) {
-  t.test(name, { skip }, async (t) => {
+  t.test(name, { skip: skip || (!QUICK.includes(name) && onlyFull.skip) }, async (t) => {
     const reasons = name === 'restore' || full ? Object.keys(BROKEN) : ['ENOSPC']
     for (const reason of reasons as (keyof typeof BROKEN)[]) {
       const { code, err } = await iconface(args, { out: BROKEN[reason] })
@@ -103,7 +106,7 @@ t.test('errors keep their code where they cannot be told', { skip }, async (t) =
   }
 })
 
-t.test('parity too', { skip }, async (t) => {
+t.test('parity too', { skip: skip || onlyFull.skip }, async (t) => {
   const parity = ['--import', pathToFileURL(require.resolve('tsx')).href, join(ROOT, 'tools', 'parity', 'main.ts')]
   t.match(await iconface(['--help'], { out: BROKEN.ENOSPC }, parity), { code: 1, err: /ENOSPC[^\n]*\n$/ })
   t.match(await iconface(['--help'], { out: 'gone' }, parity), { code: 0, err: '' })

@@ -5,7 +5,8 @@ import { LIMITS } from '../../dist/limits.js'
 import { loadAddon, type NativeSession, type Pixels, type RestoreJob } from '../../dist/native.js'
 import { type AnyTensor, DTYPES, rightCalls, tensor } from '../fixtures/calls'
 import { numbers } from '../fixtures/mutate'
-import { held, SANITIZED, tinyModel } from '../fixtures/tiny'
+import { full } from '../fixtures/tier'
+import { held, tinyModel } from '../fixtures/tiny'
 
 type Fields = Record<string, unknown>
 const addon = loadAddon()
@@ -200,7 +201,7 @@ t.test('checkpoints', async (t) => {
     ),
     ...VALUES.flatMap((value) => ['files', 'joins', 'loras'].map((key) => ({ ...good, [key]: [value] }))),
   ]
-  const every = SANITIZED ? 19 : 5
+  const every = full ? 5 : 19
   const calls = checkpoints
     .filter((_, i) => i % every === 0)
     .map((checkpoint) => async () => {
@@ -297,7 +298,7 @@ t.test('operations and networks, a little wrong', async (t) => {
     ])()
 
   const calls = function* () {
-    for (let i = 0; i < (SANITIZED ? 800 : 1200); i++) {
+    for (let i = 0; i < (full ? 1200 : 500); i++) {
       const kind = pick(kinds)
       const [tensors, params] = right[kind]!() as [Fields, Fields]
       for (let wrong = random(3); wrong > 0; wrong--) {

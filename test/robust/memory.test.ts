@@ -3,6 +3,8 @@ import t, { type Test } from 'tap'
 import { IConFace, type Progress, type RawImage, type RestoreOptions } from '../../dist/index.js'
 import { loadAddon } from '../../dist/native.js'
 import { f32, OpContext } from '../../dist/ops/index.js'
+import { sameBytes } from '../fixtures/bytes'
+import { full } from '../fixtures/tier'
 import { collectGarbage, held, picture, QUICK, resources, SANITIZED, tinyModel } from '../fixtures/tiny'
 
 const input = picture(1)
@@ -55,7 +57,7 @@ t.test('working memory is kept for the next job, for a second', async (t) => {
   await model.restore(input, references, QUICK)
   const { workspace } = model.estimate({ references: 2, ...QUICK })
   t.equal(kept(), workspace)
-  t.same((await model.restore(input, references, QUICK)).data, expected, 'in memory that was used before')
+  t.ok(sameBytes((await model.restore(input, references, QUICK)).data, expected), 'in memory that was used before')
   t.equal(kept(), workspace)
   await model.restore(input, [], QUICK)
   t.equal(kept(), model.estimate({ references: 0, ...QUICK }).workspace, 'only the last job is kept for')
@@ -85,15 +87,15 @@ async function failing<T>(t: Test, work: () => Promise<T>, stride = 1): Promise<
 
 t.test('every allocation fails in turn', async (t) => {
   await t.test('restore', async (t) => {
-    t.same((await failing(t, () => model.restore(input, references, QUICK))).data, expected)
+    t.ok(sameBytes((await failing(t, () => model.restore(input, references, QUICK))).data, expected))
   })
   await t.test('embed', async (t) => {
     const { embedding } = await model.embed(input)
-    t.same((await failing(t, () => model.embed(input))).embedding, embedding)
+    t.ok(sameBytes((await failing(t, () => model.embed(input))).embedding, embedding))
   })
   await t.test('load', async (t) => {
     const loaded = await failing(t, () => IConFace.load(folder, { threads: 1 }), 11) // hundreds
-    t.same((await loaded.restore(input, references, QUICK)).data, expected)
+    t.ok(sameBytes((await loaded.restore(input, references, QUICK)).data, expected))
     await loaded.dispose()
   })
   await t.test('an operation', async (t) => {
@@ -129,16 +131,16 @@ t.test('what is larger than the machine is refused, with figures', async (t) => 
     code: 'ERR_ICONFACE_OUT_OF_MEMORY',
     message: /this needs [\d.]+ MiB .* [\d.]+ MiB are free: choose a smaller size/,
   })
-  t.same((await model.restore(input, references, QUICK)).data, expected)
+  t.ok(sameBytes((await model.restore(input, references, QUICK)).data, expected))
 })
 
-t.test('hundreds of restores hold no more than one', async (t) => {
-  const count = SANITIZED ? 40 : 300 // tools/soak does 10,000
+t.test('many restores hold no more than one', async (t) => {
+  const count = SANITIZED ? 40 : full ? 300 : 60 // tools/soak does 10,000
   const smallest = { size: 16, steps: 1, guidance: 1, variant: { structure: false, references: false } } as const
   const samples: number[] = []
   for (let i = 0; i < count; i++) {
     await model.restore(input, [], smallest)
-    if (i % 50 === 49) {
+    if ((i + 1) % (count / 6) === 0) {
       collectGarbage()
       samples.push(process.memoryUsage.rss())
     }
@@ -148,7 +150,7 @@ t.test('hundreds of restores hold no more than one', async (t) => {
   if (SANITIZED) return // which keeps what was freed, to see it used
   t.equal(samples.length, 6)
   const growth = samples.at(-1)! - samples[1]!
-  t.ok(growth < 16 * 2 ** 20, `resident memory grew by ${growth >> 10} KiB in the last 200`)
+  t.ok(growth < 16 * 2 ** 20, `resident memory grew by ${growth >> 10} KiB in the last two thirds`)
 })
 const first = {} as ReturnType<typeof resources>
 

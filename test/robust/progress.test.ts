@@ -4,6 +4,7 @@ import { IConFace, type Progress } from '../../dist/index.js'
 import { loadAddon, type NativeSession, type RestoreJob } from '../../dist/native.js'
 import { openCheckpoint } from '../../dist/checkpoint/open.js'
 import { sizeWarnings } from '../../dist/picture/size.js'
+import { sameBytes } from '../fixtures/bytes'
 import { picture, QUICK, SANITIZED, tinyModel } from '../fixtures/tiny'
 
 let folder: string
@@ -16,7 +17,7 @@ t.before(async () => {
 t.teardown(() => session.dispose())
 
 const variant = { identity: true, structure: 'full', references: true } as const
-const size = SANITIZED ? 64 : 256
+const size = SANITIZED ? 64 : 128
 
 function job(more: Partial<RestoreJob> = {}): RestoreJob {
   const pixels = [picture(1), picture(2)].map(({ data, width, height }) => ({
@@ -87,7 +88,7 @@ t.test('a job stops within an operation', async (t) => {
     await t.rejects(running.promise, { code: 'ERR_ICONFACE_ABORTED' }, stage)
     const again = job()
     await session.restore(again, () => {}).promise
-    t.same(again.out, expected.out, 'the next one is whole')
+    t.ok(sameBytes(again.out, expected.out), 'the next one is whole')
   }
 })
 
