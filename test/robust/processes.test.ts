@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { sameBytes } from '../fixtures/bytes'
 import { type Ending, run } from '../fixtures/child'
 import { full } from '../fixtures/tier'
-import { SANITIZED, scratch, tinyModel } from '../fixtures/tiny'
+import { scratch, tinyModel } from '../fixtures/tiny'
 
 let folder: string
 t.before(async () => {
@@ -184,7 +184,7 @@ t.test('workers', async (t) => {
     [
       'that load the addon and end, many',
       `${START}; const code = "require(" + JSON.stringify(workerData.dist.replace('index.js', 'native.js')) + ").loadAddon().info()"
-       for (let i = 0; i < ${SANITIZED ? 2 : 5}; i++) await Promise.all(Array.from({ length: 5 }, () => ended(start(code))))`,
+       for (let i = 0; i < ${full ? 5 : 2}; i++) await Promise.all(Array.from({ length: 5 }, () => ended(start(code))))`,
       {},
       0,
     ],
