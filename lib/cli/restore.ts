@@ -31,6 +31,7 @@ const OPTIONS = {
   size: { type: 'string' },
   rng: { type: 'string' },
   prompt: { type: 'string' },
+  align: { type: 'string' },
   strip: { type: 'string' },
   ...PICTURE_OPTIONS,
   json: { type: 'boolean', default: false },
@@ -49,6 +50,7 @@ ${MODEL_USAGE}      --steps N        sampling steps, ${rangeOf(LIMITS.steps)} (d
       --size N         side of the result in pixels, ${expectedOf(LIMITS.size)} (default: the checkpoint's)
       --rng NAME       whose torch.randn the seed means: torch-cuda (default) or torch-cpu
       --prompt TEXT    what the picture shall be, in words (default: the checkpoint's; others need its text encoder)
+      --align MODE     none (default): takes a picture's centre; auto: aligns pictures that are no crops; face: all
       --strip FILE     also write degraded, references and result side by side
 ${pictureUsage('100 million')}      --json           print the report as JSON
   -q, --quiet          print nothing but errors
@@ -72,6 +74,7 @@ async function run(args: string[], stop: AbortSignal): Promise<void> {
     size: numeric('size', values.size),
     rng: values.rng as RestoreOptions['rng'],
     prompt: values.prompt,
+    align: values.align as RestoreOptions['align'],
   }
   checkThreadRoomOnce() // checking files already uses libuv's threads
   await checkFiles([input, ...values.ref], values.output, values.strip)
