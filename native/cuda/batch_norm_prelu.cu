@@ -2,7 +2,7 @@
 // model-specification.md 7
 //   x [batch, height, width, channels] F32 or BF16 -> out F32 or BF16, channels last.
 // Work split: see channel_cut.cuh; scale, shift and slope stay in registers. Must move: the map once each way
-// (AdaFace's largest, 112 x 112 x 64 F32: 3.2 MB each way). Limit: copy bandwidth, of the second cache at these sizes.
+// (AdaFace's largest, 112 x 112 x 64 F32: 3.2 MB each way). Limit: copy bandwidth, of the L2 cache at these sizes.
 #include "cuda/common/channel_cut.cuh"
 #include "cuda/kernels.h"
 

@@ -3,7 +3,7 @@
 //   x [batch, height, width, channels], weight [kh, kw, channels] F32 -> out F32, channels last; zeros around the map.
 // Work split: a thread per N channels of a result pixel; neighbouring threads share taps in the caches. Must move: the
 // map and the result once (RetinaFace's largest at 640 x 480, 320 x 240 x 8: 4.9 MB). Limit: copy bandwidth, of the
-// second cache at these sizes.
+// L2 cache at these sizes.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

@@ -1,6 +1,6 @@
 // flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty))                     model-specification.md 6
 // All [tokens, C] F32; without u_empty, latents += step * u_prompt. The step is a number, or lies in memory: a
-// recording of one step is then one of all.
+// graph captured of one step then replays as every other.
 //
 // Work split: a thread per group of 4 channels, or per channel where rows are not aligned. Must move: the two
 // predictions and the latents once, the latents back (512 px: 4 x 1,024 x 128 x 4 B = 2.1 MB). Limit: launching.

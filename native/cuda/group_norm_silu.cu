@@ -4,9 +4,8 @@
 //
 // Three kernels, every sum in one fixed order, so the same input gives the same bits on any GPU:
 //   1. column_moments: mean and squared deviations of N channels over a stretch of pixels. A thread takes kAtOnce
-//   pixels
-//      into registers, centres them on their own mean, and joins their moments to what it has; then the block joins its
-//      lines. N channels always lie in one group.
+//      pixels into registers, centres them on their own mean, and joins their moments to what it has. Then the block
+//      joins its lines. N channels always lie in one group.
 //   2. fold_affine: a block per image and group joins the stretches in double and writes, per channel, the factors of
 //      out = (x - mean) * scale + shift.
 //   3. apply: one read and one write.

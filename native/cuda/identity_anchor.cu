@@ -1,6 +1,6 @@
 // identity_anchor: e_r = z_r / |z_r|, w = softmax(log |z| / T), anchor = Norm(sum_r w_r e_r)
 // model-specification.md 4, Eq. 3-4
-// embeddings [R, N], anchor [N], norms and weights [R], all F32; in double, with the processor's roundings between.
+// embeddings [R, N], anchor [N], norms and weights [R], all F32; in double, with the CPU's roundings between.
 //
 // Work split: one block. A warp per row for the norms, one thread for the weights of the few rows, a thread per column
 // for the sum, all for its length. Must move: the embeddings twice (3 references: 12 KB). Limit: latency, a few

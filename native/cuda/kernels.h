@@ -1,7 +1,6 @@
-// The GPU's operations (and the emulated GPU's). A launcher's tensors lie in device memory and their shapes were
-// checked;
-// it takes its scratch from the workspace, queues kernels unless it is planning, and does not wait. Two wait, because
-// their answers are needed on the host: embedding (ids that are outside the table) and all_finite.
+// The GPU's operations (and the emulated GPU's). A launcher's tensors lie in device memory, and their shapes were
+// checked. It takes its scratch from the workspace, queues kernels unless it is planning, and does not wait.
+// Two wait, because the host needs their answers: embedding (ids that are outside the table) and all_finite.
 #pragma once
 #include "op/backend.h"
 

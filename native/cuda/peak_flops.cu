@@ -1,11 +1,11 @@
-// peak_flops: the arithmetic that benchmarks divide by. F32: kSums chains of fused multiply-adds per thread, in
-// registers.
+// peak_flops: the arithmetic that benchmarks divide by.
+// F32: kSums chains of fused multiply-adds per thread, in registers.
 // BF16 and F8_E4M3: kSums chains of mma.sync m16n8 with 32 bytes of K per warp, in registers; on Hopper wgmma m64n256
 // with as many by two warpgroups per multiprocessor, operands in shared memory. A round of e4m3 is twice as many
 // operations.
 //
-// Work split: kBlocks blocks of 256 threads per multiprocessor (wgmma: one). Must move: nothing. Limit: it is the
-// limit.
+// Work split: kBlocks blocks of 256 threads per multiprocessor (wgmma: one). Must move: nothing.
+// Limit: it is the limit.
 #include "cuda/common/launch.cuh"
 #include "cuda/common/numbers.cuh"
 #include "cuda/common/ptx.cuh"

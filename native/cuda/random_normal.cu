@@ -1,5 +1,5 @@
-// random_normal: standard normal noise with PyTorch's bits, for its two generators (what they are:
-// cpu/random_normal.cc).
+// random_normal: standard normal noise with PyTorch's bits, for its two generators.
+// What they are: cpu/host/random_normal.cc.
 // Every f32 operation is rounded as there, logarithm, sine and cosine are taken in double and rounded once.
 //
 // TorchCuda, work split: a thread per element, which makes its own Philox block. Must move: out (512 px: 0.5 MB).

@@ -2,10 +2,10 @@
 // ids [tokens, axes] F32 or I32; cos, sin [tokens, d/2] F32. In double: at position 511 an f32 angle is wrong by 3e-5.
 //
 // Work split: a block takes kTokens tokens and kColumns columns; a thread's column is the same for all of its tokens,
-// so that the power is taken once. Must move: both tables (512 px, 3 references: 4,608 + 512 tokens x 64 columns, 2.6
-// MB).
-// Limit: double arithmetic, of which GPUs for games have little (a 64th of f32: some tenths of a millisecond a
-// restore).
+// so that the power is taken once. Must move: both tables
+// (512 px, 3 references: 4,608 + 512 tokens x 64 columns, 2.6 MB).
+// Limit: double arithmetic, of which GPUs for games have little
+// (a 64th of f32: some tenths of a millisecond a restore).
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"
 

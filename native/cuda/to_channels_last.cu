@@ -1,6 +1,6 @@
 // to_channels_last: out[o][y][x][c] = weight[o][c][y][x] * scale[o], once per weight when a model is loaded.
 // Work split: a block takes 128 channels of one output channel and all their taps: it writes neighbours, and what it
-// reads across (c, then c + 1 a few elements further) is used up from the first cache by the next taps. Must move: the
+// reads across (c, then c + 1 a few elements further) is used up from the L1 cache by the next taps. Must move: the
 // weight once each way. Limit: copy bandwidth, and the file it comes from.
 #include "cuda/common/vectors.cuh"
 #include "cuda/kernels.h"

@@ -1,5 +1,5 @@
 // The part of CUDA C++ that the kernels use, for the CPU: qualifiers, built-in variables, vector types,
-// barriers, warp collectives and arithmetic. cuda/launch.cuh includes it in place of the CUDA headers.
+// barriers, warp collectives and arithmetic. cuda/common/launch.cuh includes it in place of the CUDA headers.
 #pragma once
 #include <algorithm>
 #include <cmath>

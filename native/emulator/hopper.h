@@ -1,6 +1,6 @@
-// Hopper's instructions of cuda/ptx.cuh on the CPU: mbarrier, TMA with its 128-byte swizzle, wgmma, named barriers,
-// clusters of blocks. Asynchronous copies and products are done at once here. A thread that touches a copy's bytes
-// without having waited at its barrier is reported as a race; registers of a product that is under way are not
+// Hopper's instructions of cuda/common/ptx.cuh on the CPU: mbarrier, TMA with its 128-byte swizzle, wgmma, named
+// barriers, clusters of blocks. Asynchronous copies and products are done at once here. A thread that touches a copy's
+// bytes without having waited at its barrier is reported as a race; registers of a product that is under way are not
 // checked.
 #pragma once
 #include <cstdint>

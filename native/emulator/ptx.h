@@ -1,4 +1,4 @@
-// The functions of cuda/ptx.cuh on the CPU: the same names, arguments and meaning, instruction by instruction.
+// The functions of cuda/common/ptx.cuh on the CPU: the same names, arguments and meaning, instruction by instruction.
 #pragma once
 #include <cstdint>
 

@@ -8,7 +8,7 @@ const SHAPES = [
   [2, 3, 5, 7],
   [1, 31, 37, 64],
   [2, 7, 7, 513],
-  [1, 2, 2, 40000], // a pixel larger than a unit of work
+  [1, 2, 2, 40000], // a pixel larger than an item of work
 ]
 
 for (const { isa, ops } of everyIsa()) {

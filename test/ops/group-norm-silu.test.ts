@@ -39,7 +39,7 @@ const SHAPES: [number[], number][] = [
   [[1, 17, 13, 128], 32],
   [[2, 23, 29, 40], 4],
   [[1, 5, 5, 512], 32],
-  [[1, 71, 73, 33], 3], // several units of work, no whole vectors
+  [[1, 71, 73, 33], 3], // several items of work, no whole vectors
   [[1, 1, 3, 9000], 30], // a pixel larger than a chunk
 ]
 

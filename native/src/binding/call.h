@@ -1,5 +1,5 @@
-// Call: one operation or network run by itself from JavaScript (lib/ops/index.ts, lib/networks/index.ts), without any
-// N-API in sight.
+// Call: one operation or network run by itself from JavaScript (lib/ops/context.ts, lib/networks/networks.ts).
+// It knows nothing of Node-API.
 #pragma once
 #include <deque>
 #include <map>
@@ -26,7 +26,7 @@ class Call {
   std::map<std::string, std::vector<double>> number_lists;
   std::map<std::string, std::string> texts;
   Model* model = nullptr;    // networks only
-  Device* device = nullptr;  // where inputs lie and results are to be; null: the processor
+  Device* device = nullptr;  // where inputs lie and results are to be; null: the CPU
 
   Tensor input(const char* name) const;     // throws InvalidArgument when absent
   Tensor optional(const char* name) const;  // undefined when absent
@@ -60,7 +60,7 @@ class Call {
   void fetch_outputs();
   /// An operand changed in place: a result that starts, at every run, as a copy of the input of the same name.
   Tensor inout(const Context&, const char* name);
-  Seconds copying;  // the processor: spent on those copies, which are no part of an operation's time
+  Seconds copying;                      // the CPU: spent on those copies, which are no part of an operation's time
   std::unique_ptr<Device::Mark> begun;  // a device: where the operation begins, behind those copies
 
   /// Benchmarks on a device, after planning: gives the operands of `runs` runs so many places that those of one run

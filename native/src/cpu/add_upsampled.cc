@@ -1,6 +1,6 @@
 // add_upsampled: out[i, j, c] = x[i, j, c] + y[floor(i h / H), floor(j w / W), c]              model-specification.md 7
 //   x, out [batch, H, W, channels], y [batch, h, w, channels] F32, channels last.
-// A unit of work is a row of the result. RetinaFace's largest at 640 x 480: 80 x 60 x 128: 5.5 MB. Limit: memory or
+// An item of work is a row of the result. RetinaFace's largest at 640 x 480: 80 x 60 x 128: 5.5 MB. Limit: memory or
 // cache bandwidth.
 #include "cpu/kernels.h"
 #include "cpu/simd.h"

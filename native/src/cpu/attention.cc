@@ -6,9 +6,9 @@
 // sequence would need more than kPackedBytes: K as panels of 32 keys [d][keys], V as panels of 32 channels [keys][d].
 // A segment is padded to whole panels; padded keys get the score -infinity, and so do, in causal attention, later keys
 // (blocks of nothing else are left out). Key/value heads are packed once for all the query heads that share them.
-// Then one unit is a head and a block of query rows. Per block of keys (K and V stay in the second cache) and tile of
+// Then one item is a head and a block of query rows. Per block of keys (K and V stay in the L2 cache) and tile of
 // 14 rows: scores = tile(q, K); p = 2^(c (score - maximum)), c = scale * log2(e); out = out * 2^(c (old - new
-// maximum)) + tile(p, V). Scores and p of a tile stay in the first cache. bf16: scores, sums and out in f32, p rounded
+// maximum)) + tile(p, V). Scores and p of a tile stay in the L1 cache. bf16: scores, sums and out in f32, p rounded
 // to bf16. A row's result depends on the blocks of keys, which depend on the shape alone, and not on how rows are
 // split.
 //
@@ -28,7 +28,7 @@ constexpr int64_t kPackedBytes = 64 << 20;
 constexpr int64_t kKeyBlockBytes = 256 << 10;  // of K and V together
 constexpr int64_t kRowBlockBytes = 256 << 10;  // of q and out together
 constexpr int64_t kMostTiles = 16, kFewestTiles = 4, kMostKeys = 512, kFewestKeys = 128;
-constexpr int64_t kPackPanels = 4;  // key panels of one packing unit
+constexpr int64_t kPackPanels = 4;  // key panels of one packing item
 constexpr float kLog2e = 1.44269504f;
 
 ICONFACE_INLINE int64_t clamp(int64_t n, int64_t low, int64_t high) { return std::max(low, std::min(n, high)); }
@@ -42,7 +42,7 @@ struct Plan {
   int64_t channel_panels;  // kTileCols channels each
   int64_t units_d;         // units of a row of q or k
   int64_t key_block;       // keys of a block, a multiple of kTileCols
-  int64_t most_tiles;      // tiles of rows in a unit of work
+  int64_t most_tiles;      // tiles of rows in an item of work
   int64_t group;           // heads of k and v packed at a time
   float c;                 // scale * log2(e)
 

@@ -1,7 +1,7 @@
 // batch_norm_prelu: y = x * scale[c] + shift[c]; out = y < 0 ? y * slope[c] : y (without a slope: out = y)
 // model-specification.md 7
 //   x [batch, height, width, channels] F32 or BF16 -> out F32 or BF16, channels last.
-// A unit of work is a run of pixels. One read and one write of the map (AdaFace's largest, 112 x 112 x 64 F32: 3.2 MB
+// An item of work is a run of pixels. One read and one write of the map (AdaFace's largest, 112 x 112 x 64 F32: 3.2 MB
 // each way). Limit: memory or cache bandwidth.
 #include <algorithm>
 
@@ -12,16 +12,16 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 namespace {
 
-constexpr int64_t kUnitElements = 32 << 10;
+constexpr int64_t kItemElements = 32 << 10;
 
 template <bool Prelu, class X, class Y>
 void run(Context& ctx, const op::BatchNormPreluArgs& a) {
   const int64_t channels = a.x.last(), pixels = a.x.rows();
-  const int64_t unit = std::max<int64_t>(1, kUnitElements / channels);
+  const int64_t run = std::max<int64_t>(1, kItemElements / channels);
   const float *scale = a.scale.as<float>(), *shift = a.shift.as<float>(), *slope = a.slope.as<float>();
-  parallel_for(ctx.pool, (pixels + unit - 1) / unit, [&](int64_t u, int) {
-    const int64_t end = std::min(pixels, (u + 1) * unit);
-    for (int64_t p = u * unit; p < end; p++) {
+  parallel_for(ctx.pool, (pixels + run - 1) / run, [&](int64_t item, int) {
+    const int64_t end = std::min(pixels, (item + 1) * run);
+    for (int64_t p = item * run; p < end; p++) {
       const X* x = a.x.as<X>() + p * channels;
       Y* out = a.out.as<Y>() + p * channels;
       for (int64_t c = 0; c < channels; c += kLanes) {

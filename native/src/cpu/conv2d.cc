@@ -1,7 +1,7 @@
 // conv2d: out = act(conv(upsample(x)) + bias) + residual, channels last, as a matrix product without an im2col matrix.
 //
 // Rows are output pixels, columns output channels, K = (tap row, tap column, channel). Weights [O, kh, kw, C] are a
-// row-major [O, K] matrix and are packed once per call into shared panels (tile.h). A unit of work is a block of output
+// row-major [O, K] matrix and are packed once per call into shared panels (tile.h). An item is a block of output
 // rows for a group of panels: the input rows it needs are gathered once into the thread's scratch, converted to the
 // product's units, upsampled and zero-padded. There a tap row of an output pixel is one run of kw * C neighbouring
 // values, and the next pixel's starts `stride` pixels further, so the tile kernel reads overlapping rows in place, with

@@ -17,10 +17,10 @@ void convert_row(const From* x, To* out, int64_t n) {
 template <class From, class To>
 void convert_as(Context& ctx, const op::ConvertArgs& a) {
   const int64_t rows = a.x.rows(), columns = a.x.last();
-  const int64_t block = columns >= 65536 ? 1 : 65536 / (columns + 1) + 1;  // rows per unit: some 64 Ki elements
-  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int) {
-    const int64_t end = (unit + 1) * block < rows ? (unit + 1) * block : rows;
-    for (int64_t r = unit * block; r < end; r++) convert_row(a.x.row<From>(r), a.out.row<To>(r), columns);
+  const int64_t block = columns >= 65536 ? 1 : 65536 / (columns + 1) + 1;  // rows per item: some 64 Ki elements
+  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t item, int) {
+    const int64_t end = (item + 1) * block < rows ? (item + 1) * block : rows;
+    for (int64_t r = item * block; r < end; r++) convert_row(a.x.row<From>(r), a.out.row<To>(r), columns);
   });
 }
 

@@ -1,7 +1,7 @@
 // depthwise_conv2d: out[c] = act(sum_ij weight[i, j, c] x[s y + i - pad, s x + j - pad, c] + bias[c])
 // model-specification.md 7
 //   x [batch, height, width, channels], weight [kh, kw, channels] F32 -> out F32, channels last; zeros around the map.
-// A unit of work is a row of the result. A vector runs along the channels of a pixel and adds up its taps. RetinaFace's
+// An item is a row of the result. A vector runs along the channels of a pixel and adds up its taps. RetinaFace's
 // largest at 640 x 480: 320 x 240 x 8, 3x3: 5.5 M multiply-adds for 4.9 MB. Limit: memory or cache bandwidth.
 #include <algorithm>
 

@@ -4,7 +4,7 @@
 //   the next with the weights 1 - f and f, f = u - floor(u), in 1/2048. Horizontally the sums are exact integers R;
 //   vertically ((w0 (R0 >> 4)) >> 16) + ((w1 (R1 >> 4)) >> 16), plus 2, >> 2. This is OpenCV's resize to the bit, so
 //   this file must be compiled without fused multiply-adds (-ffp-contract=off).
-// Where the columns lie is worked out once, before the rows. A unit of work is a row of the result. An axis that keeps
+// Where the columns lie is worked out once, before the rows. An item of work is a row of the result. An axis that keeps
 // its length gets the weights 2048 and 0: nothing changes.
 // Must move: 15 bytes a pixel. Limit: integer arithmetic.
 #include <algorithm>

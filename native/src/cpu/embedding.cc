@@ -19,8 +19,8 @@ void copy_row(const From* from, To* to, int64_t n) {
 template <class From, class To>
 void gather(Context& ctx, const op::EmbeddingArgs& a) {
   const int64_t tokens = a.ids.shape[0], width = a.table.last();
-  parallel_for(ctx.pool, (tokens + kBlockRows - 1) / kBlockRows, [&](int64_t unit, int) {
-    for (int64_t i = unit * kBlockRows; i < std::min(tokens, (unit + 1) * kBlockRows); i++)
+  parallel_for(ctx.pool, (tokens + kBlockRows - 1) / kBlockRows, [&](int64_t item, int) {
+    for (int64_t i = item * kBlockRows; i < std::min(tokens, (item + 1) * kBlockRows); i++)
       copy_row(a.table.row<const From>(a.ids.as<int32_t>()[i]), a.out.row<To>(i), width);
   });
 }

@@ -1,4 +1,4 @@
-// flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty)), a unit is a block of rows.
+// flow_step: latents += step * (u_empty + guidance * (u_prompt - u_empty)), an item is a block of rows.
 // model-specification.md 6
 #include <algorithm>
 
@@ -9,10 +9,10 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 void flow_step(Context& ctx, const op::FlowStepArgs& a) {
   if (ctx.planning()) return;
-  const int64_t rows = a.latents.rows(), n = a.latents.last(), block = std::max<int64_t>(1, kElementsPerUnit / n);
+  const int64_t rows = a.latents.rows(), n = a.latents.last(), block = std::max<int64_t>(1, kElementsPerItem / n);
   const float step = a.step_at.defined() ? *a.step_at.as<const float>() : a.step;
-  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int) {
-    for (int64_t row = unit * block; row < std::min(rows, (unit + 1) * block); row++) {
+  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t item, int) {
+    for (int64_t row = item * block; row < std::min(rows, (item + 1) * block); row++) {
       float* z = a.latents.row<float>(row);
       const float* prompt = a.u_prompt.row<const float>(row);
       const float* empty = a.u_empty.defined() ? a.u_empty.row<const float>(row) : nullptr;

@@ -1,8 +1,8 @@
 // group_norm_silu: out[p, c] = act((x[p, c] - mean_g) / sqrt(var_g + eps) * weight[c] + bias[c]), c in group g
 // model-specification.md 7
 //   x [batch, pixels, channels] F32 or BF16 -> out F32 or BF16; statistics per image and group of channels / groups.
-// Statistics: a unit of work is a fixed run of pixels, taken in chunks that fit the first-level cache. A chunk is read
-// twice (sums, then squares about its own mean), so memory sees one reading pass; chunks, then units, are joined in
+// Statistics: an item is a fixed run of pixels, taken in chunks that fit the L1 cache. A chunk is read
+// twice (sums, then squares about its own mean), so memory sees one reading pass; chunks, then items, are joined in
 // order by Chan's formula in double. Then one pass out = act((x - mean) * scale + shift) with all three per channel:
 // subtracting first keeps the digits of maps whose mean is far larger than their spread. Any number of threads gives
 // the same bits.
@@ -37,8 +37,8 @@ struct Layout {
 
   ICONFACE_INLINE int64_t group_size() const { return channels / groups; }
   ICONFACE_INLINE int64_t chunk() const { return std::max<int64_t>(1, kChunkElements / channels); }  // pixels
-  ICONFACE_INLINE int64_t unit() const { return chunk() * kChunksPerUnit; }
-  ICONFACE_INLINE int64_t units() const { return (pixels + unit() - 1) / unit(); }
+  ICONFACE_INLINE int64_t item() const { return chunk() * kChunksPerUnit; }
+  ICONFACE_INLINE int64_t items() const { return (pixels + item() - 1) / item(); }
 };
 
 /// sums[c] = sum over the pixels of d and, with Squares, squares[c] = sum of d^2, where d = x[p, c] - centre[c].
@@ -81,9 +81,9 @@ ICONFACE_INLINE double total(const float* x, int64_t n) {
   return sum;
 }
 
-/// Moments of every group over one unit of pixels. `scratch` holds 3 floats a channel.
+/// Moments of every group over one item of pixels. `scratch` holds 3 floats a channel.
 template <class T>
-void unit_moments(const T* x, int64_t pixels, const Layout& l, float* scratch, Moments* moments) {
+void item_moments(const T* x, int64_t pixels, const Layout& l, float* scratch, Moments* moments) {
   float *centre = scratch, *sums = centre + l.channels, *squares = sums + l.channels;
   const int64_t size = l.group_size();
   for (int64_t first = 0; first < pixels; first += l.chunk()) {
@@ -111,13 +111,13 @@ struct Affine {
   float *mean, *scale, *shift;
 };
 
-/// The affine of one image from the moments of its units, [units, groups].
+/// The affine of one image from the moments of its items, [items, groups].
 void fold_affine(const Moments* moments, const Layout& l, const op::GroupNormSiluArgs& a, const Affine& affine) {
   const int64_t size = l.group_size();
   for (int64_t g = 0; g < l.groups; g++) {
     Moments all = moments[g];
-    for (int64_t u = 1; u < l.units(); u++) {
-      const int64_t first = u * l.unit(), count = std::min(l.unit(), l.pixels - first);
+    for (int64_t u = 1; u < l.items(); u++) {
+      const int64_t first = u * l.item(), count = std::min(l.item(), l.pixels - first);
       all = join(all, static_cast<double>(first) * size, moments[u * l.groups + g], static_cast<double>(count) * size);
     }
     const double inverse = 1 / __builtin_sqrt(all.m2 / (static_cast<double>(l.pixels) * size) + a.eps);
@@ -148,7 +148,7 @@ void run(Context& ctx, const op::GroupNormSiluArgs& a) {
   const int64_t batch = a.x.shape[0];
   const Layout l = {a.x.shape[1] * a.x.shape[2], a.x.last(), a.groups};
   Workspace::Frame frame(ctx.workspace);
-  auto* moments = static_cast<Moments*>(ctx.workspace.bytes(batch * l.units() * l.groups * sizeof(Moments)));
+  auto* moments = static_cast<Moments*>(ctx.workspace.bytes(batch * l.items() * l.groups * sizeof(Moments)));
   auto* affines = static_cast<float*>(ctx.workspace.bytes(batch * 3 * l.channels * sizeof(float)));
   auto* scratch = static_cast<float*>(ctx.workspace.bytes(ctx.pool.workers() * 3 * l.channels * sizeof(float)));
   if (ctx.planning()) return;
@@ -157,15 +157,15 @@ void run(Context& ctx, const op::GroupNormSiluArgs& a) {
     return Affine{mean, mean + l.channels, mean + 2 * l.channels};
   };
 
-  parallel_for(ctx.pool, batch * l.units(), [&](int64_t u, int worker) {
-    const int64_t first = u % l.units() * l.unit();
-    unit_moments(a.x.as<X>() + (u / l.units() * l.pixels + first) * l.channels, std::min(l.unit(), l.pixels - first), l,
+  parallel_for(ctx.pool, batch * l.items(), [&](int64_t u, int worker) {
+    const int64_t first = u % l.items() * l.item();
+    item_moments(a.x.as<X>() + (u / l.items() * l.pixels + first) * l.channels, std::min(l.item(), l.pixels - first), l,
                  scratch + worker * 3 * l.channels, moments + u * l.groups);
   });
-  for (int64_t b = 0; b < batch; b++) fold_affine(moments + b * l.units() * l.groups, l, a, affine(b));
-  parallel_for(ctx.pool, batch * l.units(), [&](int64_t u, int) {
-    const int64_t image = u / l.units(), first = u % l.units() * l.unit();
-    const int64_t offset = (image * l.pixels + first) * l.channels, count = std::min(l.unit(), l.pixels - first);
+  for (int64_t b = 0; b < batch; b++) fold_affine(moments + b * l.items() * l.groups, l, a, affine(b));
+  parallel_for(ctx.pool, batch * l.items(), [&](int64_t u, int) {
+    const int64_t image = u / l.items(), first = u % l.items() * l.item();
+    const int64_t offset = (image * l.pixels + first) * l.channels, count = std::min(l.item(), l.pixels - first);
     if (a.silu)
       apply<true>(a.x.as<X>() + offset, a.out.as<Y>() + offset, count, l.channels, affine(image));
     else

@@ -7,9 +7,9 @@
 //   This is the arithmetic of Pillow's Image.resize to the bit, so this file must be compiled without fused
 //   multiply-adds (-ffp-contract=off). An axis that keeps its length gets the weights 0, 1, 0: nothing changes, so a
 //   picture of the size wanted is only converted.
-// Work: only the rows and columns that survive the crop. Horizontally a unit is four picture rows; a vector holds
+// Work: only the rows and columns that survive the crop. Horizontally an item is four picture rows; a vector holds
 // kLanes / channels whole pixels, multiplied by their weights (each repeated for every channel), and its pixels are
-// added up at the end. Vertically a unit is one result row; a vector runs along the row.
+// added up at the end. Vertically an item is one result row; a vector runs along the row.
 // A 12 Mpx photo to 512 px: 110 M products horizontally, 19 M vertically, 11 ms on one thread with AVX-512 or AVX2.
 // Limit: integer multiplication.
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace iconface::cpu::ICONFACE_ISA {
 namespace {
 
 constexpr int kFractionBits = 22;
-constexpr int kRows = 4;       // picture rows of one horizontal unit
+constexpr int kRows = 4;       // picture rows of one horizontal item
 constexpr int kBlock = 64;     // bytes of one step along a row of the intermediate picture
 constexpr int kOverread = 64;  // a vector may reach this far beyond the pixels it needs
 
@@ -208,11 +208,11 @@ void run(Context& ctx, const op::ImageToTensorArgs& a) {
   memset(r.last_rows + last * picture_row, 0, kOverread);
   parallel_for(ctx.pool, size, [&](int64_t i, int) { make_weights(r, Channels, i); });
 
-  parallel_for(ctx.pool, (r.rows + kRows - 1) / kRows, [&](int64_t unit, int) {
+  parallel_for(ctx.pool, (r.rows + kRows - 1) / kRows, [&](int64_t item, int) {
     const uint8_t* from[kRows];
     uint8_t* to[kRows];
     for (int k = 0; k < kRows; k++) {
-      const int64_t row = std::min(unit * kRows + k, r.rows - 1), y = r.first_row + row;
+      const int64_t row = std::min(item * kRows + k, r.rows - 1), y = r.first_row + row;
       from[k] = y < height - last ? pixels + y * picture_row : r.last_rows + (y - (height - last)) * picture_row;
       to[k] = r.between + row * r.row_bytes;
     }
@@ -230,12 +230,12 @@ void run(Context& ctx, const op::ImageToTensorArgs& a) {
 /// A picture of the size wanted, without alpha: 512 px, 0.8 MB in, 3.1 MB out.
 void convert(Context& ctx, const op::ImageToTensorArgs& a) {
   if (ctx.planning()) return;
-  constexpr int64_t kUnit = 16 << 10;
+  constexpr int64_t kItem = 16 << 10;
   const int64_t n = a.pixels.elements();
   const uint8_t* pixels = a.pixels.as<uint8_t>();
-  parallel_for(ctx.pool, (n + kUnit - 1) / kUnit, [&](int64_t unit, int) {
-    const int64_t begin = unit * kUnit;
-    put_values(pixels + begin, std::min(kUnit, n - begin), a.out, begin);
+  parallel_for(ctx.pool, (n + kItem - 1) / kItem, [&](int64_t item, int) {
+    const int64_t begin = item * kItem;
+    put_values(pixels + begin, std::min(kItem, n - begin), a.out, begin);
   });
 }
 

@@ -1,6 +1,6 @@
 // layer_norm_modulate: out = (1 + scale) * (x - mean) / sqrt(variance + 1e-6) + shift       model-specification.md 3, 4
-// x, out [batch, tokens, D]; shift, scale [D] per run of tokens. One unit is a block of rows; each row is read three
-// times (mean, variance, result) but comes from memory once: D = 3,072 f32 is 12 KB and stays in the first cache.
+// x, out [batch, tokens, D]; shift, scale [D] per run of tokens. One item is a block of rows; each row is read three
+// times (mean, variance, result) but comes from memory once: D = 3,072 f32 is 12 KB and stays in the L1 cache.
 // Bytes: 2 x batch x tokens x D x 4 (klein-4B, 2,560 tokens, f32 to bf16: 47 MB). Limit: copy bandwidth.
 #include <algorithm>
 
@@ -32,7 +32,7 @@ ICONFACE_INLINE void modulate_row(const X* x, O* out, int64_t n, const float* sh
   }
 }
 
-/// Into e4m3 by way of `scratch`, a row of f32. No network of the processor needs it, so it is not tuned.
+/// Into e4m3 by way of `scratch`, a row of f32. No network of the CPU needs it, so it is not tuned.
 template <class X>
 ICONFACE_INLINE void modulate_row(const X* x, e4m3* out, float* out_scale, int64_t n, const float* shift,
                                   const float* scale, float* scratch) {
@@ -49,8 +49,8 @@ void run(Context& ctx, const op::LayerNormModulateArgs& a) {
   if (ctx.planning()) return;
   const int64_t rows = a.x.rows(), n = a.x.last(), tokens = a.x.shape[1];
   const int64_t block = std::max<int64_t>(1, kBlockElements / n);
-  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int worker) {
-    for (int64_t row = unit * block; row < std::min(rows, (unit + 1) * block); row++) {
+  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t item, int worker) {
+    for (int64_t row = item * block; row < std::min(rows, (item + 1) * block); row++) {
       const bool modulated = a.scale.defined();
       const float* shift = modulated ? vector_of(a.shift, row % tokens) : nullptr;
       const float* scale = modulated ? vector_of(a.scale, row % tokens) : nullptr;

@@ -1,7 +1,7 @@
 // linear: out = epilogue(x W^T), x [M, K], W [N, K] row-major.
 //
 // x is copied once per chunk of M into the units of the product (tile.h), rows padded so that they do not share cache
-// sets. A unit of work is a slab of W's panels for a run of x's rows: the slab is packed (transposed, converted) into
+// sets. An item of work is a slab of W's panels for a run of x's rows: the slab is packed (transposed, converted) into
 // the thread's own L2 and every tile of rows passes over it. Panels are packed once per chunk, so packing costs
 // about 3 / rows of the work. When K is so long that a panel would not stay in L2, K is cut into blocks and the sums
 // wait in memory between blocks. For Swiglu a panel pairs one vector of rows of each half of W, so that silu(a) * b is
@@ -31,7 +31,7 @@ ICONFACE_INLINE void with_operand(DType type, Call&& f) {
 constexpr int64_t kFewRows = 4;
 constexpr int64_t kChunkRows = 1024;       // rows of x packed at a time
 constexpr int64_t kBlockUnits = 1536;      // longest block of K, in units
-constexpr int64_t kSlabBytes = 512 << 10;  // packed weights of one unit of work: half of a 1 MB L2
+constexpr int64_t kSlabBytes = 512 << 10;  // packed weights of one item of work: half of a 1 MB L2
 
 /// The columns of out that one panel makes, and the rows of W that go into its two vectors.
 struct Panel {

@@ -3,7 +3,7 @@
 // h [tokens, D] f32 in place; K [heads, memory, r], V [memory, r]; U_v [D, r], head j owning d rows. All in f32.
 //
 // Operands are laid out once per call: K_j^T [r, memory] times log2(e), so that the softmax is in powers of two, and
-// U_vj^T [r, d]. One unit is 16 tokens, all heads: their a, then head by head (K_j^T and V stay in the first cache)
+// U_vj^T [r, d]. One item is 16 tokens, all heads: their a, then head by head (K_j^T and V stay in the L1 cache)
 // tiles of 4 tokens: logits, softmax, P V in rank space, and the up projection straight into h.
 // klein-4B, 2,048 image tokens: 1.2 GFLOP and 12.6 million exponentials per block, 50 MB of h. Limit: f32 arithmetic.
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr int kVectors = kLanes == 16 ? 4 : 2;  // vectors of a tile: kTokens * 
 constexpr int64_t kPanel = kVectors * kLanes;
 constexpr float kLog2e = 1.44269504f;
 
-ICONFACE_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+ICONFACE_INLINE int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 struct Shape {
   int64_t width, heads, d, memory, rank;
@@ -211,8 +211,8 @@ void lowrank_cross_attention(Context& ctx, const op::LowrankCrossAttentionArgs& 
   lay_out(ctx, a, s, operands, row);
   const int64_t rows = a.h.rows();
   const Portion portion(ctx, 0, 1);
-  parallel_for(ctx.pool, (rows + kBlockTokens - 1) / kBlockTokens, [&](int64_t unit, int worker) {
-    const int64_t begin = unit * kBlockTokens, count = std::min(kBlockTokens, rows - begin);
+  parallel_for(ctx.pool, (rows + kBlockTokens - 1) / kBlockTokens, [&](int64_t item, int worker) {
+    const int64_t begin = item * kBlockTokens, count = std::min(kBlockTokens, rows - begin);
     float* h[kBlockTokens];
     for (int64_t t = 0; t < count; t++) h[t] = a.h.row<float>(begin + t);
     const Scratch mine = {all.normalised + worker * kTokens * s.width, all.a + worker * kBlockTokens * rank,

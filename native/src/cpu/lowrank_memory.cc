@@ -2,7 +2,7 @@
 // model-specification.md 5, paper Eq. 7
 //   keys_j = (down_k M) (U_qj^T U_kj)^T / sqrt(d)  [memory, r] for every head j,  values = down_v M  [memory, r]
 // because q_j . k_j = (U_qj a) . (U_kj down_k m) = a . (U_qj^T U_kj)(down_k m), U_j being head j's d rows of U.
-// One unit is a memory token (both down projections), then a head. klein-4B: 50 MFLOP, once per block and restore.
+// One item is a memory token (both down projections), then a head. klein-4B: 50 MFLOP, once per block and restore.
 #include "cpu/kernels.h"
 #include "cpu/row.h"
 

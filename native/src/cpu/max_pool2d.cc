@@ -1,7 +1,7 @@
 // max_pool2d: out[y, x, c] = max over i, j < size of x[s y + i - pad, s x + j - pad, c], inside the map
 // model-specification.md 7
 //   x [batch, height, width, channels] F32 -> out F32, channels last. A NaN is not kept.
-// A unit of work is a row of the result; a vector runs along the channels. ResNet's stem at 640 x 480, 3x3 / 2:
+// An item of work is a row of the result; a vector runs along the channels. ResNet's stem at 640 x 480, 3x3 / 2:
 // 320 x 240 x 64 to 160 x 120: 24.6 MB. Limit: memory or cache bandwidth.
 #include <algorithm>
 #include <limits>

@@ -1,7 +1,7 @@
 // pack_latents: tokens[i W/2 + j, k] = (map[2i + r, 2j + s, c] - mean[k]) / sqrt(var[k] + eps), k = 4c + 2r + s
 // model-specification.md 2
 // and its inverse, map = token * sqrt(var + eps) + mean.
-// A unit of work is one row of tokens. A 512 px picture: 1,024 tokens of 128, half a megabyte; nothing to gain.
+// An item of work is one row of tokens. A 512 px picture: 1,024 tokens of 128, half a megabyte; nothing to gain.
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
 

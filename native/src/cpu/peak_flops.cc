@@ -9,7 +9,7 @@ namespace iconface::cpu::ICONFACE_ISA {
 namespace {
 
 constexpr int kAccumulators = kLanes == 16 ? 24 : 12;  // of 32 or 16 registers
-constexpr int kUnitOperations = 1 << 20;               // per unit, about
+constexpr int kItemOperations = 1 << 20;               // per item, about
 
 struct MultiplyAdd {
   static constexpr int kFlops = 2 * kLanes;
@@ -29,10 +29,10 @@ struct DotPairs {
 using DotPairs = MultiplyAdd;
 #endif
 
-/// One unit: every accumulator `kIterations` times. The sum is what keeps the compiler from leaving it out.
+/// One item: every accumulator `kIterations` times. The sum is what keeps the compiler from leaving it out.
 template <class Step>
 struct Chain {
-  static constexpr int64_t kIterations = kUnitOperations / (kAccumulators * Step::kFlops);
+  static constexpr int64_t kIterations = kItemOperations / (kAccumulators * Step::kFlops);
   static constexpr int64_t kFlops = kIterations * kAccumulators * Step::kFlops;
 
   static float run(float start) {
@@ -52,11 +52,11 @@ template <class Step>
 int64_t chains(Context& ctx, int64_t rounds) {
   Workspace::Frame frame(ctx.workspace);
   float* results = static_cast<float*>(ctx.workspace.bytes(64 * ctx.pool.workers()));  // a cache line each
-  const int64_t units = rounds * ctx.pool.workers();
+  const int64_t items = rounds * ctx.pool.workers();
   if (ctx.planning()) return 0;
-  parallel_for(ctx.pool, units,
-               [&](int64_t unit, int worker) { results[16 * worker] = Chain<Step>::run(static_cast<float>(unit)); });
-  return units * Chain<Step>::kFlops;
+  parallel_for(ctx.pool, items,
+               [&](int64_t item, int worker) { results[16 * worker] = Chain<Step>::run(static_cast<float>(item)); });
+  return items * Chain<Step>::kFlops;
 }
 
 }  // namespace

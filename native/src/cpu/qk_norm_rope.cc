@@ -3,7 +3,7 @@
 // In place on q and k [batch, tokens, H, d], in f32, rounded once at the end. With the learned scale folded into
 // the angles a head is y * own + swap(y) * other, where per pair own = (cos g_e, cos g_o), other = (-sin g_o, sin g_e);
 // a token's `own` and `other` serve all its heads. Pairs are neighbours (2m, 2m + 1), or lie half a head apart (m, m +
-// d/2): swap(y) then exchanges the halves. One unit is a block of tokens.
+// d/2): swap(y) then exchanges the halves. One item is a block of tokens.
 // Bytes: q and k read and written once, klein-4B 2,560 tokens bf16: 63 MB. Limit: copy bandwidth.
 #include <algorithm>
 
@@ -55,10 +55,10 @@ ICONFACE_INLINE void rotate_head(T* head, const float* own, const float* other, 
 template <class T>
 void rotate_tensor(Context& ctx, const Tensor& x, const float* scale, const op::QkNormRopeArgs& a, float* scratch) {
   const int64_t batch = x.shape[0], tokens = x.shape[1], heads = x.shape[2], d = x.shape[3];
-  parallel_for(ctx.pool, (tokens + kBlockTokens - 1) / kBlockTokens, [&](int64_t unit, int worker) {
+  parallel_for(ctx.pool, (tokens + kBlockTokens - 1) / kBlockTokens, [&](int64_t item, int worker) {
     float* own = scratch + worker * 2 * d;
     float* other = own + d;
-    for (int64_t token = unit * kBlockTokens; token < std::min(tokens, (unit + 1) * kBlockTokens); token++) {
+    for (int64_t token = item * kBlockTokens; token < std::min(tokens, (item + 1) * kBlockTokens); token++) {
       fold(a.cos.row<const float>(token), a.sin.row<const float>(token), scale, own, other, d, a.pairs);
       for (int64_t b = 0; b < batch; b++)
         for (int64_t h = 0; h < heads; h++) {

@@ -1,5 +1,5 @@
 // quantise_rows: rows of numbers as e4m3 and a scale each. Reads x twice, the second time from the caches. No network
-// of the processor needs it: it is here so that the operation means the same everywhere, and is not tuned.
+// of the CPU needs it: it is here so that the operation means the same everywhere, and is not tuned.
 #include "op/quantise_rows.h"
 
 #include "cpu/kernels.h"

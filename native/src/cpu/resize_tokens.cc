@@ -1,7 +1,7 @@
 // resize_tokens: bilinear resize of a token grid, half-pixel centres, edges clamped
 // model-specification.md 5, paper Eq. 6
 // [rows_x * columns_x, D] -> [rows_out * columns_out, D] f32. Equal grids give exactly the same values: the source
-// coordinate of cell i is then i itself. One unit is one token of the result. Runs once per restore.
+// coordinate of cell i is then i itself. One item is one token of the result. Runs once per restore.
 #include <algorithm>
 
 #include "cpu/kernels.h"

@@ -1,5 +1,5 @@
 // rms_norm: out = x / sqrt(mean(x^2) + 1e-6) * weight                                          model-specification.md 7
-// x, out [..., D]; weight [D]. One unit is a block of rows; a row is read twice but comes from memory once.
+// x, out [..., D]; weight [D]. One item is a block of rows; a row is read twice but comes from memory once.
 // Bytes: rows x D x (bytes of x + bytes of out); Qwen3-4B, 512 tokens, f32 to bf16: 8 MB. Limit: copy bandwidth.
 #include <algorithm>
 
@@ -28,8 +28,8 @@ template <class X, class O>
 void run(Context& ctx, const op::RmsNormArgs& a, const float* weight) {
   const int64_t rows = a.x.rows(), n = a.x.last();
   const int64_t block = std::max<int64_t>(1, kBlockElements / n);
-  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t unit, int) {
-    for (int64_t row = unit * block; row < std::min(rows, (unit + 1) * block); row++)
+  parallel_for(ctx.pool, (rows + block - 1) / block, [&](int64_t item, int) {
+    for (int64_t row = item * block; row < std::min(rows, (item + 1) * block); row++)
       norm_row(a.x.row<const X>(row), a.out.row<O>(row), weight, n);
   });
 }

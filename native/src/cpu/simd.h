@@ -145,7 +145,7 @@ ICONFACE_INLINE F load(const f16* p) {
 #endif
 }
 
-/// Not tuned: the processor's networks do not use it.
+/// Not tuned: the CPU's networks do not use it.
 ICONFACE_INLINE float load1(const e4m3* p) { return to_float(load_raw(p)); }
 ICONFACE_INLINE F load(const e4m3* p) {
   F v;

@@ -26,9 +26,9 @@ void stream_copy(Context& ctx, const op::StreamCopyArgs& a) {
   const float* x = a.x.as<float>();
   float* out = a.out.as<float>();
   const int64_t n = a.x.elements(), block = 1 << 16;
-  parallel_for(ctx.pool, (n + block - 1) / block, [&](int64_t unit, int) {
-    const int64_t end = (unit + 1) * block < n ? (unit + 1) * block : n;
-    int64_t i = unit * block;
+  parallel_for(ctx.pool, (n + block - 1) / block, [&](int64_t item, int) {
+    const int64_t end = (item + 1) * block < n ? (item + 1) * block : n;
+    int64_t i = item * block;
     if (a.streaming) {
       for (; i + kLanes <= end; i += kLanes) store_past_caches(out + i, load(x + i));
     } else {

@@ -1,5 +1,5 @@
 // subsample: out[b, i, j, :] = x[b, s i, s j, :], a 1x1 max-pool with stride s                 model-specification.md 7
-// A unit of work is one row of the result. Copies a pixel's channels at a time.
+// An item of work is one row of the result. Copies a pixel's channels at a time.
 #include <cstring>
 
 #include "cpu/kernels.h"

@@ -9,13 +9,13 @@ namespace iconface::cpu::ICONFACE_ISA {
 
 void tensor_to_image(Context& ctx, const op::TensorToImageArgs& a) {
   if (ctx.planning()) return;
-  constexpr int64_t kUnit = 16 << 10;
+  constexpr int64_t kItem = 16 << 10;
   const int64_t n = a.x.elements();
   const float* x = a.x.as<float>();
   uint8_t* pixels = a.pixels.as<uint8_t>();
-  parallel_for(ctx.pool, (n + kUnit - 1) / kUnit, [&](int64_t unit, int) {
-    const int64_t end = std::min(n, (unit + 1) * kUnit);
-    for (int64_t i = unit * kUnit; i < end; i += kLanes) {
+  parallel_for(ctx.pool, (n + kItem - 1) / kItem, [&](int64_t item, int) {
+    const int64_t end = std::min(n, (item + 1) * kItem);
+    for (int64_t i = item * kItem; i < end; i += kLanes) {
       // max() takes its second operand for a NaN.
       const F v = min(max(load_some(x + i, end - i), splat(-1)), splat(1));
       uint8_t bytes[kLanes];

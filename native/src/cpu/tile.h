@@ -1,7 +1,7 @@
 // The one matrix-product kernel: a tile of kTileRows x kTileCols sums over all of K, held in registers. linear, conv2d
 // and attention are loops around it.
 //
-// Both operands are seen as 32-bit units along K: one f32, or a pair of neighbouring bf16 where the processor
+// Both operands are seen as 32-bit units along K: one f32, or a pair of neighbouring bf16 where the CPU
 // multiplies those (Dot). A is read where it lies: rows a constant number of units apart, each row `runs` runs of
 // `length` units (a convolution's rows of pixels overlap and jump from one picture row to the next; a plain matrix has
 // one run).

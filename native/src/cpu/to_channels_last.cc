@@ -1,5 +1,5 @@
 // to_channels_last: out[o][y][x][c] = weight[o][c][y][x] * scale[o]. Done once per weight when a model is loaded; one
-// output channel, small enough for the cache, is a unit of work. Bound by reading and writing the weight once.
+// output channel, small enough for the cache, is an item of work. Bound by reading and writing the weight once.
 #include "cpu/kernels.h"
 #include "cpu/tile.h"
 

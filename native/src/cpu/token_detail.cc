@@ -1,6 +1,6 @@
 // token_detail: out = x - mean of x over the valid cells of the 3 x 3 window on the token grid
 // model-specification.md 5
-// x, out [rows * columns, D] f32. One unit is one token: up to nine rows are added in reading order, so the sum does
+// x, out [rows * columns, D] f32. One item is one token: up to nine rows are added in reading order, so the sum does
 // not depend on the threads. Runs once per restore.
 #include <algorithm>
 

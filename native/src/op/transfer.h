@@ -1,13 +1,13 @@
-// Between the process's memory and a device's. On the processor both are one, and nothing is copied.
+// Between the process's memory and a device's. On the CPU both are one, and nothing is copied.
 #pragma once
 #include "runtime/context.h"
 
 namespace iconface::op {
 
-/// `host` (contiguous) where operations can read it: itself on the processor, else a copy in the workspace. While
+/// `host` (contiguous) where operations can read it: itself on the CPU, else a copy in the workspace. While
 /// planning `host` is not read.
 Tensor upload(Context&, const Tensor& host);
-/// Where operations may write what `download` is to bring to `host`: `host` itself on the processor, else workspace
+/// Where operations may write what `download` is to bring to `host`: `host` itself on the CPU, else workspace
 /// memory.
 Tensor device_tensor(Context&, const Tensor& host);
 /// to (contiguous, host memory) = from, whose rows may be strided; waits for the work that makes it. Nothing when they

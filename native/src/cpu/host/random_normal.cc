@@ -52,10 +52,10 @@ float torch_cuda_element(uint64_t seed, uint64_t index) {
 }
 
 void torch_cuda(Context& ctx, uint64_t seed, float* out, int64_t n) {
-  constexpr int64_t kUnit = 4096;
-  parallel_for(ctx.pool, (n + kUnit - 1) / kUnit, [&](int64_t unit, int) {
-    const int64_t end = std::min(n, (unit + 1) * kUnit);
-    for (int64_t i = unit * kUnit; i < end; i++) out[i] = torch_cuda_element(seed, i);
+  constexpr int64_t kItem = 4096;
+  parallel_for(ctx.pool, (n + kItem - 1) / kItem, [&](int64_t item, int) {
+    const int64_t end = std::min(n, (item + 1) * kItem);
+    for (int64_t i = item * kItem; i < end; i++) out[i] = torch_cuda_element(seed, i);
   });
 }
 
@@ -109,10 +109,10 @@ void box_muller_16(float* x) {
 void torch_cpu_large(Context& ctx, MersenneTwister& random, float* out, int64_t n) {
   for (int64_t i = 0; i < n; i++) out[i] = random.uniform24();
   const int64_t blocks = n / 16;
-  constexpr int64_t kUnit = 256;
-  parallel_for(ctx.pool, (blocks + kUnit - 1) / kUnit, [&](int64_t unit, int) {
-    const int64_t end = std::min(blocks, (unit + 1) * kUnit);
-    for (int64_t b = unit * kUnit; b < end; b++) box_muller_16(out + b * 16);
+  constexpr int64_t kItem = 256;
+  parallel_for(ctx.pool, (blocks + kItem - 1) / kItem, [&](int64_t item, int) {
+    const int64_t end = std::min(blocks, (item + 1) * kItem);
+    for (int64_t b = item * kItem; b < end; b++) box_muller_16(out + b * 16);
   });
   if (n % 16 == 0) return;
   for (int64_t i = n - 16; i < n; i++) out[i] = random.uniform24();
