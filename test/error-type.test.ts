@@ -13,8 +13,7 @@ import {
 } from '../dist/errors.js'
 
 t.test('codes are distinct and begin alike', async (t) => {
-  t.equal(ICONFACE_ERROR_CODES.length, 17)
-  t.equal(new Set(ICONFACE_ERROR_CODES).size, 17)
+  t.equal(new Set(ICONFACE_ERROR_CODES).size, ICONFACE_ERROR_CODES.length)
   t.ok(ICONFACE_ERROR_CODES.every((code) => code.startsWith('ERR_ICONFACE_')))
 })
 
