@@ -149,7 +149,7 @@ t.test('progress goes forward through the stages', async (t) => {
   t.same([...new Set(seen.map(({ stage }) => stage))], stages)
   t.same(
     stages,
-    STAGES.filter((stage) => stage !== 'queued' && stage !== 'prompt'),
+    STAGES.filter((stage) => !['queued', 'detect', 'prompt'].includes(stage)),
     'each has a name',
   )
   t.same(Object.keys(timings), [...stages, 'total'])

@@ -5,7 +5,7 @@
 import { invalid } from '../errors'
 import { checkWithin, LIMITS } from '../limits'
 import { checkInteger, checkOneOf } from '../options'
-import { isRecord, isSharedArrayBuffer } from '../util/realm'
+import { isRecord, isSharedArrayBuffer, isUint16Array, isUint8Array } from '../util/realm'
 import { allocated } from '../util/shortage'
 
 /** Decoded pixels, row by row without padding. */
@@ -71,6 +71,5 @@ function checkShape(of: string, width: unknown, height: unknown, channels: unkno
 
 /** A `Uint8ClampedArray` would do as well, but its users mean a canvas, whose alpha is another thing. */
 export function isPixelData(data: unknown): data is Uint8Array | Uint16Array {
-  const tag = ArrayBuffer.isView(data) ? Object.prototype.toString.call(data) : ''
-  return tag === '[object Uint8Array]' || tag === '[object Uint16Array]'
+  return isUint8Array(data) || isUint16Array(data)
 }

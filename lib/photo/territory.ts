@@ -9,6 +9,7 @@ import type { Point } from './anchors'
 import type { PasteMask } from './paste-back'
 import type { PhotoPixels } from './pixels'
 import { mapped } from './similarity'
+import { isUint16Array, isUint8Array } from '../util/realm'
 
 /** Where a face lies: its middle, and its size. */
 export interface Place {
@@ -61,8 +62,9 @@ export function cropsTouch({ inverse, size }: Alignment, neighbour: Place): bool
 /** Copies the part of a photograph that a crop with these corners may touch. */
 export function savePart(photo: PhotoPixels, { left, top, width, height }: Omit<Saved, 'data'>): Saved {
   const { channels, data } = photo
-  const own =
-    data instanceof Uint16Array ? new Uint16Array(width * height * channels) : new Uint8Array(width * height * channels)
+  const own = isUint16Array(data)
+    ? new Uint16Array(width * height * channels)
+    : new Uint8Array(width * height * channels)
   for (let row = 0; row < height; row++) {
     const at = ((top + row) * photo.width + left) * channels
     own.set(data.subarray(at, at + width * channels), row * width * channels)
@@ -98,7 +100,7 @@ export async function giveBack(
       const [x, y] = [mask.left + column, mask.top + row]
       const share = shareOf(x, y, own, neighbours)
       if (share === 1) continue
-      mask.data[i] = mask.data instanceof Uint8Array ? Math.round(mask.data[i]! * share) : mask.data[i]! * share
+      mask.data[i] = isUint8Array(mask.data) ? Math.round(mask.data[i]! * share) : mask.data[i]! * share
       const to = (y * across + x) * channels
       const from = ((y - saved.top) * saved.width + (x - saved.left)) * channels
       for (let c = 0; c < channels; c++) {

@@ -3,6 +3,7 @@
  */
 
 import { sharp } from '../picture/sharp'
+import { isUint16Array } from '../util/realm'
 import { cannot } from '../util/shortage'
 import type { Alignment } from './alignment'
 import type { Photograph } from './photograph'
@@ -11,7 +12,7 @@ import { allocatePixels } from './pixels'
 /** A photograph enlarged by Lanczos, in its own depth and colours. */
 export async function enlarged(photo: Photograph, factor: number): Promise<Photograph> {
   const { data, width, height, channels } = photo
-  const wide = data instanceof Uint16Array
+  const wide = isUint16Array(data)
   const space = channels < 3 ? (wide ? 'grey16' : 'b-w') : wide ? 'rgb16' : 'srgb'
   const image = sharp(data, { raw: { width, height, channels }, limitInputPixels: false })
   if (wide) image.pipelineColourspace(space)

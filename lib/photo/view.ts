@@ -4,6 +4,7 @@
 
 import type { RgbImage } from '../image'
 import { sharp } from '../picture/sharp'
+import { isUint8Array } from '../util/realm'
 import { cannot } from '../util/shortage'
 import type { PhotoPixels } from './pixels'
 
@@ -23,7 +24,7 @@ export async function viewOf(picture: PhotoPixels, part: Part, width: number, he
   const { data, channels } = picture
   const whole = part.width === picture.width && part.height === picture.height
   const same = part.width === width && part.height === height
-  if (whole && same && channels === 3 && data instanceof Uint8Array) return { data, width, height }
+  if (whole && same && channels === 3 && isUint8Array(data)) return { data, width, height }
   const raw = { width: picture.width, height: picture.height, channels }
   const { data: rgb } = await sharp(data, { raw, limitInputPixels: false })
     .extract({ left: part.left, top: part.top, width: part.width, height: part.height })

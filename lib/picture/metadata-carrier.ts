@@ -8,6 +8,7 @@
 
 import { deflateSync } from 'node:zlib'
 import type { Sharp } from 'sharp'
+import { isUint16Array } from '../util/realm'
 import { sharp } from './sharp'
 
 /** What a file says about its pixels. */
@@ -30,7 +31,7 @@ export interface OwnSamples {
 /** A pipeline over `pixels`, read in place, whose output has `metadata`; in 8 bits unless `deep`. */
 export function withPictureMetadata(pixels: OwnSamples, metadata: PictureMetadata, deep: boolean): Sharp {
   const { data, width, height, channels } = pixels
-  const wide = data instanceof Uint16Array
+  const wide = isUint16Array(data)
   const input = sharp(carrier(channels, wide ? 16 : 8, metadata), { ignoreIcc: true, limitInputPixels: false })
   const space = (bits: boolean) => (channels < 3 ? (bits ? 'grey16' : 'b-w') : bits ? 'rgb16' : 'srgb')
   const base = wide ? input.pipelineColourspace(space(true)) : input

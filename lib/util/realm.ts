@@ -16,7 +16,7 @@ export function isBytes(value: unknown): value is Bytes {
   return types.isUint8Array(value) || types.isUint8ClampedArray(value)
 }
 
-export const { isArrayBuffer, isSharedArrayBuffer, isUint8Array } = types
+export const { isArrayBuffer, isSharedArrayBuffer, isUint8Array, isUint16Array } = types
 
 /** A `URL`: Node's, another realm's, or that of another implementation such as jsdom's. */
 export function isUrl(value: unknown): value is URL {
