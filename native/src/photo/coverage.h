@@ -1,4 +1,4 @@
-// Coverage: how much of each pixel of a photograph a crop covers, and the same eroded.          model-specification.md 8
+// Coverage: how much of each pixel of a photograph a crop covers, and the same eroded. model-specification.md 10
 #pragma once
 #include <cstdint>
 

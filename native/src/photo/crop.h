@@ -1,4 +1,4 @@
-// crop: cuts a face out of a photograph.                                                       model-specification.md 8
+// crop: cuts a face out of a photograph.                                                      model-specification.md 10
 #pragma once
 #include "photo/pixels.h"
 #include "runtime/thread_pool.h"

@@ -1,4 +1,4 @@
-// Paste: a restored crop, back into the photograph it was cut from.                            model-specification.md 8
+// Paste: a restored crop, back into the photograph it was cut from.                           model-specification.md 10
 #pragma once
 #include <cstdint>
 #include <optional>

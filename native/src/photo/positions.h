@@ -1,5 +1,5 @@
 // Positions: where the pixels of a result lie in its source, in 1/32 of a pixel, as OpenCV's affine warp rounds them.
-//                                                                                              model-specification.md 8
+//                                                                                             model-specification.md 10
 #pragma once
 #include <cmath>
 #include <cstdint>

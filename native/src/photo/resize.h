@@ -1,4 +1,4 @@
-// resize: pixels to another size, bilinear, as OpenCV does it to the bit for 8 bits.           model-specification.md 8
+// resize: pixels to another size, bilinear, as OpenCV does it to the bit for 8 bits.          model-specification.md 10
 #pragma once
 #include "photo/pixels.h"
 #include "runtime/thread_pool.h"

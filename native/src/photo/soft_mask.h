@@ -1,4 +1,4 @@
-// SoftMask: how much of a restored crop shows in each pixel of a photograph.                   model-specification.md 8
+// SoftMask: how much of a restored crop shows in each pixel of a photograph.                  model-specification.md 10
 #pragma once
 #include <cstdint>
 #include <vector>

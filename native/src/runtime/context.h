@@ -28,8 +28,8 @@ struct Context {
   Device* device = nullptr;  // null: the CPU
   const std::atomic<bool>* cancelled = nullptr;
   Trace* trace = nullptr;
-  /// All that the job's work on a device depends on, other than its data: the key of captured graphs
-  /// (runtime/graph_cache.h). Empty: nothing is captured.
+  /// The key of the job's captured graphs (runtime/graph_cache.h): every option that changes which kernels are queued.
+  /// Empty: nothing is captured.
   std::string settings = {};
   Meter* meter = nullptr;  // counts the job's work (runtime/meter.h); null: it is not counted
 

@@ -30,8 +30,8 @@ class Device {
   const std::string description;  // "NVIDIA H200, sm_90"
   const Backend& backend;
 
-  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when so much is not free. Work queued
-  /// from now on may use it.
+  /// Memory of this device, contents undefined, aligned to 256 bytes; nullptr when so much is not free. Only work
+  /// queued after this call may use it.
   virtual void* allocate(int64_t bytes) = 0;
   /// Work queued before this call may still use the memory. It is kept for later allocations until trim().
   virtual void free(void* memory) noexcept = 0;

@@ -15,7 +15,7 @@ struct Context;
 /// (WorkingMemory in memory.h). Not thread-safe: one thread's own.
 class GraphCache {
  public:
-  /// Stages that are kept; the least recently used goes first. A restore has eight stages, so these are six settings.
+  /// Most graphs kept: those of eight stages for six different settings. The least recently used is dropped first.
   static constexpr size_t kMaxEntries = 48;
 
   struct Entry {

@@ -33,9 +33,8 @@ bool made_to_fail() { return g_fail_in.load() > 0 && g_fail_in.fetch_sub(1) == 1
        static_cast<double>(bytes) / (1 << 20), where.c_str());
 }
 
-/// Linux grants more memory than there is and kills the process that touches it. So what is free is looked up first;
-/// asking costs a read of /proc, so small requests are added up, and the next look comes after an eighth of what was
-/// free.
+/// Linux grants more memory than there is and kills the process that touches it. So free memory is read from /proc
+/// before it is taken. A read is slow: the next one comes when an eighth of what was free has been taken.
 void check_granted(int64_t bytes) {
   if ((g_unchecked -= bytes) >= 0) return;
   const int64_t there = Pages::grantable();

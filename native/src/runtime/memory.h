@@ -1,5 +1,5 @@
-// Pages, Reserve, Workspace: all memory that the core computes in, counted in one place, and made to fail by tests
-// there.
+// Pages, Reserve, Workspace: all memory that the core computes in, counted in one place. Tests make
+// allocations fail there.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +30,8 @@ class Pages {
   static int64_t device_total();
   /// Bytes in reserves.
   static int64_t kept();
-  /// Bytes that may still be taken of a device, or of the process. The process's are those available to it, less
-  /// those that are held already but were never touched.
+  /// Bytes that may still be taken of a device, or of the process. The system counts a page that was mapped but never
+  /// touched as free; such pages of this core are subtracted.
   static int64_t grantable(Device* device = nullptr);
   /// Tests: make the n-th allocation from now on fail (1 = the next one); 0 turns it off.
   static void fail_allocation(int64_t n);

@@ -26,7 +26,8 @@ bool Meter::go_on(double part) noexcept {
   if (!running_) return true;
   if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) return false;
   if (operation_ == 0 || !on_time_) return true;
-  // grouped_linear goes through its portions once for each product, so a later one may begin below what is done.
+  // grouped_linear begins its portions anew for each product, so a position may be below an earlier one. Progress
+  // never falls.
   double& done = stages_[current_].done;
   done = std::max(done, before_ + operation_ * (portion_begin_ + portion_size_ * part));
   if (Clock::now() < next_) return true;

@@ -11,8 +11,8 @@ namespace iconface {
 /// @throws Threads when the system refuses
 std::thread start_thread(const std::string& what, std::function<void()> body);
 
-/// Whether so many threads could be started just now; all of them have ended. Throws std::bad_alloc where memory ran
-/// out, as that tells nothing about threads.
+/// Whether `count` threads can run at once: starts them and ends them. Throws std::bad_alloc where memory ran out,
+/// which tells nothing about the limit of threads.
 bool can_start_threads(int count);
 
 }  // namespace iconface
