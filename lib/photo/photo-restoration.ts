@@ -50,7 +50,7 @@ export class PhotoRestoration {
   readonly timings: Readonly<Record<string, number>>
   readonly #metadata: PictureMetadata
 
-  /** For this package: instances come from `restorePhoto`. */
+  /** @internal Instances come from `restorePhoto`. */
   constructor(
     pixels: OwnSamples,
     metadata: PictureMetadata,
