@@ -50,7 +50,7 @@ export class PhotoRestoration {
   readonly timings: Readonly<Record<string, number>>
   readonly #metadata: PictureMetadata
 
-  /** @internal Instances come from `restorePhoto`. */
+  /** For this package: instances come from `restorePhoto`. */
   constructor(
     pixels: OwnSamples,
     metadata: PictureMetadata,
