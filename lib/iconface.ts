@@ -251,7 +251,7 @@ export class IConFace implements AsyncDisposable {
     file: string | undefined,
     signal: AbortSignal,
   ): AlignOptions {
-    return { align, size, signal, detector: () => this.#engine.detectors.get(file) }
+    return { align, size, threads: this.info.threads, signal, detector: () => this.#engine.detectors.get(file) }
   }
 
   /**

@@ -36,6 +36,8 @@ export interface AlignOptions {
   align: Align
   /** The model's. */
   size: number
+  /** The model's: they cut the faces out, too. */
+  threads: number
   detector: () => Promise<FaceDetector>
   signal: AbortSignal
 }
@@ -70,14 +72,14 @@ export async function cutFace(
   name: string,
   picture: Decoded,
   { landmarks }: DetectedFace,
-  { size, mayStay, signal }: { size: number; mayStay: boolean; signal: AbortSignal },
+  { size, threads, mayStay, signal }: Pick<AlignOptions, 'size' | 'threads' | 'signal'> & { mayStay: boolean },
 ): Promise<AlignedPicture> {
   if (mayStay && fitsTemplate(landmarks, picture.width)) {
     const shape = shapeWarnings(name, picture, size).filter(({ code }) => code !== 'WARN_ICONFACE_REDUCED')
     return { pixels: picture, alignment: null, warnings: shape }
   }
   const alignment = alignFace(landmarks, { size })
-  const { data, channels } = await faceCrop(sharedPixels(picture), alignment, { signal })
+  const { data, channels } = await faceCrop(sharedPixels(picture), alignment, { threads, signal })
   const pixels = { data: data as Uint8Array, width: size, height: size, channels: channels as 3 }
   return { pixels, alignment, warnings: smallFace(name, alignment) }
 }
@@ -93,7 +95,7 @@ export async function cutFace(
  * @throws {IConFaceError} `ERR_ICONFACE_NO_FACE`, with every attempt; what loading and running the detector throw.
  */
 export async function alignPicture(name: string, picture: Decoded, options: AlignOptions): Promise<AlignedPicture> {
-  const { align, size, signal } = options
+  const { align, size, threads, signal } = options
   const shape = shapeWarnings(name, picture, size)
   if (!needsLook(picture, align)) return { pixels: picture, alignment: null, warnings: shape }
   const { faces, tried, mayStay } = await findFaces(picture, options)
@@ -102,7 +104,7 @@ export async function alignPicture(name: string, picture: Decoded, options: Alig
     if (!mayStay) throw noFace(name, tried, WAY_OUT)
     return { pixels: picture, alignment: null, warnings: [...shape, unseen(name)] }
   }
-  const aligned = await cutFace(name, picture, face, { size, mayStay, signal })
+  const aligned = await cutFace(name, picture, face, { size, threads, mayStay, signal })
   const several = faces.length > 1 ? [severalFaces(name, faces, 0, 'restorePhoto restores them all')] : []
   return { ...aligned, warnings: [...aligned.warnings, ...several] }
 }

@@ -21,7 +21,14 @@ import {
 } from '../options'
 import { checkAborted } from '../util/abort'
 import { isRecord } from '../util/realm'
-import { type Alignment, type AlignmentOptions, alignFace, BORDER_MODES, checkAlignment } from './alignment'
+import {
+  type Alignment,
+  type AlignmentOptions,
+  alignFace,
+  BORDER_MODES,
+  checkAlignment,
+  TEMPLATE_512,
+} from './alignment'
 import type { DetectedFace } from './anchors'
 
 /** A face that was found in a photograph; pixels of the upright photograph. */
@@ -216,18 +223,9 @@ function checkChoice(faces: unknown): asserts faces is FaceChoice {
   throw invalid('faces', "'all', 'largest', 'center', a list of numbers from 0, or a function", faces)
 }
 
-/** A face where the template has it: what cannot be aligned with these options is wrong in the options. */
-const TYPICAL: DetectedFace['landmarks'] = [
-  [193, 240],
-  [319, 240],
-  [257, 314],
-  [201, 371],
-  [313, 371],
-]
-
 function checkCrop(crop: Omit<AlignmentOptions, 'size'>): void {
   if (crop.border !== undefined) checkOneOf('border', crop.border, BORDER_MODES)
-  alignFace(TYPICAL, crop)
+  alignFace(TEMPLATE_512, crop) // what cannot be aligned with these options is wrong in the options
 }
 
 function checkAlignments(alignments: unknown): Alignment[] {

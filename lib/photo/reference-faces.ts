@@ -82,7 +82,7 @@ async function candidatesOf(
   engine: Engine,
   options: AlignOptions,
 ): Promise<Candidates> {
-  const { size, signal } = options
+  const { size, threads, signal } = options
   const found = needsLook(decoded, 'auto') ? await findFaces(decoded, options) : null
   const aligned: AlignedPicture[] = []
   if (!found || (found.faces.length === 0 && found.mayStay)) {
@@ -90,7 +90,12 @@ async function candidatesOf(
   }
   for (const face of found?.faces.slice(0, MOST_COMPARED) ?? []) {
     aligned.push(
-      await cutFace(name, decoded, face, { size, mayStay: found!.mayStay && found!.faces.length === 1, signal }),
+      await cutFace(name, decoded, face, {
+        size,
+        threads,
+        mayStay: found!.mayStay && found!.faces.length === 1,
+        signal,
+      }),
     )
   }
   const faces: Candidates['faces'] = []

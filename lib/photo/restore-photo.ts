@@ -51,9 +51,11 @@ export async function restorePhotograph(
   const report: PhotoReport = (said) =>
     onProgress({ position: 0, done: 0, etaMs: null, face: 0, faces: 0, elapsedMs: clock.elapsed(), ...said })
   const { size } = restoreSettings(engine.info.defaults, options.restore)
+  const { threads } = engine.info
   const aligning: AlignOptions = {
     align: 'auto',
     size,
+    threads,
     signal: stop,
     detector: () => engine.detectors.get(request.detector),
   }
@@ -83,7 +85,11 @@ export async function restorePhotograph(
     if (choice[i] !== null) continue
     const given = options.alignments?.[i]
     const alignment = given ?? alignFace(face.landmarks, { ...options.crop, size })
-    cuts.push({ face, alignment, crop: await cropToRgb(photo, await faceCrop(photo, alignment, { signal: stop })) })
+    cuts.push({
+      face,
+      alignment,
+      crop: await cropToRgb(photo, await faceCrop(photo, alignment, { threads, signal: stop })),
+    })
   }
   clock.lap('crop')
   const matches = await matchFaces(cuts, people, engine, { ...request, size, signal: stop }, warnings, report)
@@ -93,7 +99,7 @@ export async function restorePhotograph(
   clock.lap('restore')
   const result = options.upscale === 1 ? photo : await enlarged(photo, options.upscale)
   stop.throwIfAborted()
-  const masks = await pasteFaces(result, photo, found, cuts, restored, options, stop, report)
+  const masks = await pasteFaces(result, photo, found, cuts, restored, options, threads, stop, report)
   clock.lap('paste')
   const faces = found.map((face, i): PhotoFace => {
     const k = cuts.findIndex((cut) => cut.face === face)
@@ -200,6 +206,7 @@ async function pasteFaces(
   cuts: readonly Cut[],
   restored: readonly (Restoration | null)[],
   { softness, upscale }: PhotoRequest['options'],
+  threads: number,
   stop: AbortSignal,
   report: PhotoReport,
 ): Promise<(PasteMask | null)[]> {
@@ -221,7 +228,7 @@ async function pasteFaces(
       .filter((other) => cropsTouch(alignment, other))
     const saved = neighbours.length > 0 ? savePart(result, partOf(result, alignment)) : null
     const pixels = (await cropFromRgb(photo, picture)) as Parameters<typeof pasteBack>[1]
-    const mask = await pasteBack(result, pixels, alignment, { softness, signal: stop })
+    const mask = await pasteBack(result, pixels, alignment, { softness, threads, signal: stop })
     if (saved) await giveBack(result, saved, mask, scaled(face), neighbours)
     stop.throwIfAborted()
     pasted.add(face)
